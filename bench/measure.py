@@ -1,0 +1,71 @@
+"""Figures: percentiles, memory, and raw calls that cost the client next to nothing."""
+
+import time
+from pathlib import Path
+from typing import Dict, List
+
+import cloudpickle
+import grpc
+from beta9.clients.function import FunctionInvokeRequest
+
+INVOKE = "/function.FunctionService/FunctionInvoke"
+
+
+def percentile(values: List[float], share: float) -> float:
+    """The value that `share` of all values do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def summary(seconds: List[float]) -> Dict[str, float]:
+    """Percentiles of a list of times, in milliseconds."""
+    return {
+        "count": len(seconds),
+        "p50_ms": percentile(seconds, 0.50) * 1000,
+        "p99_ms": percentile(seconds, 0.99) * 1000,
+        "max_ms": max(seconds) * 1000,
+    }
+
+
+def memory_mib(pid: int) -> Dict[str, float]:
+    """Resident and proportional memory of one process."""
+    figures = {}
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+        name, value, *_ = line.split()
+        figures[name.rstrip(":")] = int(value) / 1024
+    return {"rss_mib": figures["Rss"], "pss_mib": figures["Pss"]}
+
+
+class RawCaller:
+    """Calls one stub with a prepared message over a plain channel; answers stay bytes."""
+
+    def __init__(self, address: str, token: str, stub_id: str, headless: bool = False):
+        self.metadata = (
+            ("authorization", f"Bearer {token}"),
+            ("x-beta9-caller", "cli/0.1.291"),
+            ("x-beta9-task-id", ""),
+            ("x-beta9-log-offset", "0"),
+        )
+        arguments = cloudpickle.dumps({"args": (), "kwargs": {}})
+        request = FunctionInvokeRequest(stub_id=stub_id, args=arguments, headless=headless)
+        self.message = bytes(request)
+        self.channel = grpc.insecure_channel(address)
+        self.method = self.channel.unary_stream(INVOKE, _same, _same)
+
+    def open(self):
+        """Starts a call; returns its stream."""
+        return self.method(self.message, metadata=self.metadata)
+
+    def call(self) -> float:
+        """Seconds from request to the end of the answer."""
+        started = time.perf_counter()
+        for _ in self.open():
+            pass
+        return time.perf_counter() - started
+
+    def close(self) -> None:
+        self.channel.close()
+
+
+def _same(data: bytes) -> bytes:
+    return data

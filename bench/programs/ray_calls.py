@@ -1,0 +1,51 @@
+"""The same for Ray, in Ray's own environment: `python ray_calls.py OUT REMOTE MAP STEPS CPUS`."""
+
+import json
+import os
+import sys
+import time
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+import ray
+
+STEP_SECONDS = 0.01
+
+
+@ray.remote
+def noop(_=None):
+    return None
+
+
+@ray.remote
+def step(value):
+    until = time.perf_counter() + STEP_SECONDS
+    while time.perf_counter() < until:
+        pass
+    return value + 1
+
+
+def main():
+    out, remote, maps, steps, cpus = sys.argv[1], *map(int, sys.argv[2:])
+    ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False)
+    ray.get([noop.remote(n) for n in range(64)])
+    report = {"version": ray.__version__, "remote": []}
+    for _ in range(remote):
+        started = time.perf_counter()
+        ray.get(noop.remote())
+        report["remote"].append(time.perf_counter() - started)
+    started = time.perf_counter()
+    ray.get([noop.remote(n) for n in range(maps)])
+    report["map"] = time.perf_counter() - started
+    value, started = 0, time.perf_counter()
+    for _ in range(steps):
+        value = ray.get(step.remote(value))
+    assert value == steps
+    report["steps"] = time.perf_counter() - started
+    ray.shutdown()
+    with open(out, "w") as file:
+        json.dump(report, file)
+
+
+if __name__ == "__main__":
+    main()

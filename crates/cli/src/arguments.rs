@@ -1,0 +1,64 @@
+//! What may stand on the command line, before any of it is acted on.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{config, dev, gateway, status, task, token, worker};
+
+/// Everything on the command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "metal9",
+    version,
+    about = "Runs Python functions on your own machines",
+    after_help = "Start everything on this machine with `metal9 dev`."
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What may stand anywhere.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// The configuration file [default: $METAL9_CONFIG or ~/.config/metal9/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to log, as `debug` or `info,metal9_worker=debug` [default: $METAL9_LOG]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+/// The commands, in the order of the help.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a gateway and a worker on this machine
+    Dev(dev::Arguments),
+    /// Run a gateway
+    Gateway(gateway::Arguments),
+    /// Join a gateway with this machine, and run its jobs
+    #[command(subcommand)]
+    Worker(worker::Command),
+    /// Show workers, containers and tasks
+    Status(status::Arguments),
+    /// Look at tasks
+    #[command(subcommand)]
+    Task(task::Command),
+    /// Manage tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}

@@ -1,0 +1,155 @@
+//! `metal9 status`: the fleet at a glance.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::client;
+use crate::connection;
+use crate::context::{self, Context};
+use crate::failure::Failure;
+use crate::output;
+
+/// The options of `metal9 status`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    connection: connection::Arguments,
+}
+
+/// Shows workers, containers and tasks.
+///
+/// # Errors
+///
+/// If the gateway cannot be asked.
+pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+    context.start_log("warn")?;
+    let http = context::ask(client::http(&arguments.connection))?;
+    let status = http
+        .get("/api/v1/status")
+        .map_err(|failure| failure.context("cannot show the gateway's status"))?;
+    context.output.show(&status, || text(&status))
+}
+
+fn text(status: &Value) -> String {
+    let mut text = format!("metal9 {}\n", word(&status["version"]));
+    let workers = status["workers"].as_array().map_or(&[][..], Vec::as_slice);
+    if workers.is_empty() {
+        text.push_str("\nno worker is connected\n");
+    } else {
+        let headings =
+            ["worker", "pool", "state", "platform", "cpu", "memory", "devices", "running"];
+        let _ = write!(text, "\n{}", output::table(headings, workers.iter().map(row)));
+    }
+    let tasks = status["tasks"].as_object();
+    let counts: Vec<String> = tasks
+        .into_iter()
+        .flatten()
+        .map(|(status, count)| format!("{} {}", word(count), status.to_lowercase()))
+        .collect();
+    let tasks = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+    let _ = write!(text, "\ntasks: {tasks}\ncontainers: {}\n", word(&status["containers"]));
+    text
+}
+
+fn row(worker: &Value) -> [String; 8] {
+    let amount = |name: &str| {
+        let of = |whole: &str| worker[whole][name].as_u64();
+        match (of("free"), of("capacity")) {
+            (Some(free), Some(all)) => (free, all),
+            _ => (0, 0),
+        }
+    };
+    let (free_cpu, all_cpu) = amount("cpu_millicores");
+    let (free_memory, all_memory) = amount("memory_mib");
+    let devices = worker["devices"].as_array().map_or(&[][..], Vec::as_slice);
+    let devices: Vec<String> = devices.iter().map(device).collect();
+    [
+        word(&worker["hostname"]),
+        word(&worker["pool"]),
+        state(worker).to_owned(),
+        word(&worker["platform"]),
+        format!("{}/{}", cores(free_cpu), cores(all_cpu)),
+        format!("{free_memory}/{all_memory} MiB"),
+        if devices.is_empty() { "-".to_owned() } else { devices.join(", ") },
+        match &worker["running"] {
+            Value::Array(running) => running.len().to_string(),
+            running => word(running),
+        },
+    ]
+}
+
+fn state(worker: &Value) -> &'static str {
+    let is = |name: &str| worker[name] == true;
+    match () {
+        () if !is("connected") => "lost",
+        () if is("leaving") => "leaving",
+        () if is("suspect") => "silent",
+        () => "ready",
+    }
+}
+
+fn device(device: &Value) -> String {
+    let simulated = if device["simulated"] == true { " (simulated)" } else { "" };
+    let name = format!("{} {}", word(&device["family"]), word(&device["variant"]));
+    format!("{}{simulated}", name.trim().trim_end_matches(" -"))
+}
+
+fn cores(millicores: u64) -> String {
+    let whole = millicores / 1000;
+    match millicores % 1000 / 100 {
+        0 => whole.to_string(),
+        tenths => format!("{whole}.{tenths}"),
+    }
+}
+
+/// A value as a word: text without quotes, `-` for nothing.
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_is_one_line() {
+        let status = json!({
+            "version": "0.1.0",
+            "workers": [{
+                "hostname": "attic", "pool": "default", "platform": "x86_64-linux",
+                "connected": true, "suspect": false, "leaving": false,
+                "capacity": { "cpu_millicores": 2000, "memory_mib": 4000 },
+                "free": { "cpu_millicores": 1500, "memory_mib": 3000 },
+                "devices": [], "running": 1,
+            }],
+            "containers": 2,
+            "tasks": { "COMPLETE": 3 },
+        });
+        let text = text(&status);
+        let line = text.lines().find(|line| line.starts_with("attic")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(
+            words,
+            ["attic", "default", "ready", "x86_64-linux", "1.5/2", "3000/4000", "MiB", "-", "1"]
+        );
+        assert!(text.ends_with("\ntasks: 3 complete\ncontainers: 2\n"), "{text}");
+    }
+
+    #[test]
+    fn a_gateway_without_workers_says_so() {
+        assert!(text(&json!({ "version": "0.1.0" })).contains("no worker is connected"));
+    }
+
+    #[test]
+    fn a_simulated_device_is_called_that() {
+        let simulated = json!({ "family": "M3", "variant": "Max", "simulated": true });
+        assert_eq!(device(&simulated), "M3 Max (simulated)");
+    }
+}

@@ -1,0 +1,180 @@
+//! `metal9 worker join` and `metal9 worker run`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use metal9_tasks::CancellationToken;
+use metal9_worker::{JoinOptions, Options};
+use serde_json::json;
+
+use crate::context::{self, Context};
+use crate::failure::Failure;
+use crate::settings::{Flags, WorkerSettings};
+use crate::signals::Signals;
+use crate::talk::Spinner;
+
+/// What to do with this machine's worker.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make this machine a worker of a gateway
+    ///
+    /// The token is one that `metal9 token join` prints.
+    Join(Join),
+    /// Run the jobs of the gateway that was joined
+    Run(Box<Run>),
+}
+
+/// The options of joining.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Join {
+    /// The gateway's gRPC address
+    #[arg(value_name = "HOST:PORT")]
+    gateway: String,
+    /// The join token
+    #[arg(long)]
+    token: String,
+    /// The pool to join [default: the token's]
+    #[arg(long)]
+    pool: Option<String>,
+    /// Where the worker keeps its state [default: ~/.metal9/worker]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+/// The options of running.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// Where the worker keeps its state [default: ~/.metal9/worker]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// The gateway's gRPC address [default: the one that was joined]
+    #[arg(long, value_name = "HOST:PORT")]
+    gateway: Option<String>,
+    /// Processor cores for jobs [default: all]
+    #[arg(long, value_name = "CORES")]
+    cpu: Option<String>,
+    /// Memory for jobs, in MiB [default: most of it]
+    #[arg(long, value_name = "MIB")]
+    memory: Option<String>,
+    /// The uv that builds environments [default: found, or fetched]
+    #[arg(long, value_name = "PATH")]
+    uv: Option<PathBuf>,
+    /// The Python version for images that ask for any, as 3.11
+    #[arg(long, value_name = "VERSION")]
+    python: Option<String>,
+    /// A label that jobs can ask for; may be given more than once
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// Stop when stdin ends
+    #[arg(long, hide = true)]
+    exit_with_stdin: bool,
+}
+
+/// Joins a gateway, or runs its jobs.
+///
+/// # Errors
+///
+/// If the gateway refuses, or the worker cannot start.
+pub(crate) fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Join(arguments) => join(context, arguments),
+        Command::Run(arguments) => serve(context, &arguments),
+    }
+}
+
+fn join(context: &Context, arguments: Join) -> Result<(), Failure> {
+    let flags = flags([
+        ("state_dir", arguments.state.map(|path| path.to_string_lossy().into_owned())),
+        ("pool", arguments.pool),
+    ]);
+    let settings = context.settings(flags)?.worker().map_err(Failure::usage)?;
+    context.start_log("warn")?;
+    let options = JoinOptions {
+        gateway: arguments.gateway,
+        token: arguments.token,
+        pool: settings.pool,
+        state_dir: settings.state_dir,
+    };
+    let _spinner = Spinner::start("joining");
+    let joined = context::ask(async {
+        let joined = metal9_worker::join(&options).await;
+        joined.map_err(|error| Failure::request(error).context("cannot join the gateway"))
+    })?;
+    let (id, pool) = (joined.worker_id.to_string(), joined.pool);
+    let value = json!({ "worker_id": id, "pool": pool, "state": options.state_dir });
+    context.output.show(&value, || format!("joined pool {pool} as worker {id}\n"))
+}
+
+fn serve(context: &Context, arguments: &Run) -> Result<(), Failure> {
+    let path =
+        |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let labels = (!arguments.label.is_empty()).then(|| arguments.label.join(","));
+    let flags = flags([
+        ("state_dir", path(&arguments.state)),
+        ("gateway", arguments.gateway.clone()),
+        ("cpu", arguments.cpu.clone()),
+        ("memory_mib", arguments.memory.clone()),
+        ("uv", path(&arguments.uv)),
+        ("python", arguments.python.clone()),
+        ("labels", labels),
+    ]);
+    let settings = context.settings(flags)?.worker().map_err(Failure::usage)?;
+    context.start_log("info")?;
+    let options = options(settings)?;
+    let with_stdin = arguments.exit_with_stdin;
+    context::serve(Box::pin(run_until_stopped(options, with_stdin)))
+}
+
+fn flags<const N: usize>(values: [(&'static str, Option<String>); N]) -> Flags {
+    let given = values.into_iter().filter_map(|(name, value)| Some((("worker", name), value?)));
+    given.collect()
+}
+
+fn options(settings: WorkerSettings) -> Result<Options, Failure> {
+    let shim = std::env::current_exe()
+        .context("cannot find this program's own file")
+        .map_err(Failure::ours)?;
+    Ok(Options {
+        state_dir: std::path::absolute(&settings.state_dir).map_err(Failure::usage)?,
+        gateway: settings.gateway,
+        pool: settings.pool,
+        cpu: settings.cpu,
+        memory_mib: settings.memory_mib,
+        uv: settings.uv,
+        python: settings.python,
+        labels: settings.labels,
+        shim,
+    })
+}
+
+async fn run_until_stopped(options: Options, with_stdin: bool) -> Result<(), Failure> {
+    let mut signals = Signals::listen().map_err(Failure::ours)?;
+    let shutdown = CancellationToken::new();
+    if with_stdin {
+        stop_with_stdin(shutdown.clone()).map_err(Failure::ours)?;
+    }
+    let mut running = Box::pin(metal9_worker::run(options, shutdown.clone()));
+    let ended = tokio::select! {
+        ended = &mut running => ended,
+        () = signals.next() => {
+            shutdown.cancel();
+            tokio::select! {
+                ended = &mut running => ended,
+                // The second time, somebody is in a hurry; jobs die with their supervisor.
+                () = signals.next() => Ok(()),
+            }
+        }
+    };
+    ended.map_err(|error| Failure::ours(error).context("the worker stopped"))
+}
+
+/// Stops the worker when whoever started it closes the pipe or is gone.
+fn stop_with_stdin(shutdown: CancellationToken) -> std::io::Result<()> {
+    let wait = move || {
+        // An error is an end as well.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        shutdown.cancel();
+    };
+    std::thread::Builder::new().name("stdin".to_owned()).spawn(wait).map(drop)
+}

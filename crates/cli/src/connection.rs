@@ -1,0 +1,114 @@
+//! Which gateway a command asks, and with which token.
+
+mod ini;
+mod sources;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+
+use crate::failure::Failure;
+use crate::ready::Ready;
+pub(crate) use ini::{DEFAULT_CONTEXT, Ini};
+use sources::{Part, from_environment, merge};
+
+/// The flags of commands that ask a gateway.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Arguments {
+    /// The gateway's gRPC address [default: $METAL9_GATEWAY, then the SDK's]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) gateway: Option<String>,
+    /// The gateway's HTTP address [default: $METAL9_HTTP, then what the gateway says]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) http: Option<String>,
+    /// The token [default: $METAL9_TOKEN, then the SDK's]
+    #[arg(long)]
+    pub(crate) token: Option<String>,
+    /// The state directory of a `metal9 dev` or `metal9 gateway` on this machine to ask
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// Where a gateway is, and who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Connection {
+    /// gRPC as `host:port`.
+    pub(crate) grpc: Option<String>,
+    /// HTTP as `http://host:port`.
+    pub(crate) http: Option<String>,
+    pub(crate) token: Option<String>,
+}
+
+/// What is to be found in the state directory of a running gateway.
+const READY_FILES: [&str; 2] = ["dev.json", "gateway.json"];
+
+impl Connection {
+    /// Finds the gateway: flags, then the environment, then the SDK's configuration.
+    ///
+    /// # Errors
+    ///
+    /// If a place that the user named has nothing, or no place has anything.
+    pub(crate) fn find(arguments: &Arguments) -> Result<Self, Failure> {
+        let mut parts = vec![Part {
+            whole: false,
+            grpc: arguments.gateway.clone(),
+            http: arguments.http.as_deref().map(sources::base_url),
+            token: arguments.token.clone(),
+        }];
+        if let Some(state) = &arguments.state {
+            parts.push(from_state(state)?);
+        }
+        parts.extend(from_environment(crate::environment::read));
+        parts.extend(from_sdk_config()?);
+        let connection = merge(parts);
+        if connection.grpc.is_none() && connection.http.is_none() {
+            return Err(Failure::usage(anyhow!("no gateway is configured")).hint(
+                "start one with `metal9 dev`, or name one with --gateway and --token, \
+                 --state or an SDK configuration file in $CONFIG_PATH",
+            ));
+        }
+        Ok(connection)
+    }
+}
+
+fn from_state(state: &Path) -> Result<Part, Failure> {
+    for name in READY_FILES {
+        let path = state.join(name);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                let error = anyhow!(error).context(format!("cannot read `{}`", path.display()));
+                return Err(Failure::usage(error));
+            }
+        };
+        let ready: Ready = serde_json::from_str(&text)
+            .with_context(|| format!("`{}` is not what a gateway writes", path.display()))
+            .map_err(Failure::usage)?;
+        let http = Some(sources::base_url(&ready.http));
+        return Ok(Part { whole: true, grpc: Some(ready.grpc), http, token: Some(ready.token) });
+    }
+    let error = anyhow!("no gateway runs in `{}`", state.display());
+    Err(Failure::request(error)
+        .hint(format!("start one with `metal9 dev --state {}`", state.display())))
+}
+
+fn from_sdk_config() -> Result<Option<Part>, Failure> {
+    let home = std::env::home_dir().unwrap_or_default();
+    let named = crate::environment::read(crate::environment::SDK_CONFIG);
+    let path = match &named {
+        Some(path) => path.strip_prefix("~/").map_or_else(|| path.into(), |rest| home.join(rest)),
+        None => home.join(".beta9/config.ini"),
+    };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        // The SDK does not mind that either; it writes the file itself.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let error = anyhow!(error).context(format!("cannot read `{}`", path.display()));
+            return Err(Failure::usage(error));
+        }
+    };
+    Ok(Part::from_ini(&Ini::parse(&text)))
+}

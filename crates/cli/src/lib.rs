@@ -1,0 +1,27 @@
+//! The `metal9` command line, one file per command.
+//!
+//! [`run`] is the whole program. Data goes to stdout and talk to stderr; nothing but `output` and
+//! `talk` writes to either. Settings come from `settings`, which knows where each value is from;
+//! no other module reads the environment.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod client;
+mod commands;
+mod connection;
+mod context;
+mod entry;
+mod environment;
+mod failure;
+mod logging;
+mod output;
+mod private_file;
+mod ready;
+mod serving;
+mod settings;
+mod signals;
+mod talk;
+mod worker_process;
+
+pub use entry::run;

@@ -1,0 +1,155 @@
+//! Settings of `dev`, `gateway` and `worker`: defaults, then the file, then the environment, then
+//! flags; each value knows where it is from.
+
+mod dump;
+mod error;
+mod keys;
+mod sources;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::environment;
+pub(crate) use error::SettingsError;
+use keys::{KEYS, Key};
+use sources::Sources;
+
+/// Values of flags, as `("gateway", "grpc")` to what was written.
+pub(crate) type Flags = Vec<((&'static str, &'static str), String)>;
+
+/// Where a value is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    File(PathBuf),
+    Environment(String),
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment(name) => write!(f, "${name}"),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// One setting's value.
+#[derive(Clone, Debug, PartialEq)]
+struct Setting {
+    value: toml::Value,
+    origin: Origin,
+}
+
+/// All settings, merged.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    values: BTreeMap<(&'static str, &'static str), Setting>,
+}
+
+/// `[worker]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkerSettings {
+    pub(crate) state_dir: PathBuf,
+    #[serde(default)]
+    pub(crate) gateway: String,
+    #[serde(default)]
+    pub(crate) pool: String,
+    pub(crate) cpu: Option<f64>,
+    pub(crate) memory_mib: Option<u64>,
+    pub(crate) uv: Option<PathBuf>,
+    pub(crate) python: Option<String>,
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// `[dev]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DevSettings {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+}
+
+impl Settings {
+    /// Reads all sources. `file` is one that the user named; the usual one need not be there.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or a source has a key or value that makes no sense.
+    pub(crate) fn load(file: Option<&Path>, flags: Flags) -> Result<Self, SettingsError> {
+        let home = std::env::home_dir().unwrap_or_default();
+        let sources =
+            Sources { file: read_file(file, &home)?, environment: environment::all(), flags, home };
+        sources.merge()
+    }
+
+    /// `[gateway]`.
+    ///
+    /// # Errors
+    ///
+    /// If the values do not fit together.
+    pub(crate) fn gateway(&self) -> Result<metal9_gateway::Options, SettingsError> {
+        self.section("gateway")
+    }
+
+    /// `[worker]`.
+    ///
+    /// # Errors
+    ///
+    /// If the values do not fit together.
+    pub(crate) fn worker(&self) -> Result<WorkerSettings, SettingsError> {
+        self.section("worker")
+    }
+
+    /// `[dev]`.
+    ///
+    /// # Errors
+    ///
+    /// If the values do not fit together.
+    pub(crate) fn dev(&self) -> Result<DevSettings, SettingsError> {
+        self.section("dev")
+    }
+
+    fn section<T: for<'a> Deserialize<'a>>(&self, name: &'static str) -> Result<T, SettingsError> {
+        let mut table = toml::Table::new();
+        for key in KEYS.iter().filter(|key| key.section == name) {
+            if let Some(setting) = self.get(key) {
+                table.insert(key.name.to_owned(), setting.value.clone());
+            }
+        }
+        let section = table.try_into();
+        section.map_err(|source| SettingsError::Section { name, source: Box::new(source) })
+    }
+
+    fn get(&self, key: &Key) -> Option<&Setting> {
+        self.values.get(&(key.section, key.name))
+    }
+}
+
+fn read_file(
+    named: Option<&Path>,
+    home: &Path,
+) -> Result<Option<(PathBuf, String)>, SettingsError> {
+    let named = named.map(Path::to_owned).or_else(|| {
+        let path = environment::read(environment::CONFIG)?;
+        Some(PathBuf::from(path))
+    });
+    let optional = named.is_none();
+    let path = named.unwrap_or_else(|| home.join(".config/metal9/config.toml"));
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) if optional && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(SettingsError::Read { path, source }),
+    }
+}

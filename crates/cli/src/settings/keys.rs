@@ -1,0 +1,104 @@
+//! Every setting there is.
+
+use std::path::Path;
+
+use toml::Value;
+
+use super::value::Kind;
+
+/// A setting.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// One line for `config dump`.
+    pub(super) about: &'static str,
+}
+
+impl Key {
+    /// The environment variable of this setting.
+    pub(super) fn variable(&self) -> String {
+        format!("METAL9_{}_{}", self.section.to_uppercase(), self.name.to_uppercase())
+    }
+
+    /// The setting's name in messages.
+    pub(super) fn path(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// The value if nobody says otherwise.
+    pub(super) fn default(&self, home: &Path) -> Option<Value> {
+        let local = |directory: &str| {
+            let path = home.join(".metal9").join(directory);
+            Some(Value::String(path.to_string_lossy().into_owned()))
+        };
+        match (self.section, self.name) {
+            (section, "state_dir") => local(section),
+            ("worker", _) => None,
+            // `dev` listens where a gateway would.
+            (_, name) => gateway_defaults().remove(name),
+        }
+    }
+}
+
+const fn key(section: &'static str, name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { section, name, kind, about }
+}
+
+/// The settings, section by section.
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    key("gateway", "state_dir", Kind::Path, "where the gateway keeps its state"),
+    key("gateway", "grpc", Kind::Address, "where the client API and workers are served"),
+    key("gateway", "http", Kind::Address, "where HTTP is served"),
+    key("gateway", "advertise_host", Kind::Text, "the host that clients and workers are told"),
+    key("gateway", "keep_warm_seconds", Kind::Number, "how long an idle function container is kept"),
+    key("gateway", "client_grace_seconds", Kind::Count, "how long a call outlives its client"),
+    key("gateway", "worker_suspect_seconds", Kind::Number, "silence after which a worker gets no more work"),
+    key("gateway", "worker_lost_seconds", Kind::Number, "silence after which a worker's tasks are retried"),
+    key("gateway", "build_wait_seconds", Kind::Count, "how long an image build waits for a worker"),
+    key("worker", "state_dir", Kind::Path, "where the worker keeps environments, code and containers"),
+    key("worker", "gateway", Kind::Text, "the gateway's gRPC address, if not the one that was joined"),
+    key("worker", "pool", Kind::Text, "the pool, if not the one that was joined"),
+    key("worker", "cpu", Kind::Number, "processor cores for jobs; all if not set"),
+    key("worker", "memory_mib", Kind::Count, "memory for jobs; most of it if not set"),
+    key("worker", "uv", Kind::Path, "the uv that builds environments; found or fetched if not set"),
+    key("worker", "python", Kind::Text, "the Python version for images that ask for any"),
+    key("worker", "labels", Kind::Labels, "labels that jobs can ask for"),
+    key("dev", "state_dir", Kind::Path, "where `metal9 dev` keeps everything"),
+    key("dev", "grpc", Kind::Address, "where the client API is served"),
+    key("dev", "http", Kind::Address, "where HTTP is served"),
+];
+
+/// The gateway's own defaults, so that they are written down once.
+fn gateway_defaults() -> toml::Table {
+    let options = metal9_gateway::Options::new(std::path::PathBuf::new());
+    toml::Table::try_from(options).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_option_of_the_gateway_is_a_setting() {
+        let settings: BTreeSet<&str> =
+            KEYS.iter().filter(|key| key.section == "gateway").map(|key| key.name).collect();
+        let mut options: BTreeSet<String> = gateway_defaults().keys().cloned().collect();
+        // What is not set does not show in TOML.
+        options.insert("advertise_host".to_owned());
+        assert_eq!(settings, options.iter().map(String::as_str).collect());
+    }
+
+    #[test]
+    fn every_default_is_of_its_own_kind() {
+        for key in KEYS {
+            if let Some(value) = key.default(Path::new("/home/me")) {
+                assert!(key.kind.accept(value.clone()).is_some(), "{}: {value}", key.path());
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What happens on each input: one file per subject.
+
+mod alive;
+mod attempt;
+mod cancel;
+mod container;
+mod hello;
+mod submit;
+mod timer;

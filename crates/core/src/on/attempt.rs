@@ -1,0 +1,97 @@
+//! A worker reports on an attempt.
+
+use metal9_types::{AttemptId, CallOutcome, FailureKind, Moment, TaskStatus};
+
+use crate::core::Core;
+use crate::state::{Assigned, ContainerState, Deadline};
+use crate::{Action, AttemptReport, Ignored};
+
+impl Core {
+    pub(crate) fn on_attempt(
+        &mut self,
+        now: Moment,
+        attempt: AttemptId,
+        report: AttemptReport,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Ignored> {
+        let assigned = self.assigned(attempt).ok_or(Ignored::StaleAttempt)?;
+        match report {
+            AttemptReport::Started => self.on_started(now, assigned),
+            AttemptReport::Finished { outcome, reusable } => {
+                self.on_finished(now, assigned, outcome, reusable, actions);
+            }
+        }
+        Ok(())
+    }
+
+    /// Said twice it counts once, except that an adopted attempt's start was only a guess.
+    fn on_started(&mut self, now: Moment, assigned: Assigned) {
+        if assigned.started.is_some() && !assigned.adopted {
+            return;
+        }
+        let started = Assigned { started: Some(now), adopted: false, ..assigned };
+        self.set_assigned(started);
+        self.arm_timeout(now, started.attempt);
+        let Some(container) = self.containers.get(&assigned.container) else { return };
+        let fresh = matches!(container.state, ContainerState::Starting(_));
+        if fresh && let Some(stub) = self.stubs.get_mut(&container.stub) {
+            stub.saw_start(now.since(assigned.since));
+        }
+        self.change_container(assigned.container, |container| {
+            container.state = ContainerState::Busy(assigned.attempt);
+            container.call_began = now;
+        });
+        self.learn_cached(assigned.container);
+        if fresh {
+            self.fresh_room.insert(assigned.worker);
+        }
+    }
+
+    fn on_finished(
+        &mut self,
+        now: Moment,
+        assigned: Assigned,
+        outcome: CallOutcome,
+        reusable: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(task) = self.attempts.get(&assigned.attempt).copied() else { return };
+        let stub = self.containers.get(&assigned.container).map(|container| container.stub);
+        if let Some(started) = assigned.started
+            && let Some(stub) = stub.and_then(|stub| self.stubs.get_mut(&stub))
+        {
+            stub.saw_call(now.since(started));
+        }
+        match outcome {
+            CallOutcome::Returned => self.end_task(task, TaskStatus::Complete, None, actions),
+            CallOutcome::Failed(failure) => self.fail_attempt(now, task, failure, actions),
+        }
+        self.release_container(now, assigned.container, reusable, actions);
+        self.wake = true;
+    }
+
+    /// An attempt has run for as long as its function may.
+    pub(crate) fn on_timeout(
+        &mut self,
+        now: Moment,
+        attempt: AttemptId,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(assigned) = self.assigned(attempt) else { return };
+        let Some(&id) = self.attempts.get(&attempt) else { return };
+        let Some(limit) = self.tasks.get(&id).and_then(|task| task.spec.timeout) else { return };
+        self.stop_attempt(now, assigned, FailureKind::Timeout, actions);
+        let failure = metal9_types::Failure::new(
+            FailureKind::Timeout,
+            format!("the call timed out after {} s (the function's timeout)", limit.as_secs_f64()),
+        );
+        self.end_task(id, TaskStatus::Timeout, Some(failure), actions);
+    }
+
+    pub(crate) fn arm_timeout(&mut self, now: Moment, attempt: AttemptId) {
+        let task = self.attempts.get(&attempt).and_then(|task| self.tasks.get(task));
+        if let Some(limit) = task.and_then(|task| task.spec.timeout) {
+            self.deadlines.arm(Deadline::Timeout(attempt), now.after(limit));
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! A worker connects and says what it has.
+//!
+//! Both sides compare notes. What the worker has and the scheduler wants is kept or adopted; what
+//! the scheduler does not want is named in the answer, to be stopped; what the scheduler thought
+//! was there and the worker does not have is lost. Containers that are to be stopped hold their
+//! room until the worker says that they are gone.
+
+use std::collections::BTreeSet;
+
+use metal9_types::{AttemptId, ContainerId, Failure, FailureKind, Moment, StubId, WorkerId};
+
+use crate::core::Core;
+use crate::place::{self, Spot};
+use crate::state::{Assigned, ContainerState, TaskState, Worker};
+use crate::{Action, Reattach, WorkerHello};
+
+/// What is found out while notes are compared.
+#[derive(Default)]
+struct Notes {
+    /// Listed attempts that stay.
+    kept: BTreeSet<AttemptId>,
+    /// Containers of attempts that stay.
+    hosts: BTreeSet<ContainerId>,
+    /// Containers of attempts that do not: nobody knows what still runs in them.
+    tainted: BTreeSet<ContainerId>,
+    drop_attempts: Vec<AttemptId>,
+    drop_containers: Vec<ContainerId>,
+}
+
+impl Core {
+    pub(crate) fn on_hello(&mut self, now: Moment, hello: &WorkerHello, actions: &mut Vec<Action>) {
+        let welcome_at = actions.len();
+        let mut notes = Notes::default();
+        self.connect(now, hello);
+        for reattach in &hello.attempts {
+            self.compare_attempt(now, hello.worker, *reattach, &mut notes, actions);
+        }
+        for &(container, stub) in &hello.containers {
+            self.compare_container(now, hello.worker, container, stub, &mut notes);
+        }
+        self.lose_unlisted(now, hello, &mut notes, actions);
+        let welcome = Action::Welcome {
+            worker: hello.worker,
+            session: hello.session,
+            drop_attempts: notes.drop_attempts,
+            drop_containers: notes.drop_containers,
+        };
+        actions.insert(welcome_at, welcome);
+        if let Some(worker) = self.workers.get_mut(&hello.worker) {
+            worker.shrunk = !worker.offer.capacity.fits(worker.used);
+        }
+        self.fresh_room.insert(hello.worker);
+        self.watch(hello.worker);
+    }
+
+    /// Makes the session the worker's present one.
+    fn connect(&mut self, now: Moment, hello: &WorkerHello) {
+        let id = hello.worker;
+        self.workers.entry(id).or_insert_with(|| Worker::new(id, hello.offer.clone()));
+        self.drop_reservations(id);
+        let mut devices_changed = false;
+        self.change_worker(now, id, |worker| {
+            devices_changed = worker.offer.devices != hello.offer.devices;
+            worker.session = Some(hello.session);
+            worker.last_heard = now;
+            worker.suspect = false;
+            worker.leaving = false;
+            worker.offer = hello.offer.clone();
+            worker.cached = hello.cached.iter().cloned().collect();
+        });
+        if devices_changed {
+            self.deal_devices_again(id);
+        }
+    }
+
+    /// The worker's list of devices is another one: what its containers hold is found anew. One
+    /// that finds nothing keeps running; it was given its device by the worker, not by us.
+    fn deal_devices_again(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.holders = vec![None; worker.offer.devices.len()];
+        for container in &worker.containers {
+            let Some(container) = self.containers.get_mut(container) else { continue };
+            let Some(stub) = self.stubs.get(&container.stub) else { continue };
+            let free = |device: usize| worker.holders.get(device).is_some_and(Option::is_none);
+            let spot = place::pick_devices(&stub.spec, worker, free);
+            container.devices = spot.map(|spot| spot.devices).unwrap_or_default();
+            for &device in &container.devices {
+                if let Some(holder) = worker.holders.get_mut(device) {
+                    *holder = Some(container.id);
+                }
+            }
+        }
+    }
+
+    fn compare_attempt(
+        &mut self,
+        now: Moment,
+        worker: WorkerId,
+        listed: Reattach,
+        notes: &mut Notes,
+        actions: &mut Vec<Action>,
+    ) {
+        let known = self.assigned(listed.attempt).filter(|known| {
+            known.worker == worker
+                && known.container == listed.container
+                && self.attempts.get(&listed.attempt) == Some(&listed.task)
+        });
+        if known.is_some() || self.adopt_attempt(now, worker, listed, notes, actions) {
+            notes.kept.insert(listed.attempt);
+            notes.hosts.insert(listed.container);
+        } else {
+            notes.drop_attempts.push(listed.attempt);
+            notes.tainted.insert(listed.container);
+        }
+    }
+
+    /// Takes over an attempt whose task waits for nothing better.
+    fn adopt_attempt(
+        &mut self,
+        now: Moment,
+        worker: WorkerId,
+        listed: Reattach,
+        notes: &Notes,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let Some(task) = self.tasks.get(&listed.task) else { return false };
+        let stub = task.stub();
+        let free = !matches!(task.state, TaskState::Assigned(_));
+        let fresh_id = self.ids.was_given_attempt(listed.attempt)
+            && !self.attempts.contains_key(&listed.attempt);
+        if !free || !fresh_id || notes.hosts.contains(&listed.container) {
+            return false;
+        }
+        let hosted = match self.containers.get(&listed.container) {
+            Some(host) => {
+                host.worker == worker && host.stub == stub && host.state == ContainerState::Idle
+            }
+            None => self.adopt_container(now, worker, listed.container, stub),
+        };
+        if !hosted {
+            return false;
+        }
+        let assigned = Assigned {
+            attempt: listed.attempt,
+            worker,
+            container: listed.container,
+            since: now,
+            started: Some(now),
+            adopted: true,
+        };
+        self.attach(now, listed.task, assigned, false);
+        self.arm_timeout(now, listed.attempt);
+        if let Some(task) = self.tasks.get_mut(&listed.task) {
+            task.attempts_used = task.attempts_used.max(1);
+        }
+        self.say_running(listed.task, actions);
+        true
+    }
+
+    /// Takes over a container nobody here knew, as one that is stopping: the caller says what it
+    /// does instead. Room is not asked for, since the container is there already.
+    fn adopt_container(
+        &mut self,
+        now: Moment,
+        worker: WorkerId,
+        id: ContainerId,
+        stub: StubId,
+    ) -> bool {
+        if !self.ids.was_given_container(id) || self.containers.contains_key(&id) {
+            return false;
+        }
+        let (Some(stub), Some(host)) = (self.stubs.get(&stub), self.workers.get(&worker)) else {
+            return false;
+        };
+        let free = |device: usize| host.holders.get(device).is_some_and(Option::is_none);
+        let spot = place::pick_devices(&stub.spec, host, free);
+        let fits = spot.is_some();
+        let spot = spot.unwrap_or(Spot { rank: 0, devices: Vec::new() });
+        let stub = stub.spec.stub;
+        self.add_container(now, id, stub, worker, spot);
+        fits
+    }
+
+    fn compare_container(
+        &mut self,
+        now: Moment,
+        worker: WorkerId,
+        id: ContainerId,
+        stub: StubId,
+        notes: &mut Notes,
+    ) {
+        if notes.hosts.contains(&id) {
+            return;
+        }
+        match self.containers.get(&id).map(|known| (known.worker, known.state)) {
+            Some((on, ContainerState::Idle)) if on == worker => return,
+            // Its attempt was not listed: `lose_unlisted` sees to it.
+            Some((on, state)) if on == worker && state.attempt().is_some() => return,
+            Some(_) => {}
+            None => {
+                let keep_warm = self.stubs.get(&stub).map(|stub| stub.spec.keep_warm);
+                let wanted =
+                    keep_warm.is_some_and(|time| !time.is_zero()) && !notes.tainted.contains(&id);
+                let fits = self.has_room_for(worker, stub);
+                if self.adopt_container(now, worker, id, stub) && wanted && fits {
+                    self.set_idle(now, id);
+                    return;
+                }
+            }
+        }
+        notes.drop_containers.push(id);
+    }
+
+    fn has_room_for(&self, worker: WorkerId, stub: StubId) -> bool {
+        let worker = self.workers.get(&worker);
+        let stub = self.stubs.get(&stub);
+        worker.zip(stub).is_some_and(|(worker, stub)| worker.free().fits(stub.spec.resources))
+    }
+
+    /// What was thought to be on the worker and is not.
+    fn lose_unlisted(
+        &mut self,
+        now: Moment,
+        hello: &WorkerHello,
+        notes: &mut Notes,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(worker) = self.workers.get(&hello.worker) else { return };
+        let text = format!("worker `{}` came back without the call", worker.offer.hostname);
+        let listed: BTreeSet<ContainerId> = hello.containers.iter().map(|(id, _)| *id).collect();
+        let known: Vec<ContainerId> = worker.containers.iter().copied().collect();
+        for id in known {
+            let Some(state) = self.containers.get(&id).map(|container| container.state) else {
+                continue;
+            };
+            let attempt = state.attempt();
+            if attempt.is_some_and(|attempt| notes.kept.contains(&attempt)) {
+                continue;
+            }
+            // The container of an unwanted attempt may be there although only the attempt is
+            // listed.
+            let unsure = state == ContainerState::Stopping && notes.tainted.contains(&id);
+            if !listed.contains(&id) && !unsure {
+                self.lose_container(now, id, &text, actions);
+                continue;
+            }
+            if let Some(task) = attempt.and_then(|attempt| self.attempts.get(&attempt).copied()) {
+                let failure = Failure::new(FailureKind::WorkerLost, text.clone());
+                self.fail_attempt(now, task, failure, actions);
+                self.set_stopping(now, id);
+            }
+            let stopping = self
+                .containers
+                .get(&id)
+                .is_some_and(|container| container.state == ContainerState::Stopping);
+            if stopping && !notes.drop_containers.contains(&id) {
+                notes.drop_containers.push(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! A stub becomes known; a task is handed in.
+
+use std::collections::btree_map::Entry;
+
+use metal9_types::Moment;
+
+use crate::core::Core;
+use crate::state::{Deadline, Stub, Task, TaskState};
+use crate::{Ignored, StubSpec, TaskSpec};
+
+impl Core {
+    /// Stubs never change, so the first definition stays.
+    pub(crate) fn on_define_stub(&mut self, spec: StubSpec) {
+        if let Entry::Vacant(entry) = self.stubs.entry(spec.stub) {
+            entry.insert(Stub::new(spec));
+        }
+    }
+
+    pub(crate) fn on_submit(&mut self, now: Moment, spec: TaskSpec) -> Result<(), Ignored> {
+        if self.tasks.contains_key(&spec.task) {
+            return Err(Ignored::DuplicateTask);
+        }
+        if !self.stubs.contains_key(&spec.stub) {
+            return Err(Ignored::UnknownStub);
+        }
+        let id = spec.task;
+        let recovered = spec.recovered;
+        let task = Task {
+            attempts_used: spec.attempts_used,
+            begin_by: now.after(spec.ttl),
+            told: false,
+            state: TaskState::Recovering,
+            spec,
+        };
+        self.tasks.insert(id, task);
+        let until = self.recovery_until.unwrap_or(now).max(now);
+        if recovered {
+            self.recovering.insert(id);
+            self.deadlines.arm_by(Deadline::Recovery, until);
+        } else {
+            self.enqueue(now, id, false);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,270 @@
+//! Placement: pure functions from a stub and a worker to an answer.
+//!
+//! Two questions are kept apart. [`obstacle`] asks whether a worker could ever run a stub, whatever
+//! is on it now; `explain.rs` tells the answer. [`spot`] asks whether it has room now.
+
+use metal9_types::{Device, Platform, Resources, Runtime, Vendor};
+
+use crate::StubSpec;
+use crate::state::{GroupKey, Worker};
+
+/// What keeps a worker from ever running a stub, in the order in which it is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Obstacle {
+    /// It is in another pool.
+    Pool,
+    /// It is on a Mac with a fitting device, but runs its jobs in a virtual machine.
+    NotNative,
+    /// It has no accelerator of a kind asked for.
+    Gpu,
+    /// It has too few of them.
+    GpuCount,
+    /// The memory its accelerator may use is too small.
+    GpuMemory,
+    /// It offers too little processor time.
+    Cpu,
+    /// It offers too little memory.
+    Memory,
+    /// It could, but it is disconnected.
+    Disconnected,
+    /// It could, but has been silent for a while.
+    Silent,
+    /// It could, but is leaving.
+    Leaving,
+}
+
+/// Where in a worker a container would go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    /// How far down the list of accelerators; 0 is the first choice.
+    pub(crate) rank: usize,
+    /// Places in the worker's list of devices.
+    pub(crate) devices: Vec<usize>,
+}
+
+/// How good a spot is; the lowest is the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Score {
+    /// The first choice of accelerator comes first.
+    pub(crate) rank: usize,
+    /// Then a worker that has the image (2) and the code (1).
+    pub(crate) uncached: u8,
+    /// Then one whose other accelerators would not be blocked by a job that needs none.
+    pub(crate) spare_devices: usize,
+    /// Then the tightest fit: thousandths of the worker left over.
+    pub(crate) leftover: u64,
+}
+
+/// What keeps this worker from ever running the stub; nothing if it could.
+pub(crate) fn obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
+    let offer = &worker.offer;
+    if spec.pool.as_ref().is_some_and(|pool| *pool != offer.pool) {
+        return Some(Obstacle::Pool);
+    }
+    if let Some(obstacle) = gpu_obstacle(spec, worker) {
+        return Some(obstacle);
+    }
+    if spec.resources.cpu_millicores > offer.capacity.cpu_millicores {
+        return Some(Obstacle::Cpu);
+    }
+    if spec.resources.memory_mib > offer.capacity.memory_mib {
+        return Some(Obstacle::Memory);
+    }
+    if worker.session.is_none() {
+        return Some(Obstacle::Disconnected);
+    }
+    if worker.leaving {
+        return Some(Obstacle::Leaving);
+    }
+    worker.suspect.then_some(Obstacle::Silent)
+}
+
+fn gpu_obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
+    if spec.gpu.is_none() || pick_devices(spec, worker, |_| true).is_some() {
+        return None;
+    }
+    let offer = &worker.offer;
+    let wanted = |device: &Device| spec.gpu.any_of.iter().any(|name| name.matches(device));
+    let usable =
+        || offer.devices.iter().filter(|device| wanted(device) && is_usable(device, worker));
+    if usable().next().is_none() {
+        let on_a_mac = offer.platform == Platform::Aarch64Darwin;
+        let has_apple = offer.devices.iter().any(|device| device.vendor == Vendor::Apple);
+        let asks_apple = spec.gpu.any_of.iter().any(|name| name.is_apple());
+        let in_a_guest = (on_a_mac || has_apple) && !reaches_metal(worker);
+        return Some(if asks_apple && in_a_guest { Obstacle::NotNative } else { Obstacle::Gpu });
+    }
+    if usable().count() < wanted_count(spec) {
+        return Some(Obstacle::GpuCount);
+    }
+    if usable().filter(|device| has_memory(spec, device)).count() < wanted_count(spec) {
+        return Some(Obstacle::GpuMemory);
+    }
+    // Enough devices, but not of one kind.
+    Some(Obstacle::GpuCount)
+}
+
+/// Where the stub would go on this worker now; nothing if there is no room for it.
+///
+/// Does not look at [`obstacle`]s other than accelerators, size and pool, nor at how many
+/// containers are starting.
+pub(crate) fn spot(spec: &StubSpec, worker: &Worker, group: GroupKey) -> Option<Spot> {
+    if spec.pool.as_ref().is_some_and(|pool| *pool != worker.offer.pool)
+        || !worker.available(group).fits(spec.resources)
+    {
+        return None;
+    }
+    pick_devices(spec, worker, |device| {
+        worker.holders.get(device).is_some_and(Option::is_none)
+            && !worker.is_reserved(device, group)
+    })
+}
+
+/// How good a spot is.
+pub(crate) fn score(spec: &StubSpec, worker: &Worker, spot: &Spot) -> Score {
+    let missing = |name: &str, weight| if worker.cached.contains(name) { 0 } else { weight };
+    let devices_free = worker.holders.iter().filter(|holder| holder.is_none()).count();
+    let free = worker.free();
+    let capacity = worker.offer.capacity;
+    Score {
+        rank: spot.rank,
+        uncached: missing(&spec.image, 2) + missing(&spec.object, 1),
+        spare_devices: devices_free.saturating_sub(spot.devices.len()),
+        leftover: share(
+            free.cpu_millicores,
+            spec.resources.cpu_millicores,
+            capacity.cpu_millicores,
+        )
+        .saturating_add(share(
+            free.memory_mib,
+            spec.resources.memory_mib,
+            capacity.memory_mib,
+        )),
+    }
+}
+
+/// Thousandths of `all` that are left of `free` after taking `part`.
+fn share(free: u64, part: u64, all: u64) -> u64 {
+    free.saturating_sub(part).saturating_mul(1000) / all.max(1)
+}
+
+/// The first kind of accelerator in the stub's list of which enough are `allowed`; for a stub
+/// without accelerators, no device.
+pub(crate) fn pick_devices(
+    spec: &StubSpec,
+    worker: &Worker,
+    allowed: impl Fn(usize) -> bool,
+) -> Option<Spot> {
+    if spec.gpu.is_none() {
+        return Some(Spot { rank: 0, devices: Vec::new() });
+    }
+    let count = wanted_count(spec);
+    let devices = &worker.offer.devices;
+    for (rank, name) in spec.gpu.any_of.iter().enumerate() {
+        let found: Vec<usize> = (0..devices.len())
+            .filter(|&index| {
+                let device = &devices[index];
+                allowed(index)
+                    && name.matches(device)
+                    && is_usable(device, worker)
+                    && has_memory(spec, device)
+            })
+            .take(count)
+            .collect();
+        if found.len() == count {
+            return Some(Spot { rank, devices: found });
+        }
+    }
+    None
+}
+
+fn wanted_count(spec: &StubSpec) -> usize {
+    usize::try_from(spec.gpu.count).unwrap_or(usize::MAX).max(1)
+}
+
+/// Metal does not exist inside a virtual machine, whatever the worker says it sees.
+fn is_usable(device: &Device, worker: &Worker) -> bool {
+    device.vendor != Vendor::Apple || device.simulated || reaches_metal(worker)
+}
+
+fn reaches_metal(worker: &Worker) -> bool {
+    worker.offer.platform == Platform::Aarch64Darwin
+        && worker.offer.runtimes.contains(&Runtime::Native)
+}
+
+/// How many Apple GPUs of these workers jobs can use.
+pub(crate) fn apple_devices<'a>(workers: impl Iterator<Item = &'a Worker>) -> usize {
+    let usable = |worker: &&'a Worker| -> usize {
+        let devices = worker.offer.devices.iter();
+        devices.filter(|d| d.vendor == Vendor::Apple && is_usable(d, worker)).count()
+    };
+    workers.map(|worker| usable(&worker)).sum()
+}
+
+/// An Apple GPU shares the host's memory, but may use only part of it; 0 means that the part is
+/// not known.
+fn has_memory(spec: &StubSpec, device: &Device) -> bool {
+    device.vendor != Vendor::Apple
+        || device.memory_mib == 0
+        || spec.resources.memory_mib <= device.memory_mib
+}
+
+/// Which of a worker's idle containers to end so that the stub has room, and which devices it then
+/// takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Clearing {
+    /// Places in the list of candidates.
+    pub(crate) victims: Vec<usize>,
+    /// Where the stub goes afterwards.
+    pub(crate) spot: Spot,
+}
+
+/// What ending an idle container would give back.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) resources: Resources,
+    pub(crate) devices: Vec<usize>,
+}
+
+/// The shortest list of candidates, the first ones preferred, whose end makes room for the stub.
+///
+/// `coming` is what is free or will be without ending any; `is_coming` says the same of devices.
+pub(crate) fn clearing(
+    spec: &StubSpec,
+    worker: &Worker,
+    candidates: &[Candidate],
+    coming: Resources,
+    is_coming: impl Fn(usize) -> bool,
+) -> Option<Clearing> {
+    let plan = |victims: &[usize]| {
+        let room = victims
+            .iter()
+            .fold(coming, |sum, &victim| sum.saturating_add(candidates[victim].resources));
+        let spot = pick_devices(spec, worker, |device| {
+            is_coming(device)
+                || victims.iter().any(|&victim| candidates[victim].devices.contains(&device))
+        })?;
+        room.fits(spec.resources).then_some(spot)
+    };
+    let mut victims: Vec<usize> = Vec::new();
+    let mut spot = plan(&victims);
+    for index in 0..candidates.len() {
+        if spot.is_some() {
+            break;
+        }
+        victims.push(index);
+        spot = plan(&victims);
+    }
+    let mut spot = spot?;
+    // Those picked early may have become needless once a later one brought the missing device.
+    let mut index = 0;
+    while index < victims.len() {
+        let mut fewer = victims.clone();
+        fewer.remove(index);
+        match plan(&fewer) {
+            Some(better) => (victims, spot) = (fewer, better),
+            None => index += 1,
+        }
+    }
+    Some(Clearing { victims, spot })
+}

@@ -1,0 +1,58 @@
+//! Idle containers take the next task of their stub.
+
+use metal9_types::{ContainerId, Moment, TaskId};
+
+use crate::Action;
+use crate::core::Core;
+use crate::place;
+use crate::state::{GroupKey, Stub};
+
+impl Core {
+    pub(super) fn reuse_idle(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        for key in self.groups_by_turn() {
+            while let Some((container, task)) = self.reusable(now, key) {
+                self.assign(now, task, container, false, actions);
+                self.served = Some(key.workspace);
+            }
+        }
+    }
+
+    /// Keys of all queues, beginning after the workspace that was served last.
+    pub(super) fn groups_by_turn(&self) -> Vec<GroupKey> {
+        let after = |key: &&GroupKey| self.served.is_some_and(|served| key.workspace > served);
+        let (mut first, rest): (Vec<_>, Vec<_>) = self.groups.keys().partition(after);
+        first.extend(rest);
+        first
+    }
+
+    /// The container that the group's first task should go to, if it should wait for no other.
+    pub(super) fn reusable(&self, now: Moment, key: GroupKey) -> Option<(ContainerId, TaskId)> {
+        let task = *self.groups.get(&key)?.tasks.first_key_value()?.1;
+        let stub = self.stubs.get(&key.stub)?;
+        let container = last_used(stub)?;
+        let rank = self.containers.get(&container)?.rank;
+        // A free accelerator higher up in the list comes before a warm container further down.
+        if rank > 0 && stub.wants_container(now) && self.has_spot_above(key, rank) {
+            return None;
+        }
+        Some((container, task))
+    }
+
+    fn has_spot_above(&self, key: GroupKey, rank: usize) -> bool {
+        let Some(stub) = self.stubs.get(&key.stub) else { return false };
+        self.workers.values().any(|worker| {
+            worker.takes_work()
+                && worker.starting < worker.start_limit(&self.config)
+                && place::spot(&stub.spec, worker, key).is_some_and(|spot| spot.rank < rank)
+        })
+    }
+}
+
+/// The idle container used last, among those with the most preferred accelerators: its caches are
+/// the warmest, and the others get their chance to end.
+fn last_used(stub: &Stub) -> Option<ContainerId> {
+    let &(rank, _, _) = stub.idle.first()?;
+    let of_rank =
+        (rank, Moment::ZERO, ContainerId(0))..=(rank, Moment(u64::MAX), ContainerId(u64::MAX));
+    stub.idle.range(of_rank).next_back().map(|&(_, _, id)| id)
+}

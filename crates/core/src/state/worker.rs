@@ -1,0 +1,136 @@
+//! A worker and what is on it.
+
+use std::collections::BTreeSet;
+
+use metal9_types::{ContainerId, Moment, Offer, Resources, SessionId, WorkerId};
+
+use super::GroupKey;
+use crate::Config;
+
+/// A worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    /// Its connection, while it has one.
+    pub(crate) session: Option<SessionId>,
+    /// When it last said something, or its connection ended.
+    pub(crate) last_heard: Moment,
+    /// `true` if it has been silent for too long to be given work.
+    pub(crate) suspect: bool,
+    /// `true` if it wants to go.
+    pub(crate) leaving: bool,
+    pub(crate) offer: Offer,
+    /// Images and objects it has.
+    pub(crate) cached: BTreeSet<String>,
+    pub(crate) containers: BTreeSet<ContainerId>,
+    /// Its idle containers, the longest idle first.
+    pub(crate) idle: BTreeSet<(Moment, ContainerId)>,
+    /// Its containers that are starting.
+    pub(crate) starting: u32,
+    /// What its containers hold, those that are stopping among them.
+    pub(crate) used: Resources,
+    /// What its stopping containers will give back.
+    pub(crate) returning: Resources,
+    /// Which container holds each device.
+    pub(crate) holders: Vec<Option<ContainerId>>,
+    /// Rooms that are being made.
+    pub(crate) reservations: Vec<Reservation>,
+    /// `true` if it came back offering less than its containers hold.
+    pub(crate) shrunk: bool,
+}
+
+/// Room that is being made on a worker for one task of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reservation {
+    pub(crate) group: GroupKey,
+    pub(crate) resources: Resources,
+    pub(crate) devices: Vec<usize>,
+}
+
+impl Worker {
+    pub(crate) fn new(id: WorkerId, offer: Offer) -> Self {
+        let holders = vec![None; offer.devices.len()];
+        Self {
+            id,
+            session: None,
+            last_heard: Moment::ZERO,
+            suspect: false,
+            leaving: false,
+            offer,
+            cached: BTreeSet::new(),
+            containers: BTreeSet::new(),
+            idle: BTreeSet::new(),
+            starting: 0,
+            used: Resources::default(),
+            returning: Resources::default(),
+            holders,
+            reservations: Vec::new(),
+            shrunk: false,
+        }
+    }
+
+    /// `true` if it may be given work.
+    pub(crate) fn takes_work(&self) -> bool {
+        self.session.is_some() && !self.suspect && !self.leaving
+    }
+
+    /// What no container holds.
+    pub(crate) fn free(&self) -> Resources {
+        saturating_sub(self.offer.capacity, self.used)
+    }
+
+    /// All that is reserved, less one reservation of `own`.
+    pub(crate) fn reserved(&self, own: Option<GroupKey>) -> Resources {
+        let skip = own.and_then(|own| self.reservations.iter().position(|r| r.group == own));
+        self.reservations
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| Some(*index) != skip)
+            .fold(Resources::default(), |sum, (_, r)| sum.saturating_add(r.resources))
+    }
+
+    /// What a task of the group could have now: what is free, less what others wait for and
+    /// stopping containers will not cover.
+    pub(crate) fn available(&self, group: GroupKey) -> Resources {
+        if self.reservations.is_empty() {
+            return self.free();
+        }
+        let uncovered = saturating_sub(self.reserved(Some(group)), self.returning);
+        saturating_sub(self.free(), uncovered)
+    }
+
+    /// `true` if more is reserved than there will be once its stopping containers are gone.
+    pub(crate) fn is_overdrawn(&self) -> bool {
+        let coming = self.free().saturating_add(self.returning);
+        !self.reservations.is_empty() && !coming.fits(self.reserved(None))
+    }
+
+    /// `true` if the device is reserved for somebody other than this group.
+    pub(crate) fn is_reserved(&self, device: usize, group: GroupKey) -> bool {
+        self.reservations.iter().any(|r| r.group != group && r.devices.contains(&device))
+    }
+
+    /// Containers that may be starting on it at a time.
+    pub(crate) fn start_limit(&self, config: &Config) -> u32 {
+        let cores = u32::try_from(self.offer.capacity.cpu_millicores / 1000).unwrap_or(u32::MAX);
+        cores.saturating_mul(config.starts_per_core).max(1)
+    }
+
+    /// When to look next at whether it is still there.
+    pub(crate) fn next_check(&self, config: &Config) -> Moment {
+        let lost = self.last_heard.after(config.lost_after);
+        if self.session.is_some() && !self.suspect {
+            lost.min(self.last_heard.after(config.suspect_after))
+        } else {
+            lost
+        }
+    }
+}
+
+/// The difference, each part at least zero.
+pub(crate) fn saturating_sub(all: Resources, part: Resources) -> Resources {
+    Resources {
+        cpu_millicores: all.cpu_millicores.saturating_sub(part.cpu_millicores),
+        memory_mib: all.memory_mib.saturating_sub(part.memory_mib),
+    }
+}

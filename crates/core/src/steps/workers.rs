@@ -1,0 +1,81 @@
+//! Changing workers, and room that is being made on them.
+
+use metal9_types::{Moment, WorkerId};
+
+use crate::core::Core;
+use crate::state::{GroupKey, Reservation, Worker};
+
+impl Core {
+    /// Changes a worker and whatever is counted of its containers.
+    pub(crate) fn change_worker(
+        &mut self,
+        now: Moment,
+        id: WorkerId,
+        change: impl FnOnce(&mut Worker),
+    ) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let containers: Vec<_> = worker.containers.iter().copied().collect();
+        for &container in &containers {
+            self.unindex_container(container);
+        }
+        let mut takes_work = false;
+        if let Some(worker) = self.workers.get_mut(&id) {
+            change(worker);
+            takes_work = worker.takes_work();
+        }
+        for &container in &containers {
+            self.index_container(container);
+        }
+        if takes_work {
+            self.fresh_room.insert(id);
+        } else {
+            self.drop_reservations(id);
+            self.wake = true;
+        }
+        self.fleet_changed(now);
+    }
+
+    /// Holds room on a worker for one task of a group.
+    pub(crate) fn reserve(&mut self, id: WorkerId, reservation: Reservation) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(group) = self.groups.get_mut(&reservation.group) else { return };
+        group.reservations.push(id);
+        worker.reservations.push(reservation);
+    }
+
+    /// Gives up every reservation on a worker.
+    pub(crate) fn drop_reservations(&mut self, id: WorkerId) {
+        let count = self.workers.get(&id).map_or(0, |worker| worker.reservations.len());
+        for index in (0..count).rev() {
+            self.remove_reservation(id, index);
+        }
+    }
+
+    /// Gives up the newest reservation of a group.
+    pub(crate) fn drop_one_reservation(&mut self, key: GroupKey) {
+        let Some(&id) = self.groups.get(&key).and_then(|group| group.reservations.last()) else {
+            return;
+        };
+        let index = self
+            .workers
+            .get(&id)
+            .and_then(|worker| worker.reservations.iter().rposition(|r| r.group == key));
+        if let Some(index) = index {
+            self.remove_reservation(id, index);
+        }
+    }
+
+    /// Removes a reservation; what it held back is room for others.
+    pub(crate) fn remove_reservation(&mut self, id: WorkerId, index: usize) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let reservation = worker.reservations.remove(index);
+        if let Some(group) = self.groups.get_mut(&reservation.group) {
+            if let Some(place) = group.reservations.iter().rposition(|on| *on == id) {
+                group.reservations.remove(place);
+            }
+            // Its tasks need room elsewhere, maybe where there was none to make before.
+            group.exhausted = false;
+        }
+        self.fresh_room.insert(id);
+    }
+}

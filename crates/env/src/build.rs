@@ -1,0 +1,119 @@
+//! From a lock to a directory.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use metal9_types::EnvLock;
+
+use crate::layout::{self, Layout};
+use crate::talk::Talk;
+use crate::uv::Uv;
+use crate::{EnvError, Environment, Progress, hold, process, runner};
+
+/// The lock's text inside its environment, for people to read.
+const REQUIREMENTS: &str = "requirements.lock";
+/// How files get from uv's cache into an environment without taking space twice.
+const LINK_MODE: &str = if cfg!(target_os = "macos") { "clone" } else { "hardlink" };
+
+/// What a build needs.
+#[derive(Debug)]
+pub(crate) struct Build<'a> {
+    pub(crate) uv: &'a Uv,
+    pub(crate) layout: &'a Layout,
+    /// The base interpreter.
+    pub(crate) python: &'a Path,
+    pub(crate) runner_dir: &'a Path,
+    pub(crate) lock: &'a EnvLock,
+    pub(crate) target: &'a Environment,
+}
+
+impl Build<'_> {
+    /// Builds the environment unless another process has; leaves nothing behind if it fails.
+    pub(crate) async fn run(&self, progress: &Progress) -> Result<(), EnvError> {
+        let waiting = || progress("waiting for another process that builds this environment\n");
+        let held = hold::acquire(&self.layout.lock_file(&self.target.hash), waiting).await?;
+        if layout::is_ready(self.target) {
+            return Ok(());
+        }
+        self.on_disk(layout::remove).await?;
+        let result = self.steps(&held, progress).await;
+        if result.is_err() {
+            self.on_disk(layout::remove).await?;
+        }
+        result
+    }
+
+    async fn steps(&self, held: &File, progress: &Progress) -> Result<(), EnvError> {
+        let packages = match package_count(&self.lock.requirements) {
+            1 => "1 package".to_owned(),
+            count => format!("{count} packages"),
+        };
+        progress(&format!("building the environment: python {}, {packages}\n", self.lock.python));
+        let mut venv = self.uv.command(&["venv", "--no-project"]);
+        venv.arg("--python").arg(self.python).arg(&self.target.dir);
+        self.uv(venv, held, progress).await?;
+
+        let requirements = self.write_requirements()?;
+        let mut sync = self.uv.command(&["pip", "sync", "--compile-bytecode"]);
+        sync.args(["--allow-empty-requirements", "--verify-hashes", "--link-mode", LINK_MODE])
+            .arg("--python")
+            .arg(&self.target.python)
+            .arg(&requirements);
+        self.uv(sync, held, progress).await?;
+
+        runner::compile(&self.target.python, self.runner_dir).await;
+        self.on_disk(layout::complete).await
+    }
+
+    async fn uv(
+        &self,
+        command: tokio::process::Command,
+        held: &File,
+        progress: &Progress,
+    ) -> Result<(), EnvError> {
+        let mut talk = Talk::new(progress);
+        let input = hold::share(held)?;
+        let ended = process::run(command, input, &mut |line: &str| talk.hear(line)).await?;
+        if ended.success {
+            return Ok(());
+        }
+        Err(talk.failure(&ended.tail, |output| EnvError::Build { output }))
+    }
+
+    fn write_requirements(&self) -> Result<PathBuf, EnvError> {
+        let path = self.target.dir.join(REQUIREMENTS);
+        fs::write(&path, &self.lock.requirements)
+            .map_err(|error| EnvError::files("write", &path, error))?;
+        Ok(path)
+    }
+
+    /// Does disk work on the environment away from the threads that serve everyone.
+    async fn on_disk(
+        &self,
+        work: impl FnOnce(&Environment) -> Result<(), EnvError> + Send + 'static,
+    ) -> Result<(), EnvError> {
+        let target = self.target.clone();
+        tokio::task::spawn_blocking(move || work(&target)).await.unwrap_or_else(|error| {
+            Err(EnvError::files("work on", &self.target.dir, std::io::Error::other(error)))
+        })
+    }
+}
+
+/// How many packages a lock has.
+fn package_count(requirements: &str) -> usize {
+    requirements
+        .lines()
+        .filter(|line| !line.starts_with([' ', '-', '#']) && !line.is_empty())
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_counted_without_their_hashes_and_options() {
+        let lock = "--index-url https://a.example\nsix==1 \\\n    --hash=sha256:0\nrich==2\n";
+        assert_eq!(package_count(lock), 2);
+    }
+}

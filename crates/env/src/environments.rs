@@ -1,0 +1,206 @@
+//! The entry: what a worker asks for.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use metal9_types::{EnvLock, ImageSpec, Platform, PythonVersion};
+
+use crate::build::Build;
+use crate::flight::Flights;
+use crate::layout::{self, Layout};
+use crate::pythons::Pythons;
+use crate::uv::Uv;
+use crate::{EnvError, lock, runner};
+
+/// Receives whole lines of text for the user, each ending in a newline.
+pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Where environments live and what they are made with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directory of environments, uv's cache and tools; made if it is not there.
+    pub root: PathBuf,
+    /// The uv to use; nothing to find or install one.
+    pub uv: Option<PathBuf>,
+    /// The Python version for images that ask for any, as `3.11`.
+    pub python: Option<String>,
+    /// Python sources that every environment's Python byte-compiles.
+    pub runner_dir: PathBuf,
+}
+
+/// A Python environment that is ready. Its files are read-only.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Environment {
+    /// The hash of its lock.
+    pub hash: String,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Its Python.
+    pub python: PathBuf,
+}
+
+/// All environments of one machine. Cheap to clone; clones share builds.
+#[derive(Clone)]
+pub struct Environments(Arc<Inner>);
+
+struct Inner {
+    uv: Uv,
+    pythons: Pythons,
+    layout: Layout,
+    runner_dir: PathBuf,
+    flights: Flights,
+    /// Python versions whose byte code of the runner is known to be current.
+    compiled: Mutex<BTreeSet<String>>,
+}
+
+impl Environments {
+    /// Finds uv (or installs one from PyPI), finds the Pythons of the machine, removes what killed
+    /// builds have left.
+    ///
+    /// # Errors
+    /// There is no usable uv, the preferred Python is not there, or the directories cannot be made.
+    pub async fn open(options: Options) -> Result<Self, EnvError> {
+        let preferred = preferred_python(options.python.as_deref())?;
+        let layout = Layout::create(&options.root)?;
+        let sweep = {
+            let layout = layout.clone();
+            tokio::task::spawn_blocking(move || layout.remove_leftovers())
+        };
+        if let Err(error) = sweep.await {
+            tracing::warn!(%error, "could not look for unfinished environments");
+        }
+        let uv = Uv::find(options.uv.as_deref(), preferred, &layout).await?;
+        let pythons = uv.pythons(preferred).await?;
+        tracing::debug!(?uv, pythons = ?pythons.versions(), "environments can be made");
+        Ok(Self(Arc::new(Inner {
+            uv,
+            pythons,
+            layout,
+            runner_dir: options.runner_dir,
+            flights: Flights::default(),
+            compiled: Mutex::default(),
+        })))
+    }
+
+    /// The Python versions environments can be made for, oldest first, as `3.11`.
+    #[must_use]
+    pub fn pythons(&self) -> Vec<String> {
+        self.0.pythons.versions()
+    }
+
+    /// Resolves an image for this machine.
+    ///
+    /// # Errors
+    /// The image cannot be had on a native worker, or its packages cannot be resolved.
+    pub async fn lock(&self, spec: &ImageSpec, progress: &Progress) -> Result<EnvLock, EnvError> {
+        let platform = Platform::current().ok_or(EnvError::UnknownPlatform)?;
+        self.lock_for(spec, platform, progress).await
+    }
+
+    /// Resolves an image for a machine of another kind. Packages without a wheel for it may be
+    /// missing what only that machine could find out.
+    ///
+    /// # Errors
+    /// As for [`Self::lock`].
+    pub async fn lock_for(
+        &self,
+        spec: &ImageSpec,
+        platform: Platform,
+        progress: &Progress,
+    ) -> Result<EnvLock, EnvError> {
+        lock::resolve(&self.0.uv, &self.0.pythons, spec, platform, progress).await
+    }
+
+    /// The environment of a lock, built if it is not there yet. Everyone who asks for the same one
+    /// at the same time shares one build and its end; dropping the last of their futures stops it.
+    ///
+    /// # Errors
+    /// It is for another machine or Python, or uv could not build it. A later call tries again.
+    pub async fn ensure(
+        &self,
+        lock: &EnvLock,
+        progress: &Progress,
+    ) -> Result<Environment, EnvError> {
+        let inner = &*self.0;
+        let environment = inner.layout.environment(&lock.hash());
+        if layout::is_ready(&environment) {
+            layout::touch(&environment);
+            self.compile_runner(lock, &environment);
+            return Ok(environment);
+        }
+        if Platform::current() != Some(lock.platform) {
+            let here = Platform::current();
+            return Err(EnvError::WrongPlatform { wanted: lock.platform, here });
+        }
+        let python = inner.python_of(lock)?;
+        let build = Build {
+            uv: &inner.uv,
+            layout: &inner.layout,
+            python: &python,
+            runner_dir: &inner.runner_dir,
+            lock,
+            target: &environment,
+        };
+        let work = |to_all: Progress| async move { build.run(&to_all).await };
+        inner.flights.once(&environment.hash, progress, work).await?;
+        inner.note_compiled(&lock.python);
+        Ok(environment)
+    }
+
+    /// The hashes of the environments that are ready, in order.
+    #[must_use]
+    pub fn cached(&self) -> Vec<String> {
+        self.0.layout.ready()
+    }
+
+    /// Compiles the runner in the background if an environment is older than this process: the
+    /// runner may be a newer one than it was built with.
+    fn compile_runner(&self, lock: &EnvLock, environment: &Environment) {
+        if self.0.note_compiled(&lock.python) {
+            let (inner, python) = (Arc::clone(&self.0), environment.python.clone());
+            let work = async move { runner::compile(&python, &inner.runner_dir).await };
+            drop(metal9_tasks::spawn_infallible("compile the runner", work));
+        }
+    }
+}
+
+impl Inner {
+    /// The base interpreter of a lock.
+    fn python_of(&self, lock: &EnvLock) -> Result<PathBuf, EnvError> {
+        let missing = || EnvError::PythonMissing {
+            wanted: lock.python.clone(),
+            available: self.pythons.versions(),
+        };
+        match lock.python.parse() {
+            Ok(PythonVersion::Minor(minor)) => {
+                self.pythons.find(PythonVersion::Minor(minor)).map(|(_, path)| path.to_owned())
+            }
+            _ => Err(missing()),
+        }
+    }
+
+    /// `true` the first time a version is named.
+    fn note_compiled(&self, python: &str) -> bool {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        !compiled.contains(python) && compiled.insert(python.to_owned())
+    }
+}
+
+impl fmt::Debug for Environments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environments")
+            .field("uv", &self.0.uv)
+            .field("pythons", &self.0.pythons)
+            .field("layout", &self.0.layout)
+            .finish_non_exhaustive()
+    }
+}
+
+fn preferred_python(text: Option<&str>) -> Result<Option<PythonVersion>, EnvError> {
+    text.map(str::parse).transpose().map_err(|_: String| EnvError::PythonMissing {
+        wanted: text.unwrap_or_default().to_owned(),
+        available: Vec::new(),
+    })
+}

@@ -1,0 +1,51 @@
+//! Locks between processes: one holder of a file at a time, free again when the holder is gone.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::EnvError;
+use crate::process::Input;
+
+/// How often a lock that somebody else holds is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Takes the lock of a file, which is made if it is not there; calls `on_wait` once if somebody
+/// else has it. Tries again and again rather than block a thread, so that it can be given up.
+pub(crate) async fn acquire(path: &Path, on_wait: impl Fn() + Send) -> Result<File, EnvError> {
+    let mut told = false;
+    loop {
+        if let Some(file) = try_acquire(path)? {
+            return Ok(file);
+        }
+        if !told {
+            on_wait();
+            told = true;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Takes the lock of a file if nobody has it.
+pub(crate) fn try_acquire(path: &Path) -> Result<Option<File>, EnvError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|error| EnvError::files("open", path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(EnvError::files("lock", path, error)),
+    }
+}
+
+/// A share of a lock for a program to hold as its standard input: the lock is free only when the
+/// program is gone too, also if this process is killed first.
+pub(crate) fn share(held: &File) -> Result<Input, EnvError> {
+    held.try_clone()
+        .map(Input::Held)
+        .map_err(|error| EnvError::files("duplicate", Path::new("the lock of a build"), error))
+}

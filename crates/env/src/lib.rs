@@ -1,0 +1,25 @@
+//! Python environments: an image becomes a lock, a lock becomes a directory, built by uv.
+//!
+//! [`Environments::lock`] resolves an image once; [`Environments::ensure`] makes the directory of a
+//! lock, once per machine, and answers at once when it is there. uv runs as a program; nothing of a
+//! package runs in this process.
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod child_env;
+mod environments;
+mod error;
+mod flight;
+mod hold;
+mod layout;
+mod lock;
+mod process;
+mod pythons;
+mod requirements;
+mod runner;
+mod talk;
+mod uv;
+
+pub use environments::{Environment, Environments, Options, Progress};
+pub use error::EnvError;

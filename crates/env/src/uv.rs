@@ -1,0 +1,247 @@
+//! The uv program: where it is, how it is installed, how it is called.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use metal9_types::PythonVersion;
+use tokio::process::Command;
+
+use crate::EnvError;
+use crate::child_env;
+use crate::hold;
+use crate::layout::Layout;
+use crate::process::{self, Input};
+use crate::pythons::{self, Pythons};
+
+/// The tools the project pins; holds the uv that is installed where there is none.
+const PINS: &str = include_str!("../../../python/dev.txt");
+/// The oldest uv that has all options used here.
+const OLDEST: (u32, u32) = (0, 8);
+
+/// Names of directories in which uv is being installed.
+const DRAFT_PREFIX: &str = ".uv-";
+
+/// A uv that works.
+#[derive(Clone, Debug)]
+pub(crate) struct Uv {
+    program: PathBuf,
+    cache: PathBuf,
+    work: PathBuf,
+}
+
+impl Uv {
+    /// The uv that was named, the one on the search path, or one installed below the root.
+    pub(crate) async fn find(
+        named: Option<&Path>,
+        preferred_python: Option<PythonVersion>,
+        layout: &Layout,
+    ) -> Result<Self, EnvError> {
+        let at = |program: PathBuf| Self {
+            program,
+            cache: layout.uv_cache.clone(),
+            work: layout.root.clone(),
+        };
+        let from_env = std::env::var_os("METAL9_UV").filter(|path| !path.is_empty());
+        if let Some(path) = named.map(Path::to_owned).or_else(|| from_env.map(PathBuf::from)) {
+            let uv = at(path);
+            return match uv.version().await? {
+                version if version >= OLDEST => Ok(uv),
+                (major, minor) => Err(EnvError::UnusableUv {
+                    path: uv.program,
+                    reason: format!(
+                        "it is version {major}.{minor}, at least {}.{} is needed",
+                        OLDEST.0, OLDEST.1
+                    ),
+                }),
+            };
+        }
+        if let Ok(path) = which::which("uv") {
+            let uv = at(path);
+            match uv.version().await {
+                Ok(version) if version >= OLDEST => return Ok(uv),
+                Ok(version) => tracing::info!(
+                    path = %uv.program.display(),
+                    ?version,
+                    "uv on the search path is too old, using our own"
+                ),
+                Err(error) => tracing::info!(%error, "uv on the search path does not work"),
+            }
+        }
+        let uv = at(bootstrap(preferred_python, layout).await?);
+        uv.version().await?;
+        Ok(uv)
+    }
+
+    /// A uv command that sees only settings of where packages come from.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        child_env::clean(&mut command);
+        child_env::translate_pip_settings(&mut command);
+        command
+            .args(words)
+            .args(["--color", "never", "--cache-dir"])
+            .arg(&self.cache)
+            .env("UV_PYTHON_DOWNLOADS", "never")
+            // No project's settings may reach an environment.
+            .current_dir(&self.work);
+        command
+    }
+
+    /// The interpreters of the machine.
+    pub(crate) async fn pythons(
+        &self,
+        preferred: Option<PythonVersion>,
+    ) -> Result<Pythons, EnvError> {
+        let mut command =
+            self.command(&["python", "list", "--only-installed", "--output-format", "json"]);
+        command.env("PATH", pythons::search_path());
+        let ended = process::run(command, Input::Nothing, &mut |_: &str| ()).await?;
+        if !ended.success {
+            return Err(EnvError::Answer { program: "uv python list".into(), reason: ended.tail });
+        }
+        let by_minor = pythons::read_list(&ended.stdout, std::env::consts::ARCH)?;
+        match preferred {
+            Some(PythonVersion::Minor(minor)) => {
+                let pythons = Pythons::new(by_minor, Some(minor));
+                pythons.find(PythonVersion::Minor(minor))?;
+                Ok(pythons)
+            }
+            _ => Ok(Pythons::new(by_minor, pythons::minor_on_path().await)),
+        }
+    }
+
+    async fn version(&self) -> Result<(u32, u32), EnvError> {
+        let mut command = Command::new(&self.program);
+        child_env::clean(&mut command);
+        command.arg("--version");
+        let ended = match process::run(command, Input::Nothing, &mut |_: &str| ()).await {
+            Ok(ended) => ended,
+            Err(EnvError::Run { source, .. }) => return Err(self.unusable(source.to_string())),
+            Err(error) => return Err(error),
+        };
+        read_version(&ended.stdout)
+            .filter(|_| ended.success)
+            .ok_or_else(|| self.unusable("it does not tell its version".to_owned()))
+    }
+
+    fn unusable(&self, reason: String) -> EnvError {
+        EnvError::UnusableUv { path: self.program.clone(), reason }
+    }
+}
+
+/// Reads `uv 0.13.9 (…)`.
+fn read_version(text: &str) -> Option<(u32, u32)> {
+    let mut words = text.split_whitespace();
+    words.next().filter(|word| *word == "uv")?;
+    let mut parts = words.next()?.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// The version of a tool in the project's pins.
+pub(crate) fn pinned<'a>(pins: &'a str, tool: &str) -> Option<&'a str> {
+    pins.lines()
+        .filter_map(|line| line.split('#').next()?.trim().split_once("=="))
+        .find(|(name, _)| name.trim() == tool)
+        .and_then(|(_, version)| version.split([' ', ';', '\\']).find(|word| !word.is_empty()))
+}
+
+/// Installs uv below the root, with pip into a virtual environment of its own; once.
+async fn bootstrap(
+    preferred_python: Option<PythonVersion>,
+    layout: &Layout,
+) -> Result<PathBuf, EnvError> {
+    let version = pinned(PINS, "uv").unwrap_or("0.13.9");
+    let home = layout.tools.join(format!("uv-{version}"));
+    let program = home.join("bin/uv");
+    if program.is_file() {
+        return Ok(program);
+    }
+    let held = hold::acquire(&layout.tools.join(".lock"), || ()).await?;
+    if program.is_file() {
+        return Ok(program);
+    }
+    tracing::info!(version, directory = %home.display(), "installing uv");
+    remove_drafts(&layout.tools);
+    let draft = tempfile::Builder::new()
+        .prefix(DRAFT_PREFIX)
+        .tempdir_in(&layout.tools)
+        .map_err(|error| EnvError::files("create a directory in", &layout.tools, error))?;
+    let failed = |output: String| EnvError::Bootstrap { version: version.to_owned(), output };
+
+    let python = match preferred_python {
+        Some(PythonVersion::Minor(minor)) => format!("python3.{minor}"),
+        _ => "python3".to_owned(),
+    };
+    let python = which::which(&python).unwrap_or_else(|_| PathBuf::from("python3"));
+    let mut venv = Command::new(python);
+    venv.args(["-m", "venv"]).arg(draft.path());
+    let mut pip = Command::new(draft.path().join("bin/python"));
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"])
+        .arg(format!("uv=={version}"));
+    for mut command in [venv, pip] {
+        child_env::clean(&mut command);
+        let input = hold::share(&held)?;
+        let ended = match process::run(command, input, &mut |_: &str| ()).await {
+            Ok(ended) => ended,
+            Err(EnvError::Run { program, source }) => {
+                return Err(failed(format!("{}: {source}", program.display())));
+            }
+            Err(error) => return Err(error),
+        };
+        if !ended.success {
+            // `venv` explains itself on standard output.
+            let output = format!("{}\n{}", ended.stdout.trim(), ended.tail);
+            return Err(failed(output.trim().to_owned()));
+        }
+    }
+    let draft = draft.keep();
+    fs::rename(&draft, &home).map_err(|error| EnvError::Files {
+        action: "move uv to",
+        path: home.clone(),
+        source: Arc::new(error),
+    })?;
+    Ok(program)
+}
+
+/// Removes what killed installations have left; the caller holds their lock.
+fn remove_drafts(tools: &Path) {
+    for entry in fs::read_dir(tools).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(DRAFT_PREFIX)
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(path = %entry.path().display(), %error, "could not remove a draft");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_read_from_what_uv_says() {
+        assert_eq!(read_version("uv 0.13.9 (x86_64-unknown-linux-gnu)\n"), Some((0, 13)));
+        assert_eq!(read_version("uv 1.0.0"), Some((1, 0)));
+        assert_eq!(read_version("pip 24.0"), None);
+        assert_eq!(read_version(""), None);
+    }
+
+    #[test]
+    fn the_pin_is_read_from_the_projects_own_list() {
+        assert_eq!(pinned("pytest==9.0\nuv==0.13.9  # tool\n", "uv"), Some("0.13.9"));
+        assert_eq!(pinned("# uv==0.1\nuvicorn==1.0", "uv"), None);
+        assert!(pinned(PINS, "uv").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_named_program_that_is_no_uv_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::create(root.path()).unwrap();
+        for program in ["/bin/true", "/nowhere/uv"] {
+            let error = Uv::find(Some(Path::new(program)), None, &layout).await.unwrap_err();
+            assert!(matches!(error, EnvError::UnusableUv { .. }), "{error}");
+            assert!(error.to_string().contains(program), "{error}");
+        }
+    }
+}

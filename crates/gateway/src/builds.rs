@@ -1,0 +1,103 @@
+//! Image builds under way on workers.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use metal9_proto::worker as wire;
+use metal9_types::{EnvLock, SessionId};
+use tokio::sync::mpsc;
+
+/// Lines that may wait for a client that reads slowly; further ones are dropped.
+const QUEUE: usize = 256;
+
+/// What a build says.
+#[derive(Debug)]
+pub(crate) enum BuildEvent {
+    /// Text for the user, ending in a newline.
+    Progress(String),
+    /// The image is resolved and its environment built.
+    Built(EnvLock),
+    /// It cannot be built.
+    Failed(String),
+    /// The worker that built it is gone.
+    Lost,
+}
+
+#[derive(Debug)]
+struct Build {
+    session: SessionId,
+    events: mpsc::Sender<BuildEvent>,
+}
+
+/// Image builds under way.
+#[derive(Debug, Default)]
+pub(crate) struct Builds {
+    running: Mutex<HashMap<u64, Build>>,
+    next: AtomicU64,
+}
+
+impl Builds {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Build>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a build on this session: its number, and where its events come.
+    pub(crate) fn begin(&self, session: SessionId) -> (u64, mpsc::Receiver<BuildEvent>) {
+        let build = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let (events, receiver) = mpsc::channel(QUEUE);
+        self.lock().insert(build, Build { session, events });
+        (build, receiver)
+    }
+
+    /// Forgets a build nobody waits for any more.
+    pub(crate) fn end(&self, build: u64) {
+        self.lock().remove(&build);
+    }
+
+    pub(crate) fn progress(&self, build: u64, text: String) {
+        if let Some(build) = self.lock().get(&build)
+            && build.events.try_send(BuildEvent::Progress(text)).is_err()
+        {
+            tracing::debug!("dropped a line of a build's progress");
+        }
+    }
+
+    pub(crate) fn finished(&self, finished: wire::BuildFinished) {
+        let Some(build) = self.lock().remove(&finished.build_id) else { return };
+        let lock = finished.lock.and_then(|lock| {
+            let platform = lock.platform.parse().ok()?;
+            Some(EnvLock { platform, python: lock.python, requirements: lock.requirements })
+        });
+        let event = match lock {
+            Some(lock) if finished.error.is_empty() => BuildEvent::Built(lock),
+            _ if finished.error.is_empty() => {
+                BuildEvent::Failed("the worker built the image but sent no lock".to_owned())
+            }
+            _ => BuildEvent::Failed(finished.error),
+        };
+        deliver(build.events, event);
+    }
+
+    /// Ends the builds of a worker that is gone.
+    pub(crate) fn session_ended(&self, session: SessionId) {
+        let mut running = self.lock();
+        let lost: Vec<u64> =
+            running.iter().filter(|(_, b)| b.session == session).map(|(id, _)| *id).collect();
+        for id in lost {
+            if let Some(build) = running.remove(&id) {
+                deliver(build.events, BuildEvent::Lost);
+            }
+        }
+    }
+}
+
+/// Delivers a last event even if the queue is full of progress.
+fn deliver(events: mpsc::Sender<BuildEvent>, event: BuildEvent) {
+    if let Err(mpsc::error::TrySendError::Full(event)) = events.try_send(event) {
+        metal9_tasks::spawn_infallible("deliver the end of a build", async move {
+            // The client has gone if this fails.
+            let _ = events.send(event).await;
+        });
+    }
+}

@@ -1,0 +1,130 @@
+//! The driver: owns the scheduler, feeds it what happens and carries out what it wants.
+//!
+//! One task, one queue. Everything that changes the scheduler's mind is a [`Command`]; nothing
+//! here waits for a disk or a worker except that the queue of changes to persist is bounded, which
+//! slows the driver to the pace of the store.
+
+mod actions;
+mod handle;
+mod persist;
+mod recover;
+
+use std::time::{Duration, Instant};
+
+use metal9_core::{AttemptReport, Config, Core, Input};
+use metal9_tasks::CancellationToken;
+use metal9_types::Moment;
+use tokio::sync::mpsc;
+
+pub(crate) use actions::Finished;
+pub(crate) use handle::{Command, DriverHandle};
+pub(crate) use persist::Change;
+pub(crate) use recover::{stub_spec, task_spec};
+
+use crate::shared::SharedRef;
+
+/// Commands that may wait for the driver; callers wait when it is full.
+pub(crate) const QUEUE: usize = 4096;
+
+/// The driver's own state.
+pub(crate) struct Driver {
+    shared: SharedRef,
+    core: Core,
+    commands: mpsc::Receiver<Command>,
+    changes: mpsc::Sender<Change>,
+    started: Instant,
+    actions: Vec<metal9_core::Action>,
+    checked: u64,
+}
+
+/// How often the scheduler's invariants are checked while it runs.
+const CHECK_EVERY: u64 = 4096;
+
+impl Driver {
+    /// A driver with an empty scheduler.
+    pub(crate) fn new(shared: SharedRef, commands: mpsc::Receiver<Command>) -> Self {
+        let options = &shared.options;
+        let config = Config {
+            epoch: shared.store.epoch(),
+            suspect_after: Duration::from_secs_f32(options.worker_suspect_seconds),
+            lost_after: Duration::from_secs_f32(options.worker_lost_seconds),
+            recovery_grace: Duration::from_secs_f32(options.worker_lost_seconds),
+            ..Config::default()
+        };
+        let changes = persist::start(SharedRef::clone(&shared));
+        let core = Core::new(config);
+        let started = Instant::now();
+        Self { shared, core, commands, changes, started, actions: Vec::new(), checked: 0 }
+    }
+
+    fn now(&self) -> Moment {
+        Moment::ZERO.after(self.started.elapsed())
+    }
+
+    /// Runs until the gateway stops.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            let deadline = self.core.next_deadline().map(|moment| {
+                tokio::time::Instant::from_std(self.started + Duration::from_micros(moment.0))
+            });
+            let timer = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.command(command).await,
+                    None => return,
+                },
+                () = timer => self.input(Input::Timer, None).await,
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Input(input) => self.input(input, None).await,
+            Command::Hello(hello) => self.hello(hello).await,
+            Command::Finished(finished) => {
+                let report = AttemptReport::Finished {
+                    outcome: finished.outcome.clone(),
+                    reusable: finished.reusable,
+                };
+                let input = Input::Attempt { attempt: finished.attempt, report };
+                self.input(input, Some(finished)).await;
+            }
+            Command::Query(query) => {
+                let now = self.now();
+                query(&self.core, now);
+            }
+        }
+    }
+
+    async fn input(&mut self, input: Input, finished: Option<Finished>) {
+        let now = self.now();
+        let mut actions = std::mem::take(&mut self.actions);
+        if let Err(ignored) = self.core.handle(now, input, &mut actions) {
+            ::metrics::counter!(crate::metrics::IGNORED_INPUTS, "reason" => format!("{ignored:?}"))
+                .increment(1);
+            tracing::debug!(?ignored, "an input had no effect");
+        }
+        self.sample_invariants();
+        self.carry_out(&mut actions, finished).await;
+        actions.clear();
+        self.actions = actions;
+    }
+
+    /// Checks now and then that the scheduler's books balance; a violation is a bug to be seen.
+    fn sample_invariants(&mut self) {
+        self.checked += 1;
+        if self.checked.is_multiple_of(CHECK_EVERY)
+            && let Err(violation) = metal9_core::check(&self.core)
+        {
+            ::metrics::counter!(crate::metrics::INVARIANT_VIOLATIONS).increment(1);
+            tracing::error!(?violation, "the scheduler's books do not balance");
+        }
+    }
+}

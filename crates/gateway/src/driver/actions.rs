@@ -1,0 +1,122 @@
+//! Carrying out what the scheduler wants.
+
+use bytes::Bytes;
+use metal9_core::{Action, Input, Transition, WorkerHello};
+use metal9_proto::worker as wire;
+use metal9_types::{AttemptId, CallOutcome, Phase, SessionId, TaskStatus};
+
+use super::Driver;
+use super::persist::Change;
+
+/// A worker's report that an attempt is over.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) session: SessionId,
+    pub(crate) attempt: AttemptId,
+    pub(crate) outcome: CallOutcome,
+    pub(crate) result: Bytes,
+    pub(crate) phases: Vec<Phase>,
+    pub(crate) reusable: bool,
+}
+
+impl Driver {
+    /// Carries out actions in order. `finished` is the report that caused them, if one did: its
+    /// result goes with the transition it brings about, and the worker is told when it is durable.
+    pub(super) async fn carry_out(
+        &mut self,
+        actions: &mut Vec<Action>,
+        mut finished: Option<Finished>,
+    ) {
+        for action in actions.drain(..) {
+            if let Action::Assign { task, attempt, .. } = &action
+                && let Some(live) = self.shared.hub.get(*task)
+            {
+                live.set_attempt(*attempt);
+            }
+            match self.shared.fleet.carry_out(action) {
+                None => {}
+                Some(Action::Transition(transition)) => {
+                    let is_it = finished.as_ref().is_some_and(|f| {
+                        transition.attempt == Some(f.attempt)
+                            && transition.status != TaskStatus::Running
+                    });
+                    let report = if is_it { finished.take() } else { None };
+                    self.persist(transition, report).await;
+                }
+                Some(Action::Waiting { sentence, .. }) if sentence.is_empty() => {}
+                Some(Action::Waiting { task, sentence }) => {
+                    self.shared.hub.say(task, &format!("{sentence}\n")).await;
+                }
+                Some(Action::WorkerLost { worker }) => {
+                    tracing::warn!(%worker, "worker lost");
+                    ::metrics::counter!(crate::metrics::WORKERS_LOST).increment(1);
+                }
+                Some(Action::Welcome { session, drop_attempts, drop_containers, .. }) => {
+                    self.welcome(session, &drop_attempts, &drop_containers);
+                }
+                Some(other) => tracing::error!(?other, "an action nobody carries out"),
+            }
+        }
+        // A report that changed nothing (of an attempt that was replaced, say) is still answered:
+        // the worker keeps it until it is.
+        if let Some(stale) = finished {
+            self.shared.acknowledge_finished(stale.session, stale.attempt);
+        }
+    }
+
+    async fn persist(&mut self, transition: Transition, report: Option<Finished>) {
+        let change = Change::new(transition, report);
+        if self.changes.send(change).await.is_err() {
+            tracing::error!("the task that persists changes is gone");
+            self.shared.shutdown.cancel();
+        }
+    }
+
+    /// A worker connected: what it has and the scheduler keeps becomes current again.
+    pub(super) async fn hello(&mut self, hello: WorkerHello) {
+        let attempts = hello.attempts.clone();
+        self.input(Input::WorkerHello(hello), None).await;
+        for reattach in attempts {
+            if self.core.attempt_task(reattach.attempt) == Some(reattach.task)
+                && let Some(live) = self.shared.hub.get(reattach.task)
+            {
+                live.set_attempt(reattach.attempt);
+            }
+        }
+    }
+
+    fn welcome(
+        &self,
+        session: SessionId,
+        drop_attempts: &[AttemptId],
+        drop_containers: &[metal9_types::ContainerId],
+    ) {
+        let shared = &self.shared;
+        let connections = shared.fleet.connections();
+        let Some((_, connection)) = connections.iter().find(|(id, _)| *id == session) else {
+            return;
+        };
+        let host = shared.advertised_host();
+        let heartbeat = shared.options.heartbeat().as_millis();
+        let message = wire::Welcome {
+            worker_id: connection.worker.to_string(),
+            protocol_version: metal9_proto::PROTOCOL_VERSION,
+            heartbeat_millis: u32::try_from(heartbeat).unwrap_or(1000),
+            drop_attempts: drop_attempts.iter().map(|attempt| attempt.0).collect(),
+            drop_containers: drop_containers.iter().map(|container| container.0).collect(),
+            gateway_grpc: format!("{host}:{}", shared.grpc_addr.port()),
+            gateway_http: format!("{host}:{}", shared.http_addr.port()),
+        };
+        let message = wire::gateway_message::Message::Welcome(message);
+        shared.fleet.send(session, message.into());
+    }
+}
+
+impl crate::shared::Shared {
+    /// Tells a worker that the end of an attempt is durable, so that it may forget it.
+    pub(crate) fn acknowledge_finished(&self, session: SessionId, attempt: AttemptId) {
+        let ack = wire::FinishedAck { attempt_id: attempt.0 };
+        let message = wire::gateway_message::Message::FinishedAck(ack);
+        self.fleet.send(session, message.into());
+    }
+}

@@ -1,0 +1,87 @@
+//! Handing unfinished work back to the scheduler after a restart.
+
+use std::time::Duration;
+
+use metal9_core::{Input, StubSpec, TaskSpec};
+use metal9_store::{StoreError, StubRow, TaskRow};
+use metal9_types::TaskId;
+
+use super::Driver;
+use crate::shared::Shared;
+use crate::timestamps;
+
+/// The environment variable by which a stub says how long its idle containers are kept, in
+/// seconds: the SDK has no such option for functions.
+const KEEP_WARM_VARIABLE: &str = "METAL9_KEEP_WARM_SECONDS";
+
+/// What the scheduler must know of a stub.
+pub(crate) fn stub_spec(stub: &StubRow) -> StubSpec {
+    let config = &stub.config;
+    let from_env = config
+        .env
+        .iter()
+        .find(|(name, _)| name == KEEP_WARM_VARIABLE)
+        .and_then(|(_, value)| value.parse::<f32>().ok());
+    let seconds = from_env.unwrap_or(config.keep_warm_seconds);
+    let seconds = if seconds.is_finite() { seconds.clamp(0.0, 86_400.0) } else { 0.0 };
+    StubSpec {
+        stub: stub.id,
+        resources: config.resources,
+        gpu: config.gpu.clone(),
+        pool: config.pool.clone(),
+        keep_warm: Duration::from_secs_f32(seconds),
+        image: config.image.to_string(),
+        object: config.object.to_string(),
+    }
+}
+
+/// What the scheduler must know of a task.
+pub(crate) fn task_spec(task: TaskId, stub: &StubRow) -> TaskSpec {
+    TaskSpec {
+        task,
+        workspace: stub.workspace,
+        stub: stub.id,
+        attempts_used: 0,
+        max_retries: stub.config.max_retries,
+        timeout: stub.config.timeout_seconds.map(Duration::from_secs),
+        ttl: Duration::from_secs(stub.config.ttl_seconds),
+        recovered: false,
+    }
+}
+
+impl Driver {
+    /// Hands every unfinished task back to the scheduler.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn recover(&mut self) -> Result<usize, StoreError> {
+        let rows = self.shared.store.unfinished_tasks().await?;
+        let count = rows.len();
+        for row in rows {
+            self.recover_task(&row).await?;
+        }
+        Ok(count)
+    }
+
+    async fn recover_task(&mut self, row: &TaskRow) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let Some(stub) = shared.store.stub(row.stub).await? else {
+            tracing::error!(task = %row.id, stub = %row.stub, "the stub of a task is missing");
+            return Ok(());
+        };
+        let log_end = shared.store.logs().len(row.id).await.unwrap_or(0);
+        let live = shared.hub.open(row.id, row.workspace, row.headless, row.status, log_end);
+        if let Some(attempt) = row.attempt {
+            live.set_attempt(attempt);
+        }
+        let waited = u64::try_from(timestamps::now() - row.created_at).unwrap_or(0);
+        let mut spec = task_spec(row.id, &stub);
+        spec.attempts_used = row.attempts_used;
+        spec.ttl = spec.ttl.saturating_sub(Duration::from_micros(waited));
+        spec.recovered = true;
+        Shared::watch_for_client(shared, live);
+        self.input(Input::DefineStub(stub_spec(&stub)), None).await;
+        self.input(Input::Submit(spec), None).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! How failures are told to clients: one table for gRPC, one for HTTP.
+
+use metal9_store::StoreError;
+use metal9_types::Tier;
+use tonic::{Code, Status};
+
+/// A request that could not be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// No token, or one that is unknown, revoked or of the wrong kind.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// The token is known, but not for this.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// What was named does not exist.
+    #[error("{kind} `{id}` does not exist in this workspace")]
+    NotFound {
+        /// What kind of thing.
+        kind: &'static str,
+        /// Its name as given.
+        id: String,
+    },
+    /// The request makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// The request is over a limit.
+    #[error("{0}")]
+    Limit(String),
+    /// The gateway is stopping or not ready.
+    #[error("{0}")]
+    Unavailable(&'static str),
+    /// The state could not be read or written.
+    #[error("{}", chain(.0))]
+    Store(#[from] StoreError),
+}
+
+/// A store error with its causes, since only the text reaches the client.
+fn chain(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+impl ApiError {
+    /// The gRPC code; the SDK's own texts for each are in its documentation.
+    fn code(&self) -> Code {
+        match self {
+            Self::Unauthenticated(_) => Code::Unauthenticated,
+            Self::Forbidden(_) => Code::PermissionDenied,
+            Self::NotFound { .. } => Code::NotFound,
+            Self::Invalid(_) => Code::InvalidArgument,
+            Self::Limit(_) => Code::ResourceExhausted,
+            Self::Unavailable(_) => Code::Unavailable,
+            Self::Store(error) => match error.tier() {
+                Tier::User | Tier::Input => Code::InvalidArgument,
+                Tier::Limit => Code::ResourceExhausted,
+                Tier::Platform => Code::Internal,
+            },
+        }
+    }
+
+    /// The HTTP status code.
+    pub(crate) fn http_status(&self) -> u16 {
+        match self.code() {
+            Code::Unauthenticated => 401,
+            Code::PermissionDenied => 403,
+            Code::NotFound => 404,
+            Code::InvalidArgument => 400,
+            Code::ResourceExhausted => 429,
+            Code::Unavailable => 503,
+            _ => 500,
+        }
+    }
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        if matches!(&error, ApiError::Store(inner) if inner.tier() == Tier::Platform) {
+            tracing::error!(%error, "the store failed a request");
+        }
+        Self::new(error.code(), error.to_string())
+    }
+}

@@ -1,0 +1,139 @@
+//! The workers' sessions, as the driver sees them: somewhere to send messages to.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use metal9_core::Action;
+use metal9_proto::worker as wire;
+use metal9_tasks::CancellationToken;
+use metal9_types::{AttemptId, ContainerId, SessionId, StubId, TaskId, WorkerId};
+use tokio::sync::{Notify, mpsc};
+
+/// Messages that may wait for one worker. A worker that lets more pile up is cut off; it connects
+/// again and goes on where it was.
+pub(crate) const QUEUE: usize = 4096;
+
+/// What is sent to a worker, in order.
+#[derive(Debug)]
+pub(crate) enum Outbound {
+    /// A message that is ready.
+    Message(Box<wire::gateway_message::Message>),
+    /// An attempt, whose message the session puts together.
+    Assign(Assignment),
+}
+
+/// An attempt on its way to a worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Assignment {
+    pub(crate) attempt: AttemptId,
+    pub(crate) attempt_number: u32,
+    pub(crate) task: TaskId,
+    pub(crate) stub: StubId,
+    pub(crate) container: ContainerId,
+    pub(crate) fresh: bool,
+}
+
+/// One connected worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) worker: WorkerId,
+    pub(crate) queue: mpsc::Sender<Outbound>,
+    /// Cancelled to cut the session.
+    pub(crate) cut: CancellationToken,
+}
+
+/// All connected workers.
+#[derive(Debug, Default)]
+pub(crate) struct Fleet {
+    connections: Mutex<HashMap<SessionId, Connection>>,
+    next: AtomicU64,
+    arrivals: Notify,
+}
+
+impl From<wire::gateway_message::Message> for Outbound {
+    fn from(message: wire::gateway_message::Message) -> Self {
+        Self::Message(Box::new(message))
+    }
+}
+
+impl Fleet {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Connection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection and names its session.
+    pub(crate) fn add(&self, connection: Connection) -> SessionId {
+        let session = SessionId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
+        self.lock().insert(session, connection);
+        self.arrivals.notify_waiters();
+        session
+    }
+
+    /// Removes a connection.
+    pub(crate) fn remove(&self, session: SessionId) {
+        self.lock().remove(&session);
+    }
+
+    /// Resolves when a worker connects after this call; look at [`Fleet::connections`] afterwards.
+    pub(crate) fn connected(&self) -> impl Future<Output = ()> + '_ {
+        let mut arrival = Box::pin(self.arrivals.notified());
+        // Counted from here on, not from the first poll.
+        arrival.as_mut().enable();
+        arrival
+    }
+
+    /// `true` while the session lasts.
+    pub(crate) fn is_connected(&self, session: SessionId) -> bool {
+        self.lock().contains_key(&session)
+    }
+
+    /// Every connection, in the order in which they came.
+    pub(crate) fn connections(&self) -> Vec<(SessionId, Connection)> {
+        let mut all: Vec<_> = self.lock().iter().map(|(id, c)| (*id, c.clone())).collect();
+        all.sort_by_key(|(session, _)| *session);
+        all
+    }
+
+    /// Queues something for a worker; a session that is gone, or too slow, is left to reconnect.
+    pub(crate) fn send(&self, session: SessionId, outbound: Outbound) {
+        let Some(connection) = self.lock().get(&session).cloned() else { return };
+        if connection.queue.try_send(outbound).is_err() {
+            tracing::warn!(worker = %connection.worker, "cutting a worker that does not keep up");
+            connection.cut.cancel();
+        }
+    }
+
+    /// Carries out an action that is a message to a worker; gives back any other.
+    pub(crate) fn carry_out(&self, action: Action) -> Option<Action> {
+        use wire::gateway_message::Message;
+        let (session, outbound) = match action {
+            Action::Assign {
+                session,
+                attempt,
+                attempt_number,
+                task,
+                stub,
+                container,
+                fresh,
+                ..
+            } => {
+                let assignment =
+                    Assignment { attempt, attempt_number, task, stub, container, fresh };
+                (session, Outbound::Assign(assignment))
+            }
+            Action::StopAttempt { session, attempt, reason, .. } => {
+                let reason = crate::session::failure_kind_name(reason);
+                let message = wire::StopAttempt { attempt_id: attempt.0, reason };
+                (session, Message::StopAttempt(message).into())
+            }
+            Action::StopContainer { session, container, .. } => {
+                let message = wire::StopContainer { container_id: container.0 };
+                (session, Message::StopContainer(message).into())
+            }
+            other => return Some(other),
+        };
+        self.send(session, outbound);
+        None
+    }
+}

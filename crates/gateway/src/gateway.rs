@@ -1,0 +1,189 @@
+//! Starting and stopping the gateway.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use metal9_store::{Store, StoreError};
+use metal9_tasks::{CancellationToken, OnError};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::arguments::ArgumentCache;
+use crate::builds::Builds;
+use crate::driver::{self, Driver, DriverHandle};
+use crate::fleet::Fleet;
+use crate::hub::Hub;
+use crate::job_token::Signer;
+use crate::options::Options;
+use crate::shared::{Shared, SharedRef};
+use crate::{grpc, http, metrics};
+
+/// The gateway could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory cannot be used.
+    #[error("cannot open the state directory `{dir}`")]
+    Store {
+        /// The directory.
+        dir: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// A port cannot be had.
+    #[error("cannot listen on {address} for {what}")]
+    Bind {
+        /// `gRPC` or `HTTP`.
+        what: &'static str,
+        /// The address that was wanted.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Unfinished work cannot be read back.
+    #[error("cannot recover unfinished tasks")]
+    Recover(#[source] StoreError),
+}
+
+/// The gateway stopped although nobody asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The gRPC server failed.
+    #[error("the gRPC server failed")]
+    Grpc(#[source] tonic::transport::Error),
+    /// The HTTP server failed.
+    #[error("the HTTP server failed")]
+    Http(#[source] io::Error),
+}
+
+/// A gateway that has its ports and its state, and does not serve yet.
+pub struct Gateway {
+    shared: SharedRef,
+    driver: Driver,
+    grpc: TcpListener,
+    http: TcpListener,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway")
+            .field("grpc", &self.shared.grpc_addr)
+            .field("http", &self.shared.http_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError::Bind { what, address, source };
+    TcpListener::bind(address).await.map_err(failed)
+}
+
+/// Opens the state, takes the ports and hands unfinished work back to the scheduler.
+///
+/// # Errors
+/// When the state directory is in use or unreadable, or a port is taken.
+pub async fn start(options: Options) -> Result<Gateway, StartError> {
+    // Ports first: a second gateway by mistake must not even touch the state.
+    let grpc = bind("gRPC", options.grpc).await?;
+    let http = bind("HTTP", options.http).await?;
+    let address = |what, wanted, listener: &TcpListener| {
+        listener.local_addr().map_err(|source| StartError::Bind { what, address: wanted, source })
+    };
+    let grpc_addr = address("gRPC", options.grpc, &grpc)?;
+    let http_addr = address("HTTP", options.http, &http)?;
+    let store = Store::open(&options.state_dir).await.map_err(|source| StartError::Store {
+        dir: options.state_dir.display().to_string(),
+        source,
+    })?;
+    let (commands, receiver) = mpsc::channel(driver::QUEUE);
+    let shared = Arc::new(Shared {
+        hub: Hub::new(store.logs().clone()),
+        signer: Signer::new(*store.signing_key()),
+        driver: DriverHandle::new(commands),
+        fleet: Fleet::default(),
+        builds: Builds::default(),
+        arguments: ArgumentCache::default(),
+        grpc_addr,
+        http_addr,
+        started: Instant::now(),
+        shutdown: CancellationToken::new(),
+        store,
+        options,
+    });
+    metrics::recorder();
+    let mut driver = Driver::new(Arc::clone(&shared), receiver);
+    let recovered = driver.recover().await.map_err(StartError::Recover)?;
+    tracing::info!(%grpc_addr, %http_addr, recovered, epoch = shared.store.epoch(), "gateway started");
+    Ok(Gateway { shared, driver, grpc, http })
+}
+
+impl Gateway {
+    /// Where the client API listens.
+    #[must_use]
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.shared.grpc_addr
+    }
+
+    /// Where HTTP listens.
+    #[must_use]
+    pub fn http_addr(&self) -> SocketAddr {
+        self.shared.http_addr
+    }
+
+    /// The state, for making first tokens.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The host that clients and workers reach this gateway at.
+    #[must_use]
+    pub fn advertised_host(&self) -> String {
+        self.shared.advertised_host()
+    }
+
+    /// Serves until `shutdown`. Running jobs go on without the gateway.
+    ///
+    /// # Errors
+    /// When a server fails.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let Self { shared, driver, grpc, http } = self;
+        let stop = shared.shutdown.clone();
+        metal9_tasks::spawn("scheduler", OnError::Shutdown(stop.clone()), {
+            let stop = stop.clone();
+            async move {
+                driver.run(stop.clone()).await;
+                if stop.is_cancelled() { Ok(()) } else { Err("the scheduler's queue closed") }
+            }
+        });
+        metal9_tasks::spawn_infallible("forward shutdown", {
+            let stop = stop.clone();
+            async move {
+                tokio::select! {
+                    () = shutdown.cancelled() => stop.cancel(),
+                    () = stop.cancelled() => {}
+                }
+            }
+        });
+        let grpc = grpc::serve(Arc::clone(&shared), grpc, stop.clone());
+        let http = http::serve(Arc::clone(&shared), http, stop.clone());
+        let (grpc, http) = tokio::join!(
+            async {
+                let ended = grpc.await;
+                stop.cancel();
+                ended
+            },
+            async {
+                let ended = http.await;
+                stop.cancel();
+                ended
+            },
+        );
+        shared.store.close().await;
+        grpc.map_err(RunError::Grpc)?;
+        http.map_err(RunError::Http)
+    }
+}

@@ -1,0 +1,167 @@
+//! BuildImage: resolve an image and make its environment on a worker, while the client watches.
+
+use std::time::Duration;
+
+use metal9_proto::beta9::image::{BuildImageRequest, BuildImageResponse};
+use metal9_proto::worker as worker_wire;
+use metal9_types::{ImageSpec, Refusal, SessionId};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tonic::codegen::BoxStream;
+
+use super::image_spec::from_build;
+use crate::builds::BuildEvent;
+use crate::error::ApiError;
+use crate::shared::{Shared, SharedRef};
+
+pub(super) type BuildStream = BoxStream<BuildImageResponse>;
+type Sender = mpsc::Sender<Result<BuildImageResponse, Status>>;
+
+const STREAM_QUEUE: usize = 64;
+/// A build moves on to another worker this often when workers are lost under it.
+const TRIES: u32 = 3;
+
+pub(super) fn build(
+    shared: &SharedRef,
+    request: BuildImageRequest,
+    sdk_version: String,
+) -> BuildStream {
+    let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
+    let shared = SharedRef::clone(shared);
+    let spec = from_build(request, sdk_version);
+    metal9_tasks::spawn_infallible("image build", async move {
+        let last = match run(&shared, &spec, &sender).await {
+            Ok(python) => BuildImageResponse {
+                image_id: spec.id().to_string(),
+                done: true,
+                success: true,
+                python_version: format!("python{python}"),
+                ..Default::default()
+            },
+            Err(BuildError::Gone) => return,
+            Err(BuildError::Refused(text)) => BuildImageResponse {
+                msg: format!("{text}\n"),
+                done: true,
+                success: false,
+                ..Default::default()
+            },
+        };
+        // A client that went away is not an error: the image is there for the next one.
+        let _ = sender.send(Ok(last)).await;
+    });
+    Box::pin(ReceiverStream::new(receiver))
+}
+
+enum BuildError {
+    /// The client went away.
+    Gone,
+    /// The image cannot be built, and why.
+    Refused(String),
+}
+
+impl From<ApiError> for BuildError {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+impl From<metal9_store::StoreError> for BuildError {
+    fn from(error: metal9_store::StoreError) -> Self {
+        ApiError::from(error).into()
+    }
+}
+
+/// Builds the image; the Python version it got.
+async fn run(shared: &Shared, spec: &ImageSpec, sender: &Sender) -> Result<String, BuildError> {
+    let refusals = spec.native_refusals();
+    if !refusals.is_empty() {
+        let lines: Vec<_> = refusals.iter().map(Refusal::to_string).collect();
+        let text = format!("this image cannot run on native workers\n{}", lines.join("\n"));
+        // The SDK shows what came as progress, not the last message's text.
+        say(sender, &format!("{text}\n")).await?;
+        return Err(BuildError::Refused(text));
+    }
+    shared.store.put_image(spec).await?;
+    for _ in 0..TRIES {
+        let session = find_worker(shared, sender).await?;
+        match build_on(shared, session, spec, sender).await? {
+            Some(python) => return Ok(python),
+            None => say(sender, "the worker was lost; building on another one\n").await?,
+        }
+    }
+    Err(BuildError::Refused("the workers that built the image were lost".to_owned()))
+}
+
+async fn say(sender: &Sender, text: &str) -> Result<(), BuildError> {
+    let message = BuildImageResponse { msg: text.to_owned(), ..Default::default() };
+    sender.send(Ok(message)).await.map_err(|_| BuildError::Gone)
+}
+
+/// The first connected worker; waits for one to connect.
+async fn find_worker(shared: &Shared, sender: &Sender) -> Result<SessionId, BuildError> {
+    let patience = Duration::from_secs(shared.options.build_wait_seconds);
+    let deadline = tokio::time::Instant::now() + patience;
+    let mut told = false;
+    loop {
+        let connected = shared.fleet.connected();
+        if let Some((session, _)) = shared.fleet.connections().into_iter().next() {
+            return Ok(session);
+        }
+        if !told {
+            say(sender, "waiting: no worker is connected to build the image\n").await?;
+            told = true;
+        }
+        let give_up = format!(
+            "no worker connected within {} s\nhint: start one with `metal9 worker run`",
+            patience.as_secs()
+        );
+        tokio::select! {
+            () = connected => {}
+            () = sender.closed() => return Err(BuildError::Gone),
+            () = tokio::time::sleep_until(deadline) => return Err(BuildError::Refused(give_up)),
+        }
+    }
+}
+
+/// Builds on one worker; nothing if the worker was lost.
+async fn build_on(
+    shared: &Shared,
+    session: SessionId,
+    spec: &ImageSpec,
+    sender: &Sender,
+) -> Result<Option<String>, BuildError> {
+    let (build_id, mut events) = shared.builds.begin(session);
+    let message = worker_wire::BuildImage {
+        build_id,
+        image_id: spec.id().to_string(),
+        image_spec: serde_json::to_string(spec).unwrap_or_default(),
+    };
+    let message = worker_wire::gateway_message::Message::BuildImage(message);
+    shared.fleet.send(session, message.into());
+    // The session may have ended between being found and being given the build.
+    if !shared.fleet.is_connected(session) {
+        shared.builds.end(build_id);
+        return Ok(None);
+    }
+    while let Some(event) = events.recv().await {
+        match event {
+            BuildEvent::Progress(text) => {
+                if say(sender, &text).await.is_err() {
+                    shared.builds.end(build_id);
+                    return Err(BuildError::Gone);
+                }
+            }
+            BuildEvent::Built(lock) => {
+                shared.store.put_lock(&spec.id(), &lock).await?;
+                return Ok(Some(lock.python));
+            }
+            BuildEvent::Failed(text) => {
+                say(sender, &format!("{text}\n")).await?;
+                return Err(BuildError::Refused(text));
+            }
+            BuildEvent::Lost => return Ok(None),
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,317 @@
+//! FunctionInvoke: accept a call, or attach to one, and stream what becomes of it.
+//!
+//! The stream's messages, in order: one registration (the task id and nothing else, sent only when
+//! the task is durable), output as it comes, and exactly one final message with `done`, the exit
+//! code and the result. A client that lost its stream opens another with the task's id and the
+//! number of bytes of output it has; it never starts a second task.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metal9_core::Input;
+use metal9_proto::MAX_MESSAGE_BYTES;
+use metal9_proto::beta9::function::{FunctionInvokeRequest, FunctionInvokeResponse};
+use metal9_store::{Accepted, NewTask, StubRow, TaskRow};
+use metal9_types::{Failure, FailureKind, StubId, TaskId, TaskStatus};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::BoxStream;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::auth::Caller;
+use crate::driver::{stub_spec, task_spec};
+use crate::error::ApiError;
+use crate::hub::{Ended, Live};
+use crate::metrics;
+use crate::shared::{Shared, SharedRef};
+
+pub(super) type InvokeStream = BoxStream<FunctionInvokeResponse>;
+type Sender = mpsc::Sender<Result<FunctionInvokeResponse, Status>>;
+
+/// Messages that may wait for a client that reads slowly; output stays in the log meanwhile.
+const STREAM_QUEUE: usize = 4;
+/// The most output in one message.
+const OUTPUT_CHUNK: usize = 64 * 1024;
+/// The longest request id that is kept.
+const MAX_REQUEST_ID: usize = 200;
+
+pub(super) async fn invoke(
+    shared: &SharedRef,
+    request: Request<FunctionInvokeRequest>,
+) -> Result<Response<InvokeStream>, ApiError> {
+    let arrived = Instant::now();
+    let caller = shared.grpc_caller(request.metadata()).await?;
+    let (metadata, _, request) = request.into_parts();
+    if let Some(task) = header(&metadata, "x-beta9-task-id") {
+        let offset = header(&metadata, "x-beta9-log-offset");
+        return reattach(shared, &caller, task, offset).await;
+    }
+    let request_id = header(&metadata, "x-beta9-request-id").map(str::to_owned);
+    let accepted = accept(shared, &caller, request, request_id).await?;
+    ::metrics::histogram!(metrics::ACCEPT_SECONDS).record(arrived.elapsed());
+    match accepted {
+        Call::New(live) => Ok(stream(shared, Source::Live(live), 0)),
+        Call::Known(task) => attach(shared, &caller, task, 0).await,
+    }
+}
+
+/// A header's value; nothing if it is missing or empty.
+fn header<'a>(metadata: &'a MetadataMap, name: &str) -> Option<&'a str> {
+    metadata.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
+}
+
+enum Call {
+    New(Arc<Live>),
+    Known(TaskId),
+}
+
+async fn accept(
+    shared: &SharedRef,
+    caller: &Caller,
+    request: FunctionInvokeRequest,
+    request_id: Option<String>,
+) -> Result<Call, ApiError> {
+    let stub = own_stub(shared, caller, &request.stub_id).await?;
+    if request.args.len() > MAX_MESSAGE_BYTES {
+        return Err(ApiError::Limit(format!(
+            "the arguments are {:.1} MiB; a call may carry {} MiB: put large data into a file of \
+             the project or a store that the function reads",
+            request.args.len() as f64 / 1_048_576.0,
+            MAX_MESSAGE_BYTES / (1024 * 1024),
+        )));
+    }
+    if request_id.as_ref().is_some_and(|id| id.len() > MAX_REQUEST_ID) {
+        let message = format!("x-beta9-request-id is longer than {MAX_REQUEST_ID} characters");
+        return Err(ApiError::Invalid(message));
+    }
+    let task = TaskId(Uuid::now_v7());
+    // The entry is there before the task is durable, so that nothing it says can be missed.
+    let live = shared.hub.open(task, caller.workspace, request.headless, TaskStatus::Pending, 0);
+    shared.arguments.put(task, &request.args);
+    let accepted = shared
+        .store
+        .accept_task(NewTask {
+            id: task,
+            workspace: caller.workspace,
+            stub: stub.id,
+            arguments: request.args,
+            headless: request.headless,
+            request_id,
+        })
+        .await;
+    match accepted {
+        Ok(Accepted::New) => {}
+        Ok(Accepted::Duplicate(known)) => {
+            shared.hub.forget(task);
+            shared.arguments.take(task);
+            return Ok(Call::Known(known));
+        }
+        Err(error) => {
+            shared.hub.forget(task);
+            shared.arguments.take(task);
+            return Err(error.into());
+        }
+    }
+    ::metrics::counter!(metrics::TASKS_ACCEPTED).increment(1);
+    shared.driver.input(Input::DefineStub(stub_spec(&stub))).await?;
+    shared.driver.input(Input::Submit(task_spec(task, &stub))).await?;
+    Ok(Call::New(live))
+}
+
+async fn own_stub(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<StubRow>, ApiError> {
+    let missing = || ApiError::NotFound { kind: "stub", id: id.to_owned() };
+    let stub = StubId::from_str(id).map_err(|_| missing())?;
+    let stub = shared.store.stub(stub).await?.ok_or_else(missing)?;
+    if stub.workspace == caller.workspace { Ok(stub) } else { Err(missing()) }
+}
+
+async fn reattach(
+    shared: &SharedRef,
+    caller: &Caller,
+    task: &str,
+    offset: Option<&str>,
+) -> Result<Response<InvokeStream>, ApiError> {
+    let id = task.parse().map_err(|_| ApiError::NotFound { kind: "task", id: task.to_owned() })?;
+    let offset = match offset {
+        None => 0,
+        Some(text) => text.parse().map_err(|_| {
+            ApiError::Invalid(format!("x-beta9-log-offset `{text}` is not a number of bytes"))
+        })?,
+    };
+    attach(shared, caller, id, offset).await
+}
+
+async fn attach(
+    shared: &SharedRef,
+    caller: &Caller,
+    task: TaskId,
+    offset: u64,
+) -> Result<Response<InvokeStream>, ApiError> {
+    let missing = || ApiError::NotFound { kind: "task", id: task.to_string() };
+    if let Some(live) = shared.hub.get(task) {
+        if live.workspace != caller.workspace {
+            return Err(missing());
+        }
+        return Ok(stream(shared, Source::Live(live), offset));
+    }
+    let row = shared.store.task(task).await?.ok_or_else(missing)?;
+    if row.workspace != caller.workspace {
+        return Err(missing());
+    }
+    Ok(stream(shared, Source::Stored(Box::new(row)), offset))
+}
+
+/// Where a stream gets a task from.
+enum Source {
+    Live(Arc<Live>),
+    Stored(Box<TaskRow>),
+}
+
+fn stream(shared: &SharedRef, source: Source, offset: u64) -> Response<InvokeStream> {
+    let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
+    let shared = SharedRef::clone(shared);
+    metal9_tasks::spawn_infallible("function stream", async move {
+        match source {
+            Source::Live(live) => {
+                live.attach();
+                // A client that goes away is not an error.
+                let _ = follow(&shared, &live, offset, &sender).await;
+                if live.detach() {
+                    Shared::watch_for_client(&shared, live);
+                }
+            }
+            Source::Stored(row) => {
+                let _ = replay(&shared, &row, offset, &sender).await;
+            }
+        }
+    });
+    Response::new(Box::pin(ReceiverStream::new(receiver)))
+}
+
+/// The client is gone.
+struct Gone;
+
+async fn send(sender: &Sender, message: FunctionInvokeResponse) -> Result<(), Gone> {
+    sender.send(Ok(message)).await.map_err(|_| Gone)
+}
+
+fn registration(task: TaskId) -> FunctionInvokeResponse {
+    FunctionInvokeResponse { task_id: task.to_string(), ..Default::default() }
+}
+
+/// Streams a task that has not ended.
+async fn follow(
+    shared: &Shared,
+    live: &Live,
+    mut offset: u64,
+    sender: &Sender,
+) -> Result<(), Gone> {
+    let mut watch = live.watch();
+    send(sender, registration(live.task)).await?;
+    loop {
+        let snapshot = watch.borrow_and_update().clone();
+        offset = send_output(shared, live.task, offset, snapshot.log_end, sender).await?;
+        if let Some(ended) = snapshot.ended {
+            return send(sender, last_message(live.task, &ended)).await;
+        }
+        tokio::select! {
+            changed = watch.changed() => if changed.is_err() { return Ok(()) },
+            () = sender.closed() => return Err(Gone),
+            () = shared.shutdown.cancelled() => {
+                let status = Status::unavailable("the gateway is stopping; the task goes on");
+                return sender.send(Err(status)).await.map_err(|_| Gone);
+            }
+        }
+    }
+}
+
+/// Streams a task that has ended, from the store.
+async fn replay(shared: &Shared, row: &TaskRow, offset: u64, sender: &Sender) -> Result<(), Gone> {
+    send(sender, registration(row.id)).await?;
+    let end = shared.store.logs().len(row.id).await.unwrap_or(0);
+    send_output(shared, row.id, offset, end, sender).await?;
+    let result = match row.status {
+        TaskStatus::Complete => match shared.store.task_result(row.id).await {
+            Ok(result) => result,
+            Err(error) => {
+                let status = Status::from(ApiError::from(error));
+                return sender.send(Err(status)).await.map_err(|_| Gone);
+            }
+        },
+        _ => None,
+    };
+    let ended = Ended { status: row.status, failure: row.failure.clone(), result };
+    send(sender, last_message(row.id, &ended)).await
+}
+
+async fn send_output(
+    shared: &Shared,
+    task: TaskId,
+    mut offset: u64,
+    end: u64,
+    sender: &Sender,
+) -> Result<u64, Gone> {
+    while offset < end {
+        let output = match shared.store.logs().read(task, offset, OUTPUT_CHUNK).await {
+            Ok(output) if !output.is_empty() => output,
+            Ok(_) => break,
+            Err(error) => {
+                tracing::error!(%task, %error, "cannot read the task's log");
+                let status = Status::internal(format!("cannot read the task's output: {error}"));
+                return Err(sender.send(Err(status)).await.map_or(Gone, |()| Gone));
+            }
+        };
+        offset += output.len() as u64;
+        let task_id = task.to_string();
+        send(sender, FunctionInvokeResponse { task_id, output, ..Default::default() }).await?;
+    }
+    Ok(offset)
+}
+
+fn last_message(task: TaskId, ended: &Ended) -> FunctionInvokeResponse {
+    let exit_code = match ended.status {
+        TaskStatus::Complete => 0,
+        _ => ended.failure.as_ref().map_or(1, |failure| failure.exit_code),
+    };
+    FunctionInvokeResponse {
+        task_id: task.to_string(),
+        output: String::new(),
+        done: true,
+        exit_code,
+        result: ended.result.clone().unwrap_or_default(),
+    }
+}
+
+/// How long a task whose client vanished goes on.
+fn attach_grace(shared: &Shared) -> Duration {
+    Duration::from_secs(shared.options.client_grace_seconds)
+}
+
+impl Shared {
+    /// Cancels a task if no client comes back for it in time. A headless task goes on alone.
+    pub(crate) fn watch_for_client(shared: &SharedRef, live: Arc<Live>) {
+        if live.headless {
+            return;
+        }
+        let shared = SharedRef::clone(shared);
+        metal9_tasks::spawn_infallible("wait for a task's client", async move {
+            let grace = attach_grace(&shared);
+            let mut watch = live.watch();
+            tokio::select! {
+                () = tokio::time::sleep(grace) => {}
+                _ = watch.wait_for(|snapshot| snapshot.ended.is_some()) => return,
+                () = shared.shutdown.cancelled() => return,
+            }
+            if live.is_alone() {
+                let message = format!("cancelled: its client was gone for {} s", grace.as_secs());
+                let failure = Failure::new(FailureKind::Cancelled, message);
+                if shared.driver.cancel(live.task, failure).await.is_err() {
+                    tracing::debug!("the gateway is stopping");
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,28 @@
+//! The client API's service for calling functions.
+
+use metal9_proto::beta9::function as wire;
+use tonic::{Request, Response, Status};
+
+use super::function_invoke::{InvokeStream, invoke};
+use crate::shared::SharedRef;
+
+#[derive(Clone)]
+pub(crate) struct FunctionApi {
+    shared: SharedRef,
+}
+
+impl FunctionApi {
+    pub(super) fn new(shared: SharedRef) -> Self {
+        Self { shared }
+    }
+}
+
+#[tonic::async_trait]
+impl wire::function_service_server::FunctionService for FunctionApi {
+    async fn function_invoke(
+        &self,
+        request: Request<wire::FunctionInvokeRequest>,
+    ) -> Result<Response<InvokeStream>, Status> {
+        Ok(invoke(&self.shared, request).await?)
+    }
+}

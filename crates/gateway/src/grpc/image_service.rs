@@ -1,0 +1,41 @@
+//! The client API's service for images.
+
+use metal9_proto::beta9::image as wire;
+use tonic::{Request, Response, Status};
+
+use super::{build_image, verify_image_build};
+use crate::auth::sdk_version;
+use crate::shared::SharedRef;
+
+#[derive(Clone)]
+pub(crate) struct ImageApi {
+    shared: SharedRef,
+}
+
+impl ImageApi {
+    pub(super) fn new(shared: SharedRef) -> Self {
+        Self { shared }
+    }
+}
+
+#[tonic::async_trait]
+impl wire::image_service_server::ImageService for ImageApi {
+    async fn verify_image_build(
+        &self,
+        request: Request<wire::VerifyImageBuildRequest>,
+    ) -> Result<Response<wire::VerifyImageBuildResponse>, Status> {
+        self.shared.grpc_caller(request.metadata()).await?;
+        let sdk = sdk_version(request.metadata());
+        let answer = verify_image_build::verify(&self.shared, request.into_inner(), sdk).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn build_image(
+        &self,
+        request: Request<wire::BuildImageRequest>,
+    ) -> Result<Response<build_image::BuildStream>, Status> {
+        self.shared.grpc_caller(request.metadata()).await?;
+        let sdk = sdk_version(request.metadata());
+        Ok(Response::new(build_image::build(&self.shared, request.into_inner(), sdk)))
+    }
+}

@@ -1,0 +1,56 @@
+//! ListPools: workers by pool.
+
+use std::collections::BTreeMap;
+
+use metal9_core::WorkerView;
+use metal9_proto::beta9::gateway::{ListPoolsRequest, ListPoolsResponse, Pool};
+use metal9_proto::beta9::types::WorkerPoolState;
+
+use super::list_workers::{state, to_i64};
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::shared::Shared;
+
+/// Lists the pools that have workers.
+pub(super) async fn list(
+    shared: &Shared,
+    _: &Caller,
+    request: ListPoolsRequest,
+) -> Result<ListPoolsResponse, ApiError> {
+    let views = shared.driver.query(|core, _| core.workers()).await?;
+    let mut pools: BTreeMap<&str, Vec<&WorkerView>> = BTreeMap::new();
+    for view in &views {
+        pools.entry(&view.offer.pool).or_default().push(view);
+    }
+    if let Some(names) = request.filters.get("name") {
+        pools.retain(|name, _| names.values.iter().any(|wanted| wanted == name));
+    }
+    let limit = if request.limit == 0 { usize::MAX } else { request.limit as usize };
+    let pools = pools.into_iter().take(limit).map(|(name, workers)| pool(name, &workers)).collect();
+    Ok(ListPoolsResponse { ok: true, err_msg: String::new(), pools })
+}
+
+fn pool(name: &str, workers: &[&WorkerView]) -> Pool {
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let available = workers.iter().filter(|view| state(view) == "available").count();
+    let gpus: Vec<_> = workers.iter().flat_map(|view| &view.offer.devices).collect();
+    let state = WorkerPoolState {
+        status: if available > 0 { "HEALTHY" } else { "DEGRADED" }.to_owned(),
+        free_gpu: u32::try_from(gpus.len()).unwrap_or(u32::MAX),
+        free_cpu: workers.iter().map(|view| to_i64(view.free.cpu_millicores)).sum(),
+        free_memory: workers.iter().map(|view| to_i64(view.free.memory_mib)).sum(),
+        pending_workers: count(workers.len() - available),
+        available_workers: count(available),
+        running_containers: count(workers.iter().map(|view| view.containers.len()).sum()),
+        registered_machines: count(workers.len()),
+        ready_machines: count(available),
+        ..Default::default()
+    };
+    Pool {
+        name: name.to_owned(),
+        active: available > 0,
+        gpu: gpus.first().map(|device| device.name()).unwrap_or_default(),
+        state: Some(state),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,90 @@
+//! The gRPC server: every service on one port.
+
+use std::time::Duration;
+
+use metal9_proto::worker::worker_service_server::WorkerServiceServer;
+use metal9_proto::{
+    FILE_DESCRIPTOR_SET, beta9, function_server, gateway_server, image_server, secret_server,
+    worker_server,
+};
+use metal9_tasks::CancellationToken;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
+use tonic::transport::Server;
+
+use super::function_service::FunctionApi;
+use super::gateway_service::GatewayApi;
+use super::image_service::ImageApi;
+use super::secret_service::SecretApi;
+use crate::session::WorkerApi;
+use crate::shared::SharedRef;
+use crate::unimplemented::ExplainLayer;
+
+/// How often an idle connection is probed, and how long the answer may take; the SDK has no
+/// keepalive of its own.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// Serves the client API and the worker protocol until `shutdown`.
+///
+/// # Errors
+/// When the listener fails.
+pub(crate) async fn serve(
+    shared: SharedRef,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter
+        .set_serving::<beta9::gateway::gateway_service_server::GatewayServiceServer<GatewayApi>>()
+        .await;
+    health_reporter
+        .set_serving::<beta9::function::function_service_server::FunctionServiceServer<FunctionApi>>()
+        .await;
+    health_reporter.set_serving::<WorkerServiceServer<WorkerApi>>().await;
+
+    let mut routes = Routes::builder();
+    routes.add_service(health);
+    routes.add_service(gateway_server(GatewayApi::new(SharedRef::clone(&shared))));
+    routes.add_service(function_server(FunctionApi::new(SharedRef::clone(&shared))));
+    routes.add_service(image_server(ImageApi::new(SharedRef::clone(&shared))));
+    routes.add_service(secret_server(SecretApi::new(SharedRef::clone(&shared))));
+    routes.add_service(worker_server(WorkerApi::new(shared)));
+    match reflection() {
+        Ok((v1, v1alpha)) => {
+            routes.add_service(v1);
+            routes.add_service(v1alpha);
+        }
+        Err(error) => tracing::error!(%error, "reflection is off"),
+    }
+
+    Server::builder()
+        .layer(ExplainLayer)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .initial_stream_window_size(1024 * 1024)
+        .initial_connection_window_size(8 * 1024 * 1024)
+        .add_routes(routes.routes())
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
+        .await
+}
+
+type ReflectionError = tonic_reflection::server::Error;
+use tonic_reflection::server::v1::ServerReflectionServer as V1;
+use tonic_reflection::server::v1alpha::ServerReflectionServer as V1Alpha;
+
+/// Both versions of reflection: tools ask for either.
+fn reflection() -> Result<
+    (
+        V1<impl tonic_reflection::server::v1::ServerReflection>,
+        V1Alpha<impl tonic_reflection::server::v1alpha::ServerReflection>,
+    ),
+    ReflectionError,
+> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+    };
+    Ok((builder().build_v1()?, builder().build_v1alpha()?))
+}

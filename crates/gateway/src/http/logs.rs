@@ -1,0 +1,73 @@
+//! GET /api/v1/task/{workspace}/{task}/logs: what a task wrote.
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::error::HttpError;
+use super::task::own_task;
+use crate::auth::Caller;
+use crate::shared::SharedRef;
+
+const CHUNK: usize = 64 * 1024;
+/// Chunks that may wait for a client that reads slowly.
+const QUEUE: usize = 4;
+
+/// What the client may ask for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Parameters {
+    /// Stay until the task has ended.
+    #[serde(default)]
+    follow: bool,
+    /// Bytes to leave out at the start.
+    #[serde(default)]
+    offset: u64,
+}
+
+/// The task's output as plain text.
+pub(super) async fn logs(
+    State(shared): State<SharedRef>,
+    caller: Caller,
+    Path((workspace, task)): Path<(String, String)>,
+    Query(parameters): Query<Parameters>,
+) -> Result<Response, HttpError> {
+    let row = own_task(&shared, &caller, &workspace, &task).await?;
+    let (sender, receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(QUEUE);
+    metal9_tasks::spawn_infallible("task log stream", async move {
+        let mut watch = shared.hub.get(row.id).map(|live| live.watch());
+        let mut offset = parameters.offset;
+        loop {
+            let ended = watch.as_mut().is_none_or(|w| w.borrow_and_update().ended.is_some());
+            loop {
+                match shared.store.logs().read(row.id, offset, CHUNK).await {
+                    Ok(text) if text.is_empty() => break,
+                    Ok(text) => {
+                        offset += text.len() as u64;
+                        if sender.send(Ok(Bytes::from(text))).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        // The client sees a body that breaks off, which is the truth.
+                        let _ = sender.send(Err(error)).await;
+                        return;
+                    }
+                }
+            }
+            let Some(watch) = watch.as_mut().filter(|_| parameters.follow && !ended) else {
+                return;
+            };
+            tokio::select! {
+                changed = watch.changed() => if changed.is_err() { return },
+                () = sender.closed() => return,
+                () = shared.shutdown.cancelled() => return,
+            }
+        }
+    });
+    let body = Body::from_stream(ReceiverStream::new(receiver));
+    Ok(([("content-type", "text/plain; charset=utf-8")], body).into_response())
+}

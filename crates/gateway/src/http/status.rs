@@ -1,0 +1,53 @@
+//! GET /api/v1/status: the fleet at a glance.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use super::error::HttpError;
+use crate::auth::Caller;
+use crate::shared::SharedRef;
+
+/// Workers, containers and tasks.
+pub(super) async fn status(
+    State(shared): State<SharedRef>,
+    caller: Caller,
+) -> Result<Json<Value>, HttpError> {
+    let (workers, containers) =
+        shared.driver.query(|core, _| (core.workers(), core.containers().len())).await?;
+    let tasks = shared.store.count_tasks(caller.workspace).await?;
+    let tasks: serde_json::Map<String, Value> =
+        tasks.into_iter().map(|(status, count)| (status.to_string(), count.into())).collect();
+    let workers: Vec<Value> = workers
+        .iter()
+        .map(|view| {
+            json!({
+                "id": view.worker.to_string(),
+                "hostname": view.offer.hostname,
+                "pool": view.offer.pool,
+                "platform": view.offer.platform,
+                "version": view.offer.version,
+                "connected": view.session.is_some(),
+                "suspect": view.suspect,
+                "leaving": view.leaving,
+                "capacity": view.offer.capacity,
+                "free": view.free,
+                "devices": view.offer.devices,
+                "runtimes": view.offer.runtimes,
+                "pythons": view.offer.pythons,
+                "containers": view.containers.len(),
+                "running": view.running,
+            })
+        })
+        .collect();
+    Ok(Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": shared.started.elapsed().as_secs(),
+        "grpc": shared.grpc_addr.to_string(),
+        "http": shared.http_addr.to_string(),
+        "workspace_id": caller.workspace.to_string(),
+        "workers": workers,
+        "containers": containers,
+        "tasks": tasks,
+    })))
+}

@@ -1,0 +1,53 @@
+//! GET /api/v1/task/{workspace}/{task}/subscribe: a task's states as they come.
+
+use std::convert::Infallible;
+
+use axum::extract::{Path, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::error::HttpError;
+use super::task::{own_task, task_json};
+use crate::auth::Caller;
+use crate::shared::SharedRef;
+
+/// States that may wait for a client that reads slowly.
+const QUEUE: usize = 8;
+
+/// Sends an event `status` per state, the present one first, and ends after the last.
+pub(super) async fn subscribe(
+    State(shared): State<SharedRef>,
+    caller: Caller,
+    Path((workspace, task)): Path<(String, String)>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, HttpError> {
+    let row = own_task(&shared, &caller, &workspace, &task).await?;
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    metal9_tasks::spawn_infallible("task subscription", async move {
+        let live = shared.hub.get(row.id);
+        let mut watch = live.as_ref().map(|live| live.watch());
+        let mut told = None;
+        loop {
+            let Ok(Some(row)) = shared.store.task(row.id).await else { return };
+            if told != Some(row.status) {
+                told = Some(row.status);
+                let Ok(json) = task_json(&shared, &row).await else { return };
+                let event = Event::default().event("status").data(json.to_string());
+                if sender.send(Ok(event)).await.is_err() {
+                    return;
+                }
+            }
+            if row.status.is_terminal() {
+                return;
+            }
+            let Some(watch) = &mut watch else { return };
+            tokio::select! {
+                changed = watch.changed() => if changed.is_err() { return },
+                () = sender.closed() => return,
+                () = shared.shutdown.cancelled() => return,
+            }
+        }
+    });
+    Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default()))
+}

@@ -1,0 +1,71 @@
+//! GET /api/v1/task/{workspace}/{task}.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use metal9_store::TaskRow;
+use metal9_types::{TaskId, TaskStatus};
+use serde_json::{Value, json};
+
+use super::error::HttpError;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::shared::Shared;
+use crate::shared::SharedRef;
+use crate::timestamps::to_rfc3339;
+
+/// A task of the caller's workspace, or "not found".
+pub(super) async fn own_task(
+    shared: &Shared,
+    caller: &Caller,
+    workspace: &str,
+    task: &str,
+) -> Result<TaskRow, ApiError> {
+    let missing = || ApiError::NotFound { kind: "task", id: task.to_owned() };
+    if workspace != caller.workspace.to_string() {
+        return Err(missing());
+    }
+    let id: TaskId = task.parse().map_err(|_| missing())?;
+    let row = shared.store.task(id).await?.ok_or_else(missing)?;
+    if row.workspace == caller.workspace { Ok(row) } else { Err(missing()) }
+}
+
+/// A task as the SDK's REST client reads it: `status`, `result` and `outputs` are always there.
+pub(super) async fn task_json(shared: &Shared, row: &TaskRow) -> Result<Value, ApiError> {
+    let result = match row.status {
+        TaskStatus::Complete => shared.store.task_result(row.id).await?,
+        _ => None,
+    };
+    // A pickle means nothing to JSON; the SDK unpickles this shape.
+    let result = result.map_or(Value::Null, |bytes| json!({ "base64": STANDARD.encode(bytes) }));
+    Ok(json!({
+        "id": row.id.to_string(),
+        "external_id": row.id.to_string(),
+        "status": row.status.as_str(),
+        "result": result,
+        "outputs": [],
+        "container_id": row.container.map(|container| container.api_name(row.stub)),
+        "worker_id": row.worker.map(|worker| worker.to_string()),
+        "stub": { "external_id": row.stub.to_string(), "name": row.stub_name },
+        "workspace": { "external_id": row.workspace.to_string() },
+        "attempts": row.attempts_used,
+        "created_at": to_rfc3339(row.created_at),
+        "updated_at": to_rfc3339(row.updated_at),
+        "started_at": row.started_at.map(to_rfc3339),
+        "ended_at": row.ended_at.map(to_rfc3339),
+        "failure_reason": row.failure.as_ref().map(|failure| failure.message.clone()),
+        "failure": row.failure,
+        "phases": row.phases,
+    }))
+}
+
+/// One task.
+pub(super) async fn get(
+    State(shared): State<SharedRef>,
+    caller: Caller,
+    Path((workspace, task)): Path<(String, String)>,
+) -> Result<Json<Value>, HttpError> {
+    let row = own_task(&shared, &caller, &workspace, &task).await?;
+    Ok(Json(task_json(&shared, &row).await?))
+}

@@ -1,0 +1,32 @@
+//! The control plane: client API, HTTP API, worker sessions and the driver around the scheduler.
+//!
+//! - [`start`] opens the state directory, binds the ports and recovers what an earlier run left.
+//! - `driver` owns the scheduler; everything else talks to it through its handle.
+//! - `hub` holds what clients wait for: one entry per unfinished task.
+//! - `session` is the worker's side, `grpc` the client API one RPC a file, `http` the REST routes.
+//!
+//! Wire types stop in this crate: the store, the scheduler and the shared types never see them.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod auth;
+mod builds;
+mod driver;
+mod error;
+mod fleet;
+mod gateway;
+mod grpc;
+mod http;
+mod hub;
+mod job_token;
+mod metrics;
+mod options;
+mod references;
+mod session;
+mod shared;
+mod timestamps;
+mod unimplemented;
+
+pub use gateway::{Gateway, RunError, StartError, start};
+pub use options::Options;

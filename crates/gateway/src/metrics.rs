@@ -1,0 +1,51 @@
+//! The gateway's metrics: names, units and meanings in one place.
+
+use std::sync::OnceLock;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+/// Tasks accepted.
+pub(crate) const TASKS_ACCEPTED: &str = "metal9_tasks_accepted_total";
+/// Tasks ended, by status.
+pub(crate) const TASKS_ENDED: &str = "metal9_tasks_ended_total";
+/// Seconds from a call's arrival until it is durable.
+pub(crate) const ACCEPT_SECONDS: &str = "metal9_accept_seconds";
+/// Tasks that have not ended.
+pub(crate) const TASKS_LIVE: &str = "metal9_tasks_live";
+/// Connected workers.
+pub(crate) const WORKERS_CONNECTED: &str = "metal9_workers_connected";
+/// Workers given up.
+pub(crate) const WORKERS_LOST: &str = "metal9_workers_lost_total";
+/// Inputs the scheduler ignored, by reason.
+pub(crate) const IGNORED_INPUTS: &str = "metal9_scheduler_ignored_inputs_total";
+/// Sampled checks of the scheduler's books that failed.
+pub(crate) const INVARIANT_VIOLATIONS: &str = "metal9_scheduler_invariant_violations_total";
+
+/// The process's one recorder, installed at first use.
+pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
+    static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    HANDLE
+        .get_or_init(|| match PrometheusBuilder::new().install_recorder() {
+            Ok(handle) => {
+                describe();
+                Some(handle)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "metrics are off");
+                None
+            }
+        })
+        .as_ref()
+}
+
+fn describe() {
+    describe_counter!(TASKS_ACCEPTED, Unit::Count, "tasks accepted");
+    describe_counter!(TASKS_ENDED, Unit::Count, "tasks ended, by status");
+    describe_histogram!(ACCEPT_SECONDS, Unit::Seconds, "from a call's arrival until it is durable");
+    describe_gauge!(TASKS_LIVE, Unit::Count, "tasks that have not ended");
+    describe_gauge!(WORKERS_CONNECTED, Unit::Count, "connected workers");
+    describe_counter!(WORKERS_LOST, Unit::Count, "workers given up after silence");
+    describe_counter!(IGNORED_INPUTS, Unit::Count, "inputs without effect, by reason");
+    describe_counter!(INVARIANT_VIOLATIONS, Unit::Count, "sampled checks that failed");
+}

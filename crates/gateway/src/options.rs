@@ -1,0 +1,57 @@
+//! The gateway's settings.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The gateway's settings. Defaults are those of [`Options::new`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Where the state is kept; made if missing.
+    pub state_dir: PathBuf,
+    /// Where the client API and the worker protocol listen. Port 0 takes a free one.
+    pub grpc: SocketAddr,
+    /// Where HTTP listens. Port 0 takes a free one.
+    pub http: SocketAddr,
+    /// The host that clients and workers are told to reach this gateway at; nothing for the
+    /// address it listens on.
+    pub advertise_host: Option<String>,
+    /// Seconds an idle function container is kept for the next call.
+    pub keep_warm_seconds: f32,
+    /// Seconds a task whose client vanished goes on before it is cancelled. The SDK tries to come
+    /// back for 120 s.
+    pub client_grace_seconds: u64,
+    /// Seconds of silence after which a worker gets nothing new.
+    pub worker_suspect_seconds: f32,
+    /// Seconds of silence after which a worker is lost and its tasks are retried.
+    pub worker_lost_seconds: f32,
+    /// Seconds an image build waits for a worker to connect.
+    pub build_wait_seconds: u64,
+}
+
+impl Options {
+    /// The defaults, for this state directory.
+    #[must_use]
+    pub fn new(state_dir: PathBuf) -> Self {
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self {
+            state_dir,
+            grpc: SocketAddr::new(local, 1993),
+            http: SocketAddr::new(local, 1994),
+            advertise_host: None,
+            keep_warm_seconds: 10.0,
+            client_grace_seconds: 120,
+            worker_suspect_seconds: 5.0,
+            worker_lost_seconds: 15.0,
+            build_wait_seconds: 60,
+        }
+    }
+
+    /// How often a worker must say something: three chances before it is suspect.
+    pub(crate) fn heartbeat(&self) -> Duration {
+        Duration::from_secs_f32((self.worker_suspect_seconds / 3.0).clamp(0.1, 1.0))
+    }
+}

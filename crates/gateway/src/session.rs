@@ -1,0 +1,272 @@
+//! The workers' side of the gateway: joining, the one session of each worker, and the streams for
+//! what is too large for it.
+
+mod assign;
+mod convert;
+mod inbound;
+mod transfer;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use metal9_core::Input;
+use metal9_proto::worker as wire;
+use metal9_store::WorkerRow;
+use metal9_tasks::CancellationToken;
+use metal9_types::{AttemptId, SessionId, TaskId};
+use std::collections::HashMap;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+pub(crate) use convert::failure_kind_name;
+
+use crate::auth::grpc_bearer;
+use crate::driver::Command;
+use crate::error::ApiError;
+use crate::fleet::{Connection, Outbound, QUEUE};
+use crate::shared::SharedRef;
+
+/// A worker must introduce itself this quickly.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Messages that may wait in the HTTP/2 stream itself.
+const STREAM_QUEUE: usize = 64;
+
+use tonic::codegen::BoxStream;
+
+/// What one session remembers.
+pub(crate) struct Session {
+    pub(crate) shared: SharedRef,
+    pub(crate) worker: WorkerRow,
+    pub(crate) session: SessionId,
+    pub(crate) platform: metal9_types::Platform,
+    /// The tasks of this worker's attempts.
+    attempts: Mutex<HashMap<AttemptId, TaskId>>,
+    /// Results that came through PushResult and wait for their Finished.
+    pub(crate) results: Arc<PushedResults>,
+}
+
+/// Results that were too large for the session, until their report comes.
+#[derive(Debug, Default)]
+pub(crate) struct PushedResults {
+    by_attempt: Mutex<HashMap<AttemptId, Bytes>>,
+}
+
+impl PushedResults {
+    pub(crate) fn put(&self, attempt: AttemptId, result: Bytes) {
+        let mut map = self.by_attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        map.insert(attempt, result);
+    }
+
+    pub(crate) fn take(&self, attempt: AttemptId) -> Option<Bytes> {
+        self.by_attempt.lock().unwrap_or_else(PoisonError::into_inner).remove(&attempt)
+    }
+}
+
+impl Session {
+    pub(crate) fn remember(&self, attempt: AttemptId, task: TaskId) {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.insert(attempt, task);
+    }
+
+    pub(crate) fn task_of(&self, attempt: AttemptId) -> Option<TaskId> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).get(&attempt).copied()
+    }
+
+    pub(crate) fn forget(&self, attempt: AttemptId) {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).remove(&attempt);
+    }
+}
+
+/// The worker protocol's service.
+#[derive(Clone)]
+pub(crate) struct WorkerApi {
+    shared: SharedRef,
+    results: Arc<PushedResults>,
+}
+
+impl WorkerApi {
+    pub(crate) fn new(shared: SharedRef) -> Self {
+        Self { shared, results: Arc::default() }
+    }
+
+    async fn worker<T>(&self, request: &Request<T>) -> Result<WorkerRow, ApiError> {
+        let credential = grpc_bearer(request.metadata())
+            .ok_or(ApiError::Unauthenticated("a worker's credential is missing"))?;
+        self.shared
+            .store
+            .authenticate_worker(credential)
+            .await?
+            .ok_or(ApiError::Unauthenticated("the worker's credential is unknown or revoked"))
+    }
+}
+
+#[tonic::async_trait]
+impl wire::worker_service_server::WorkerService for WorkerApi {
+    async fn join(
+        &self,
+        request: Request<wire::JoinRequest>,
+    ) -> Result<Response<wire::JoinResponse>, Status> {
+        let request = request.into_inner();
+        let joined = self
+            .shared
+            .store
+            .join_worker(&request.token, &request.hostname)
+            .await
+            .map_err(ApiError::from)?;
+        tracing::info!(worker = %joined.worker, hostname = request.hostname, "worker joined");
+        Ok(Response::new(wire::JoinResponse {
+            worker_id: joined.worker.to_string(),
+            credential: joined.credential,
+            pool: joined.pool,
+        }))
+    }
+
+    async fn session(
+        &self,
+        request: Request<Streaming<wire::WorkerMessage>>,
+    ) -> Result<Response<BoxStream<wire::GatewayMessage>>, Status> {
+        let worker = self.worker(&request).await?;
+        let mut stream = request.into_inner();
+        let hello = read_hello(&mut stream).await?;
+        let offer = convert::offer(&hello, &worker).map_err(Status::invalid_argument)?;
+
+        let (queue, queued) = mpsc::channel(QUEUE);
+        let cut = CancellationToken::new();
+        let connection = Connection { worker: worker.id, queue, cut: cut.clone() };
+        let session_id = self.shared.fleet.add(connection);
+        let session = Arc::new(Session {
+            shared: SharedRef::clone(&self.shared),
+            platform: offer.platform,
+            worker,
+            session: session_id,
+            attempts: Mutex::default(),
+            results: Arc::clone(&self.results),
+        });
+        let (worker, hostname) = (session.worker.id, offer.hostname.clone());
+        tracing::info!(%worker, hostname, session = session_id.0, "worker connected");
+        let hello = convert::worker_hello(hello, offer, worker, session_id)
+            .map_err(Status::invalid_argument)?;
+        for reattach in &hello.attempts {
+            session.remember(reattach.attempt, reattach.task);
+        }
+        if let Err(error) = self.shared.driver.send(Command::Hello(hello)).await {
+            self.shared.fleet.remove(session_id);
+            return Err(error.into());
+        }
+
+        let (messages, outgoing) = mpsc::channel(STREAM_QUEUE);
+        let outbound = run_outbound(Arc::clone(&session), queued, messages, cut.clone());
+        metal9_tasks::spawn_infallible("worker session, outbound", outbound);
+        metal9_tasks::spawn_infallible(
+            "worker session, inbound",
+            run_inbound(session, stream, cut),
+        );
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+    }
+
+    async fn fetch_object(
+        &self,
+        request: Request<wire::FetchObjectRequest>,
+    ) -> Result<Response<BoxStream<wire::Chunk>>, Status> {
+        let worker = self.worker(&request).await?;
+        transfer::fetch_object(&self.shared, &worker, &request.into_inner()).await
+    }
+
+    async fn fetch_arguments(
+        &self,
+        request: Request<wire::FetchArgumentsRequest>,
+    ) -> Result<Response<BoxStream<wire::Chunk>>, Status> {
+        self.worker(&request).await?;
+        transfer::fetch_arguments(&self.shared, AttemptId(request.into_inner().attempt_id)).await
+    }
+
+    async fn push_result(
+        &self,
+        request: Request<Streaming<wire::ResultChunk>>,
+    ) -> Result<Response<wire::PushResultResponse>, Status> {
+        self.worker(&request).await?;
+        transfer::push_result(&self.results, request.into_inner()).await
+    }
+}
+
+async fn read_hello(stream: &mut Streaming<wire::WorkerMessage>) -> Result<wire::Hello, Status> {
+    let first = tokio::time::timeout(HELLO_TIMEOUT, stream.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("the worker did not introduce itself"))??;
+    match first.and_then(|message| message.message) {
+        Some(wire::worker_message::Message::Hello(hello)) => {
+            if hello.protocol_version == metal9_proto::PROTOCOL_VERSION {
+                return Ok(hello);
+            }
+            Err(Status::failed_precondition(format!(
+                "the worker speaks protocol version {}, the gateway version {}; run the same \
+                 version of metal9 on both",
+                hello.protocol_version,
+                metal9_proto::PROTOCOL_VERSION,
+            )))
+        }
+        _ => Err(Status::invalid_argument("a session begins with Hello")),
+    }
+}
+
+/// Sends what is queued, in order; puts the messages of assignments together on the way.
+async fn run_outbound(
+    session: Arc<Session>,
+    mut queued: mpsc::Receiver<Outbound>,
+    messages: mpsc::Sender<Result<wire::GatewayMessage, Status>>,
+    cut: CancellationToken,
+) {
+    loop {
+        let outbound = tokio::select! {
+            () = cut.cancelled() => break,
+            outbound = queued.recv() => outbound,
+        };
+        let Some(outbound) = outbound else { break };
+        let message = match outbound {
+            Outbound::Message(message) => Some(*message),
+            Outbound::Assign(assignment) => session.assign(assignment).await,
+        };
+        let Some(message) = message else { continue };
+        let message = wire::GatewayMessage { message: Some(message) };
+        tokio::select! {
+            () = cut.cancelled() => break,
+            sent = messages.send(Ok(message)) => if sent.is_err() { break },
+        }
+    }
+    // Tells the reading side too: half a session is of no use.
+    cut.cancel();
+}
+
+async fn run_inbound(
+    session: Arc<Session>,
+    mut stream: Streaming<wire::WorkerMessage>,
+    cut: CancellationToken,
+) {
+    let shared = SharedRef::clone(&session.shared);
+    let reason = loop {
+        tokio::select! {
+            () = cut.cancelled() => break "cut".to_owned(),
+            () = shared.shutdown.cancelled() => break "the gateway is stopping".to_owned(),
+            message = stream.message() => match message {
+                Ok(Some(message)) => {
+                    if let Err(error) = session.receive(message).await {
+                        break error.to_string();
+                    }
+                }
+                Ok(None) => break "the worker closed it".to_owned(),
+                Err(status) => break status.message().to_owned(),
+            },
+        }
+    };
+    cut.cancel();
+    let worker = session.worker.id;
+    tracing::info!(%worker, session = session.session.0, reason, "session ended");
+    shared.fleet.remove(session.session);
+    shared.builds.session_ended(session.session);
+    let input = Input::WorkerDisconnected { worker, session: session.session };
+    if shared.driver.input(input).await.is_err() {
+        tracing::debug!("the gateway is stopping");
+    }
+}

@@ -1,0 +1,127 @@
+//! Putting the message of an assignment together.
+
+use bytes::Bytes;
+use metal9_core::{AttemptReport, Input};
+use metal9_proto::worker as wire;
+use metal9_store::StubRow;
+use metal9_types::{CallOutcome, Failure, FailureKind, Schema};
+use wire::gateway_message::Message;
+
+use super::Session;
+use crate::error::ApiError;
+use crate::fleet::Assignment;
+use crate::references;
+
+/// Larger arguments are fetched by the worker instead of holding up the session.
+const INLINE_ARGUMENTS: usize = 1024 * 1024;
+
+impl Session {
+    /// The message of an assignment; nothing if it cannot be put together, in which case the
+    /// attempt has been reported as failed.
+    pub(super) async fn assign(&self, assignment: Assignment) -> Option<Message> {
+        self.remember(assignment.attempt, assignment.task);
+        match self.assign_message(assignment).await {
+            Ok(message) => Some(Message::Assign(message)),
+            Err(error) => {
+                tracing::warn!(task = %assignment.task, %error, "cannot assign");
+                self.fail_unsent(assignment, &error).await;
+                None
+            }
+        }
+    }
+
+    async fn assign_message(&self, assignment: Assignment) -> Result<wire::Assign, ApiError> {
+        let Assignment { attempt, attempt_number, task, stub, container, fresh } = assignment;
+        let shared = &self.shared;
+        let stub = shared
+            .store
+            .stub(stub)
+            .await?
+            .ok_or_else(|| ApiError::NotFound { kind: "stub", id: stub.to_string() })?;
+        let arguments = match shared.arguments.take(task) {
+            Some(arguments) => arguments,
+            None => shared.store.task_arguments(task).await?.unwrap_or_default(),
+        };
+        let fetch_arguments = arguments.len() > INLINE_ARGUMENTS;
+        let spec = if fresh { Some(self.container_spec(&stub, container).await?) } else { None };
+        let timeout = stub.config.timeout_seconds.unwrap_or(0).saturating_mul(1000);
+        Ok(wire::Assign {
+            attempt_id: attempt.0,
+            task_id: task.to_string(),
+            container_id: container.0,
+            container: spec,
+            arguments: if fetch_arguments { Bytes::new() } else { arguments },
+            fetch_arguments,
+            timeout_millis: timeout,
+            job_token: shared.signer.job_token(stub.workspace, task),
+            attempt_number,
+        })
+    }
+
+    async fn container_spec(
+        &self,
+        stub: &StubRow,
+        container: metal9_types::ContainerId,
+    ) -> Result<wire::ContainerSpec, ApiError> {
+        let store = &self.shared.store;
+        let config = &stub.config;
+        let image = store
+            .image(&config.image)
+            .await?
+            .ok_or_else(|| ApiError::NotFound { kind: "image", id: config.image.to_string() })?;
+        let lock = store.lock(&config.image, self.platform).await?;
+        let mut env = image.env_vars.clone();
+        env.extend(references::resolve(store, stub.workspace, &config.env).await?);
+        env.extend(store.secret_values(stub.workspace, &config.secrets).await?);
+        Ok(wire::ContainerSpec {
+            stub_id: stub.id.to_string(),
+            workspace_id: stub.workspace.to_string(),
+            container_name: container.api_name(stub.id),
+            stub_type: config.kind.as_str().to_owned(),
+            object_id: config.object.to_string(),
+            handler: config.handler.clone(),
+            on_start: config.on_start.clone(),
+            callback_url: config.callback_url.clone(),
+            env: env.into_iter().map(|(name, value)| wire::EnvVar { name, value }).collect(),
+            cpu_millicores: config.resources.cpu_millicores,
+            memory_mib: config.resources.memory_mib,
+            inputs_schema: schema_json(config.inputs.as_ref()),
+            outputs_schema: schema_json(config.outputs.as_ref()),
+            image_id: config.image.to_string(),
+            image_spec: serde_json::to_string(&image).unwrap_or_default(),
+            lock: lock.map(|lock| wire::Lock {
+                platform: lock.platform.to_string(),
+                python: lock.python,
+                requirements: lock.requirements,
+            }),
+            block_network: config.block_network,
+            timeout_seconds: config
+                .timeout_seconds
+                .map_or(-1, |seconds| i64::try_from(seconds).unwrap_or(i64::MAX)),
+            keep_warm_seconds: config.keep_warm_seconds,
+        })
+    }
+
+    /// Ends an attempt that never reached its worker.
+    async fn fail_unsent(&self, assignment: Assignment, error: &ApiError) {
+        self.forget(assignment.attempt);
+        let failure = Failure::new(FailureKind::Setup, error.to_string());
+        let outcome = CallOutcome::Failed(failure);
+        let report = AttemptReport::Finished { outcome, reusable: false };
+        let failed = Input::Attempt { attempt: assignment.attempt, report };
+        let mut inputs = vec![failed];
+        if assignment.fresh {
+            inputs.push(Input::ContainerGone { container: assignment.container });
+        }
+        for input in inputs {
+            if self.shared.driver.input(input).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A schema in the shape the SDK's runner reads; empty for none.
+fn schema_json(schema: Option<&Schema>) -> String {
+    schema.map(|schema| serde_json::to_string(schema).unwrap_or_default()).unwrap_or_default()
+}

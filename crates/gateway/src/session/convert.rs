@@ -1,0 +1,126 @@
+//! Worker messages become checked types at the door.
+
+use metal9_core::{Reattach, WorkerHello};
+use metal9_proto::worker as wire;
+use metal9_store::WorkerRow;
+use metal9_types::{
+    AttemptId, CallOutcome, ContainerId, Device, Failure, FailureKind, Offer, Phase, Platform,
+    Resources, Runtime, SessionId, Vendor, WorkerId,
+};
+
+/// A failure kind's name on the wire.
+pub(crate) fn failure_kind_name(kind: FailureKind) -> String {
+    match serde_json::to_value(kind) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => "internal".to_owned(),
+    }
+}
+
+/// Reads a failure; a kind this version does not know counts as internal.
+pub(super) fn outcome(failure: Option<wire::AttemptFailure>) -> CallOutcome {
+    let Some(failure) = failure else { return CallOutcome::Returned };
+    let kind = serde_json::from_value(serde_json::Value::String(failure.kind))
+        .unwrap_or(FailureKind::Internal);
+    CallOutcome::Failed(Failure::new(kind, failure.message).with_exit_code(failure.exit_code))
+}
+
+pub(super) fn phases(phases: Vec<wire::PhaseTime>) -> Vec<Phase> {
+    phases.into_iter().map(|p| Phase { name: p.name, micros: p.micros }).collect()
+}
+
+/// Reads what a worker offers. Its pool is the one it joined, whatever it says.
+pub(super) fn offer(hello: &wire::Hello, worker: &WorkerRow) -> Result<Offer, String> {
+    let devices = hello.devices.iter().map(device).collect::<Result<Vec<_>, _>>()?;
+    let runtimes = hello.runtimes.iter().filter_map(|name| runtime(name)).collect();
+    Ok(Offer {
+        hostname: hello.hostname.clone(),
+        pool: worker.pool.clone(),
+        platform: hello.platform.parse::<Platform>()?,
+        capacity: Resources { cpu_millicores: hello.cpu_millicores, memory_mib: hello.memory_mib },
+        devices,
+        runtimes,
+        pythons: hello.pythons.clone(),
+        labels: hello.labels.clone().into_iter().collect(),
+        version: hello.metal9_version.clone(),
+    })
+}
+
+fn device(device: &wire::DeviceInfo) -> Result<Device, String> {
+    if device.simulated {
+        return Err("simulated devices are not accepted by this gateway".to_owned());
+    }
+    let vendor = match device.vendor.as_str() {
+        "apple" => Vendor::Apple,
+        "nvidia" => Vendor::Nvidia,
+        other => return Err(format!("`{other}` is not a vendor of devices")),
+    };
+    Ok(Device {
+        vendor,
+        family: device.family.clone(),
+        variant: device.variant.clone(),
+        cores: device.cores,
+        memory_mib: device.memory_mib,
+        simulated: device.simulated,
+    })
+}
+
+fn runtime(name: &str) -> Option<Runtime> {
+    [Runtime::Native, Runtime::Runc, Runtime::Runsc].into_iter().find(|r| r.as_str() == name)
+}
+
+pub(super) fn worker_hello(
+    hello: wire::Hello,
+    offer: Offer,
+    worker: WorkerId,
+    session: SessionId,
+) -> Result<WorkerHello, String> {
+    let attempts = hello
+        .attempts
+        .iter()
+        .map(|running| {
+            Ok(Reattach {
+                attempt: AttemptId(running.attempt_id),
+                task: running.task_id.parse()?,
+                container: ContainerId(running.container_id),
+            })
+        })
+        .collect::<Result<_, metal9_types::IdError>>()
+        .map_err(|error| error.to_string())?;
+    let containers = hello
+        .containers
+        .iter()
+        .map(|live| Ok((ContainerId(live.container_id), live.stub_id.parse()?)))
+        .collect::<Result<_, metal9_types::IdError>>()
+        .map_err(|error| error.to_string())?;
+    let mut cached = hello.cached_environments;
+    cached.extend(hello.cached_objects);
+    Ok(WorkerHello { worker, session, offer, attempts, containers, cached })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failure_kinds_keep_their_names_both_ways() {
+        for kind in [FailureKind::WorkerLost, FailureKind::Memory, FailureKind::ResultTooLarge] {
+            let failure = wire::AttemptFailure {
+                kind: failure_kind_name(kind),
+                message: "m".into(),
+                exit_code: 9,
+            };
+            let CallOutcome::Failed(read) = outcome(Some(failure)) else {
+                panic!("a failure was read as success")
+            };
+            assert_eq!((read.kind, read.exit_code), (kind, 9));
+        }
+    }
+
+    #[test]
+    fn an_unknown_failure_kind_counts_as_internal() {
+        let failure =
+            wire::AttemptFailure { kind: "gremlins".into(), message: "m".into(), exit_code: 0 };
+        let expected = Failure::new(FailureKind::Internal, "m");
+        assert_eq!(outcome(Some(failure)), CallOutcome::Failed(expected));
+    }
+}

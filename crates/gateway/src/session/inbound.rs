@@ -1,0 +1,112 @@
+//! What a worker says.
+
+use metal9_core::{AttemptReport, Input};
+use metal9_proto::worker as wire;
+use metal9_store::LogStream;
+use metal9_types::{AttemptId, CallOutcome, ContainerId, Failure, FailureKind};
+use wire::gateway_message::Message as ToWorker;
+use wire::worker_message::Message;
+
+use super::{Session, convert};
+use crate::driver::{Command, Finished};
+
+/// A message that ends the session.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReceiveError {
+    #[error(transparent)]
+    Api(#[from] crate::error::ApiError),
+    #[error("cannot write a task's log")]
+    Log(#[source] std::io::Error),
+}
+
+impl Session {
+    pub(super) async fn receive(&self, message: wire::WorkerMessage) -> Result<(), ReceiveError> {
+        let shared = &self.shared;
+        match message.message {
+            // Messages that reach the scheduler anyway need no word of their own.
+            Some(Message::AttemptStarted(started)) => {
+                let attempt = AttemptId(started.attempt_id);
+                let input = Input::Attempt { attempt, report: AttemptReport::Started };
+                self.alive().await?;
+                shared.driver.input(input).await?;
+            }
+            Some(Message::Finished(finished)) => {
+                self.alive().await?;
+                self.finished(finished).await?;
+            }
+            Some(Message::Output(output)) => self.output(&output).await?,
+            Some(Message::AttemptProgress(progress)) => {
+                if let Some(task) = self.task_of(AttemptId(progress.attempt_id)) {
+                    shared.hub.say(task, &format!("{}\n", progress.text.trim_end())).await;
+                }
+            }
+            Some(Message::Heartbeat(heartbeat)) => {
+                tracing::trace!(worker = %self.worker.id, ?heartbeat, "heartbeat");
+                self.alive().await?;
+            }
+            Some(Message::ContainerGone(gone)) => {
+                let container = ContainerId(gone.container_id);
+                tracing::debug!(%container, reason = gone.reason, "container gone");
+                shared.driver.input(Input::ContainerGone { container }).await?;
+            }
+            Some(Message::BuildProgress(progress)) => {
+                shared.builds.progress(progress.build_id, progress.text);
+            }
+            Some(Message::BuildFinished(finished)) => shared.builds.finished(finished),
+            Some(Message::Leaving(wire::Leaving {})) => {
+                let worker = self.worker.id;
+                shared.driver.input(Input::WorkerLeaving { worker }).await?;
+            }
+            Some(Message::Hello(_)) | None => {
+                tracing::warn!(worker = %self.worker.id, "a message out of place");
+            }
+        }
+        Ok(())
+    }
+
+    async fn alive(&self) -> Result<(), ReceiveError> {
+        let input = Input::WorkerAlive { worker: self.worker.id, session: self.session };
+        Ok(self.shared.driver.input(input).await?)
+    }
+
+    async fn output(&self, output: &wire::Output) -> Result<(), ReceiveError> {
+        let attempt = AttemptId(output.attempt_id);
+        let stream = match output.stream() {
+            wire::OutputStream::Stderr => LogStream::Stderr,
+            _ => LogStream::Stdout,
+        };
+        if let Some(task) = self.task_of(attempt) {
+            self.shared
+                .hub
+                .output(task, attempt, output.sequence, stream, &output.text)
+                .await
+                .map_err(ReceiveError::Log)?;
+        }
+        let ack = wire::OutputAck { attempt_id: attempt.0, sequence: output.sequence };
+        self.shared.fleet.send(self.session, ToWorker::OutputAck(ack).into());
+        Ok(())
+    }
+
+    async fn finished(&self, finished: wire::Finished) -> Result<(), ReceiveError> {
+        let attempt = AttemptId(finished.attempt_id);
+        self.forget(attempt);
+        let mut outcome = convert::outcome(finished.failure);
+        let result =
+            if finished.result_pushed { self.results.take(attempt) } else { Some(finished.result) };
+        if result.is_none() && outcome == CallOutcome::Returned {
+            // A pushed result is only in this process's memory; after a restart in between the
+            // worker pushes again, so this means that the worker did not keep to the protocol.
+            let message = "the worker reported a result that it did not send";
+            outcome = CallOutcome::Failed(Failure::new(FailureKind::Internal, message));
+        }
+        let report = Finished {
+            session: self.session,
+            attempt,
+            outcome,
+            result: result.unwrap_or_default(),
+            phases: convert::phases(finished.phases),
+            reusable: finished.container_reusable,
+        };
+        Ok(self.shared.driver.send(Command::Finished(report)).await?)
+    }
+}

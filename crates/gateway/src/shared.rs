@@ -1,0 +1,48 @@
+//! What every part of the gateway can reach.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use metal9_store::Store;
+use metal9_tasks::CancellationToken;
+
+use crate::arguments::ArgumentCache;
+use crate::builds::Builds;
+use crate::driver::DriverHandle;
+use crate::fleet::Fleet;
+use crate::hub::Hub;
+use crate::job_token::Signer;
+use crate::options::Options;
+
+/// What every part of the gateway can reach; always behind an [`Arc`].
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) store: Store,
+    pub(crate) driver: DriverHandle,
+    pub(crate) hub: Hub,
+    pub(crate) fleet: Fleet,
+    pub(crate) builds: Builds,
+    pub(crate) arguments: ArgumentCache,
+    pub(crate) signer: Signer,
+    pub(crate) grpc_addr: SocketAddr,
+    pub(crate) http_addr: SocketAddr,
+    pub(crate) started: Instant,
+    /// Cancelled when the gateway stops.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// A handle to [`Shared`].
+pub(crate) type SharedRef = Arc<Shared>;
+
+impl Shared {
+    /// The host that others are told to reach this gateway at. An address that means "all
+    /// interfaces" is of no use to them, so it becomes the loopback address.
+    pub(crate) fn advertised_host(&self) -> String {
+        match &self.options.advertise_host {
+            Some(host) => host.clone(),
+            None if self.grpc_addr.ip().is_unspecified() => "127.0.0.1".to_owned(),
+            None => self.grpc_addr.ip().to_string(),
+        }
+    }
+}

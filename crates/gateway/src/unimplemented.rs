@@ -1,0 +1,105 @@
+//! A sentence for every call that is not served.
+//!
+//! Generated services answer UNIMPLEMENTED without saying what was asked; the SDK shows users only
+//! the code then. This layer adds the sentence, so that no list of unserved calls has to be kept.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{HeaderValue, Request, Response};
+use tower::{Layer, Service};
+
+/// gRPC's number for UNIMPLEMENTED.
+const UNIMPLEMENTED: &str = "12";
+
+/// Adds [`Explain`] to a service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExplainLayer;
+
+impl<S> Layer<S> for ExplainLayer {
+    type Service = Explain<S>;
+
+    fn layer(&self, inner: S) -> Explain<S> {
+        Explain { inner }
+    }
+}
+
+/// Adds a sentence to UNIMPLEMENTED answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Explain<S> {
+    inner: S,
+}
+
+impl<S, A, B> Service<Request<A>> for Explain<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let path = request.uri().path().to_owned();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            let headers = response.headers_mut();
+            if headers.get("grpc-status").is_some_and(|status| status == UNIMPLEMENTED) {
+                let sentence = sentence(&path);
+                if let Ok(value) = HeaderValue::from_str(&sentence) {
+                    headers.insert("grpc-message", value);
+                }
+            }
+            Ok(response)
+        })
+    }
+}
+
+/// The sentence, in the characters that gRPC sends as they are.
+fn sentence(path: &str) -> String {
+    let mut parts = path.trim_start_matches('/').split('/');
+    let service = parts.next().unwrap_or_default();
+    let method = parts.next().unwrap_or_default();
+    let package = service.split('.').next().unwrap_or_default();
+    let feature = match package {
+        "endpoint" => "endpoints and web servers",
+        "taskqueue" => "task queues",
+        "volume" => "volumes",
+        "disk" => "disks",
+        "map" => "maps",
+        "simplequeue" => "queues",
+        "output" => "outputs",
+        "signal" => "signals",
+        "pod" => "pods and sandboxes",
+        "shell" => "shells",
+        "bot" => "bots",
+        "managedendpoint" => "managed endpoints",
+        "gateway" if method.contains("Deploy") || method == "GetURL" => "deployments",
+        "gateway" if method.contains("Pool") || method.contains("Machine") => {
+            "renting machines and managing pools"
+        }
+        _ => "this call",
+    };
+    let method: String = method.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("metal9 {} does not support {feature} ({method})", env!("CARGO_PKG_VERSION"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_names_the_feature_and_the_call() {
+        let text = sentence("/taskqueue.TaskQueueService/TaskQueuePut");
+        assert!(text.contains("task queues") && text.contains("TaskQueuePut"), "{text}");
+        let text = sentence("/gateway.GatewayService/DeployStub");
+        assert!(text.contains("deployments"), "{text}");
+        assert!(sentence("/x.Y/Z\u{e9}\n").is_ascii());
+    }
+}

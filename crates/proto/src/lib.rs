@@ -1,0 +1,25 @@
+//! Generated gRPC code of the client API and the worker protocol, and its limits.
+//!
+//! The texts are in `proto/` at the top of the repository. A method that a server does not
+//! override answers UNIMPLEMENTED. These types stop at the gateway and the worker: no other crate
+//! keeps state in them.
+
+#![forbid(unsafe_code)]
+
+pub mod beta9;
+mod limits;
+pub mod worker;
+
+pub use limits::{
+    MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, function_client, function_server, gateway_client,
+    gateway_server, image_client, image_server, secret_client, secret_server, worker_client,
+    worker_server,
+};
+
+/// The version of the worker protocol that this build speaks, sent in Hello and Welcome.
+///
+/// Raised by a change that an older peer would misread.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The descriptors of every file in `proto/`, encoded, as reflection services want them.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,0 +1,32 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The environment variable that tells the program which descriptor its channel is.
+pub const RUNNER_FD_VARIABLE: &str = "METAL9_RUNNER_FD";
+
+/// What to start, and with what.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The program's file; an absolute path.
+    pub program: PathBuf,
+    /// Its arguments, without the program's own name.
+    pub args: Vec<OsString>,
+    /// Its whole environment, to which only [`RUNNER_FD_VARIABLE`] is added.
+    pub env: Vec<(String, String)>,
+    /// Its working directory.
+    pub cwd: PathBuf,
+    /// What the kernel holds it to.
+    pub limits: Limits,
+}
+
+/// Limits that the kernel enforces on each process of the job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Most descriptors a process may have open; lowered to what the worker itself may have.
+    /// `None` leaves the worker's own limit.
+    pub open_files: Option<u64>,
+    /// Whether a crash may write a core file.
+    pub core_dumps: bool,
+}

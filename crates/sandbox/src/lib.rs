@@ -1,0 +1,29 @@
+//! Launching a job's processes and making sure they are gone afterwards.
+//!
+//! [`spawn`] does not start the job's program itself: it starts `<shim> exec-shim`, a small
+//! single-threaded supervisor whose body is [`shim_main`], and the supervisor starts the program.
+//! The two talk over one socket, and the end of that socket is the end of the job: when the worker
+//! drops its [`Process`], or dies, the supervisor kills every process below it.
+//!
+//! On Linux the supervisor is the *subreaper* of everything it starts, so processes that called
+//! `setsid` or forked twice are still below it and are found by walking its descendants. macOS has
+//! no such thing; see [`Process::reap`] for what is promised there.
+//!
+//! This is the only crate of the workspace with `unsafe` code.
+
+mod control;
+mod ends;
+mod error;
+mod exit;
+mod launch;
+mod memory;
+mod process;
+mod shim;
+mod tree;
+mod wire;
+
+pub use error::SpawnError;
+pub use exit::Exit;
+pub use launch::{Launch, Limits, RUNNER_FD_VARIABLE};
+pub use process::{Process, spawn};
+pub use shim::{SHIM_COMMAND, shim_main};

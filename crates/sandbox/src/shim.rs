@@ -1,0 +1,57 @@
+//! The supervisor: a process of its own between the worker and the job.
+//!
+//! It has one thread and does one thing at a time. Its standard input is the control socket.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+mod host;
+mod job;
+mod receive;
+mod start;
+mod supervise;
+mod sweep;
+
+use self::host::Woken;
+use self::job::Job;
+use self::receive::Control;
+use crate::wire::Reply;
+
+/// The hidden command under which [`shim_main`] runs.
+pub const SHIM_COMMAND: &str = "exec-shim";
+
+/// The body of the hidden command `exec-shim`: starts one program and supervises it to its end.
+///
+/// To be called before any thread is started. Arguments are ignored: what to start comes over the
+/// socket that is its standard input. The exit code is 0 if no process of the job is left.
+pub fn shim_main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    drop(args);
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be closed, and then there is nobody to tell.
+            let _ = writeln!(io::stderr(), "metal9 {SHIM_COMMAND}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> io::Result<()> {
+    host::close_from(start::CHANNEL_FD)?;
+    let control = Control::standard_input();
+    host::detach()?;
+    let wait_mask = host::catch_children()?;
+
+    let (launch, fds) = control.receive_launch()?;
+    let program = match start::start(launch, fds) {
+        Ok(program) => program,
+        // The worker reads the reason; that it may be gone changes nothing.
+        Err(refusal) => return control.send(refusal).or(Ok(())),
+    };
+    let mut job = Job::new(program);
+    let _ = control.send(Reply::Started(program));
+    supervise::until_over(&control, &mut job, || Woken::wait(&control, &wait_mask));
+    job.end(&control);
+    Ok(())
+}

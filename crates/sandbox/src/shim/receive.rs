@@ -1,0 +1,88 @@
+//! The control socket, seen from the supervisor.
+
+use std::io::{self, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use nix::cmsg_space;
+use nix::sys::socket::{ControlMessageOwned, recvmsg};
+
+use crate::launch::Launch;
+use crate::wire::{LAUNCH_FDS, MAX_LAUNCH_BYTES, Reply, WireLaunch};
+
+/// The program's descriptors: its channel, standard output and standard error.
+pub(super) type ProgramFds = [OwnedFd; LAUNCH_FDS];
+
+/// Standard input, which the worker made a socket.
+pub(super) struct Control(UnixStream);
+
+impl Control {
+    /// To be called once.
+    pub(super) fn standard_input() -> Self {
+        // SAFETY: descriptor 0 is open, because Rust's start-up opens it if nobody else has, and
+        // the supervisor uses its standard input in no other way.
+        Self(UnixStream::from(unsafe { OwnedFd::from_raw_fd(libc::STDIN_FILENO) }))
+    }
+
+    pub(super) fn receive_launch(&self) -> io::Result<(Launch, ProgramFds)> {
+        let (length, fds) = self.receive_length()?;
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        if length > MAX_LAUNCH_BYTES {
+            return Err(invalid("the launch description is too long"));
+        }
+        let mut json = vec![0; length];
+        (&self.0).read_exact(&mut json)?;
+        let launch: WireLaunch = serde_json::from_slice(&json)?;
+        Ok((launch.into(), fds))
+    }
+
+    fn receive_length(&self) -> io::Result<(u32, ProgramFds)> {
+        let mut length = [0; 4];
+        let mut space = cmsg_space!([RawFd; LAUNCH_FDS]);
+        let mut buffers = [IoSliceMut::new(&mut length)];
+        let message = recvmsg::<()>(
+            self.0.as_raw_fd(),
+            &mut buffers,
+            Some(&mut space),
+            super::host::RECEIVE_FLAGS,
+        )?;
+        let mut fds = Vec::new();
+        for part in message.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(received) = part {
+                // SAFETY: the kernel has just made these descriptors for this process, and nothing
+                // else knows them.
+                fds.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+            }
+        }
+        if message.bytes != length.len() {
+            return Err(invalid("the launch description has no length"));
+        }
+        let fds = fds.try_into().map_err(|_| invalid("the program's descriptors are missing"))?;
+        Ok((u32::from_be_bytes(length), fds))
+    }
+
+    pub(super) fn send(&self, reply: Reply) -> io::Result<()> {
+        (&self.0).write_all(&reply.encode())
+    }
+
+    /// The requests that have come, as bytes; none at all when the worker's end is closed.
+    pub(super) fn receive_requests<'a>(&self, buffer: &'a mut [u8]) -> &'a [u8] {
+        loop {
+            match (&self.0).read(buffer) {
+                Ok(count) => return &buffer[..count],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return &[],
+            }
+        }
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn invalid(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}

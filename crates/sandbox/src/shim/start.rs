@@ -1,0 +1,105 @@
+//! Starting the program.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::{Pid, getpid, setsid};
+
+use super::host;
+use super::receive::ProgramFds;
+use crate::launch::{Launch, Limits, RUNNER_FD_VARIABLE};
+use crate::wire::Reply;
+
+/// The program's descriptor of its channel.
+pub(super) const CHANNEL_FD: RawFd = 3;
+
+/// Starts the program and returns its process id, or the reply that says why it cannot be started.
+pub(super) fn start(launch: Launch, fds: ProgramFds) -> Result<i32, Reply> {
+    let Launch { program, args, env, cwd, limits } = launch;
+    let [channel, stdout, stderr] = fds;
+    if let Err(error) = own_only(&channel, &[&stdout, &stderr]) {
+        return Err(Reply::NoExec(errno(&error)));
+    }
+    let supervisor = getpid();
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env_clear()
+        .envs(env)
+        .env(RUNNER_FD_VARIABLE, CHANNEL_FD.to_string())
+        .current_dir(&cwd)
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr);
+    // SAFETY: the supervisor has a single thread, so no lock can be held by a thread that the fork
+    // does not copy, and the new process may do whatever the supervisor may.
+    unsafe { command.pre_exec(move || prepare(supervisor, &limits)) };
+    match command.spawn() {
+        Ok(child) => Ok(child.id().cast_signed()),
+        Err(error) => match std::fs::read_dir(&cwd) {
+            Err(cause) if !is_forbidden(&cause) => Err(Reply::NoDirectory(errno(&cause))),
+            _ => Err(Reply::NoExec(errno(&error))),
+        },
+    }
+}
+
+/// A directory can be entered though it cannot be read.
+fn is_forbidden(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+/// Checks that the channel has the number that the program expects, which it gets because it is the
+/// first descriptor that was made, and that no descriptor is inherited by accident.
+fn own_only(channel: &OwnedFd, others: &[&OwnedFd]) -> io::Result<()> {
+    if channel.as_raw_fd() != CHANNEL_FD {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    for fd in others.iter().copied().chain([channel]) {
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    Ok(())
+}
+
+/// What the new process does before it becomes the program.
+fn prepare(supervisor: Pid, limits: &Limits) -> io::Result<()> {
+    setsid()?;
+    reset_signals()?;
+    host::enter_program(supervisor)?;
+    limit(limits)?;
+    // SAFETY: descriptor 3 is the channel, as `own_only` checked, and stays open until the exec.
+    let channel = unsafe { std::os::fd::BorrowedFd::borrow_raw(CHANNEL_FD) };
+    fcntl(channel, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(())
+}
+
+/// Undoes what the worker's parents and the supervisor ignore or block: all of it is inherited.
+fn reset_signals() -> io::Result<()> {
+    for signal in nix::sys::signal::Signal::iterator() {
+        // SAFETY: the default action runs no code of this program. It cannot be set for SIGKILL and
+        // SIGSTOP, whose error means nothing.
+        let _ = unsafe { libc::signal(signal as libc::c_int, libc::SIG_DFL) };
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    Ok(())
+}
+
+fn limit(limits: &Limits) -> io::Result<()> {
+    if let Some(wanted) = limits.open_files {
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let allowed = wanted.min(most);
+        setrlimit(Resource::RLIMIT_NOFILE, allowed, allowed)?;
+    }
+    if !limits.core_dumps {
+        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Durable state: tasks, stubs, tokens and secrets in SQLite; objects and task logs in files.
+//!
+//! One process has a state directory at a time:
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `lock` | the process that has it |
+//! | `secret.key` | the key all other keys are made from |
+//! | `state.db` | everything with rows |
+//! | `objects/` | code archives |
+//! | `logs/` | one file per task that has written something |
+//!
+//! All changes go through one writer that commits them in groups; a call that changes something
+//! returns when the change is on disk.
+
+#![forbid(unsafe_code)]
+
+mod cache;
+mod clock;
+mod columns;
+mod directory;
+mod error;
+mod identity;
+mod images;
+mod keys;
+mod logs;
+mod objects;
+mod rows;
+mod secrets;
+mod store;
+mod stubs;
+mod tasks;
+mod workers;
+mod writer;
+
+pub use error::StoreError;
+pub use logs::{Appended, LOG_LIMIT_BYTES, LogStream, TaskLogs};
+pub use objects::{ObjectStream, ObjectUpload};
+pub use rows::{
+    Accepted, Bootstrap, Changed, Identity, Joined, NewTask, SecretInfo, SecretRow, StubRow,
+    TaskChange, TaskFilter, TaskRow, TokenKind, TokenRow, UnixMicros, WorkerRow,
+};
+pub use store::Store;

@@ -1,0 +1,219 @@
+//! Opening and closing the store, and the two ways to its database.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metal9_tasks::CancellationToken;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::directory::{self, file_error};
+use crate::identity::IdentityCache;
+use crate::images::ImageCache;
+use crate::keys::Keys;
+use crate::objects::ObjectFiles;
+use crate::stubs::StubCache;
+use crate::writer::{Apply, Writer};
+use crate::{StoreError, TaskLogs};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Connections that read at a time.
+const READERS: u32 = 4;
+
+/// The gateway's durable state. Cloning it is cheap and gives the same store.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    epoch: u32,
+    pub(crate) keys: Keys,
+    writer: Writer,
+    readers: SqlitePool,
+    closing: CancellationToken,
+    writer_end: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) identities: IdentityCache,
+    pub(crate) stubs: StubCache,
+    pub(crate) images: ImageCache,
+    pub(crate) objects: ObjectFiles,
+    logs: TaskLogs,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("epoch", &self.inner.epoch).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the state in `dir`, which is made if it is not there, for this process alone.
+    ///
+    /// # Errors
+    /// When another process has it open ([`StoreError::InUse`]), when a file in it cannot be used,
+    /// or when the key file is not the one the database was made with.
+    pub async fn open(dir: &Path) -> Result<Self, StoreError> {
+        directory::create_private(dir)?;
+        let lock = directory::lock(dir)?;
+        let path = dir.join("state.db");
+        let options = connect_options(&path);
+        let mut connection = options.connect().await.map_err(database("open the state"))?;
+        MIGRATIONS
+            .run_direct(None, &mut connection, false)
+            .await
+            .map_err(|source| StoreError::Migrate { path: path.clone(), source })?;
+        let keys = open_keys(&dir.join("secret.key"), &mut connection).await?;
+        let epoch = next_epoch(&mut connection).await.map_err(database("count the start"))?;
+        let objects = ObjectFiles::open(&dir.join("objects"), &mut connection).await?;
+        let logs_dir = dir.join("logs");
+        directory::create_private(&logs_dir)?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(options.read_only(true).create_if_missing(false));
+        let closing = CancellationToken::new();
+        let (writer, end) = Writer::start(connection, lock, closing.clone());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                epoch,
+                keys,
+                writer,
+                readers,
+                closing,
+                writer_end: Mutex::new(Some(end)),
+                identities: IdentityCache::default(),
+                stubs: StubCache::default(),
+                images: ImageCache::default(),
+                objects,
+                logs: TaskLogs::new(logs_dir),
+            }),
+        })
+    }
+
+    /// Commits what is queued and lets go of the directory. Later calls of any clone fail with
+    /// [`StoreError::Closed`].
+    pub async fn close(&self) {
+        self.inner.readers.close().await;
+        self.inner.closing.cancel();
+        if let Some(end) = self.inner.writer_end.lock().await.take() {
+            // A writer that panicked was logged by name and has let go of the directory too.
+            let _ = end.await;
+        }
+    }
+
+    /// How often this state has been opened; 1 the first time.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.inner.epoch
+    }
+
+    /// A key for signatures, the same for as long as the state lives.
+    #[must_use]
+    pub fn signing_key(&self) -> &[u8; 32] {
+        &self.inner.keys.signing
+    }
+
+    /// Commits since the store was opened. Changes made at the same time share one.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.inner.writer.commits()
+    }
+
+    /// The logs of all tasks.
+    #[must_use]
+    pub fn logs(&self) -> &TaskLogs {
+        &self.inner.logs
+    }
+
+    /// Applies a change and waits until it is on disk.
+    pub(crate) async fn write<D, T>(
+        &self,
+        doing: &'static str,
+        data: D,
+        apply: Apply<D, T>,
+    ) -> Result<T, StoreError>
+    where
+        D: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        match self.inner.writer.apply(data, apply).await {
+            Some(outcome) => outcome.map_err(database(doing)),
+            None => Err(StoreError::Closed),
+        }
+    }
+
+    pub(crate) fn readers(&self) -> &SqlitePool {
+        &self.inner.readers
+    }
+}
+
+fn connect_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        // 16 MiB of log between checkpoints: each costs further waits for the disk.
+        .pragma("wal_autocheckpoint", "4000")
+        .pragma("journal_size_limit", "67108864")
+        .disable_statement_logging()
+}
+
+/// The key file, checked against the database: with another one, no secret could be read.
+async fn open_keys(path: &Path, connection: &mut SqliteConnection) -> Result<Keys, StoreError> {
+    let doing = "check the key file";
+    let known: Option<Vec<u8>> = sqlx::query_scalar("SELECT fingerprint FROM key_file")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(database(doing))?;
+    if known.is_some() && !path.exists() {
+        let why = "is missing: expected the one that was made with the database beside it";
+        return Err(StoreError::Key { path: path.to_owned(), why });
+    }
+    let keys = Keys::open(path, known.is_none())?;
+    match known {
+        Some(known) if known == keys.fingerprint => {}
+        Some(_) => {
+            let why = "belongs to another database than the one beside it";
+            return Err(StoreError::Key { path: path.to_owned(), why });
+        }
+        None => {
+            sqlx::query("INSERT INTO key_file (fingerprint) VALUES (?)")
+                .bind(&keys.fingerprint[..])
+                .execute(connection)
+                .await
+                .map_err(database(doing))?;
+        }
+    }
+    Ok(keys)
+}
+
+async fn next_epoch(connection: &mut SqliteConnection) -> Result<u32, sqlx::Error> {
+    sqlx::query_scalar("UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value")
+        .fetch_one(connection)
+        .await
+}
+
+/// Turns an error of the database into one of the store.
+pub(crate) fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+    const SQLITE_FULL: &str = "13";
+    move |source| match source {
+        sqlx::Error::PoolClosed => StoreError::Closed,
+        sqlx::Error::Database(error) if error.code().as_deref() == Some(SQLITE_FULL) => {
+            StoreError::Full { doing }
+        }
+        sqlx::Error::Io(error) => file_error(doing, Path::new("state.db"), error),
+        source => StoreError::Database { doing, source },
+    }
+}

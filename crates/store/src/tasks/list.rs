@@ -1,0 +1,132 @@
+//! Listing and counting tasks.
+
+use std::collections::BTreeMap;
+
+use metal9_types::{TaskStatus, WorkspaceId};
+use sqlx::{QueryBuilder, Sqlite};
+
+use super::{select_tasks, task_row};
+use crate::columns::Columns;
+use crate::store::database;
+use crate::{Store, StoreError, TaskFilter, TaskRow};
+
+/// Tasks listed where the filter has no limit.
+const USUAL_LIMIT: u32 = 1000;
+
+/// Values of a filter at most; SQLite takes no more than 32766 in one statement.
+const MOST_VALUES: usize = 10_000;
+
+impl Store {
+    /// The tasks of a workspace that pass the filter, newest first.
+    ///
+    /// # Errors
+    /// When the filter has more than 10000 values, or the database cannot be read.
+    pub async fn list_tasks(
+        &self,
+        workspace: WorkspaceId,
+        filter: &TaskFilter,
+    ) -> Result<Vec<TaskRow>, StoreError> {
+        let values = filter.ids.len()
+            + filter.statuses.len()
+            + filter.stubs.len()
+            + filter.stub_names.len()
+            + filter.containers.len();
+        if values > MOST_VALUES {
+            return Err(StoreError::Invalid {
+                what: "task filter",
+                value: format!("{values} values"),
+                expected: "at most 10000 values",
+            });
+        }
+        let rows = select(workspace, filter)
+            .build()
+            .fetch_all(self.readers())
+            .await
+            .map_err(database("list tasks"))?;
+        rows.iter().map(task_row).collect()
+    }
+
+    /// How many tasks of a workspace are in each state; states without any are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn count_tasks(
+        &self,
+        workspace: WorkspaceId,
+    ) -> Result<BTreeMap<TaskStatus, u64>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT status, count(*) AS tasks FROM tasks WHERE workspace = ? AND status IN \
+             ('PENDING', 'RUNNING', 'RETRY', 'COMPLETE', 'ERROR', 'CANCELLED', 'TIMEOUT') \
+             GROUP BY status",
+        )
+        .bind(&workspace.0.as_bytes()[..])
+        .fetch_all(self.readers())
+        .await
+        .map_err(database("count tasks"))?;
+        rows.iter()
+            .map(|row| {
+                let columns = Columns { what: "task", row };
+                let tasks = u64::try_from(columns.number("tasks")?).unwrap_or(0);
+                Ok((columns.status("status")?, tasks))
+            })
+            .collect()
+    }
+
+    /// Every task that has not ended, of all workspaces, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unfinished_tasks(&self) -> Result<Vec<TaskRow>, StoreError> {
+        let rows = sqlx::query(select_tasks!(
+            "WHERE t.status IN ('PENDING', 'RUNNING', 'RETRY') ORDER BY t.created_at, t.id"
+        ))
+        .fetch_all(self.readers())
+        .await
+        .map_err(database("list unfinished tasks"))?;
+        rows.iter().map(task_row).collect()
+    }
+}
+
+fn select(workspace: WorkspaceId, filter: &TaskFilter) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(select_tasks!("WHERE t.workspace = "));
+    query.push_bind(workspace.0.as_bytes().to_vec());
+    any_of(&mut query, " AND t.id IN (", filter.ids.iter().map(|id| id.0.as_bytes().to_vec()), ")");
+    // Several states, among them some that tasks stay in, are looked for along the time line (the
+    // `+` hides the column from its index): sorting all tasks that ever ended would be slower.
+    let along_time =
+        filter.statuses.len() > 1 && filter.statuses.iter().any(|status| status.is_terminal());
+    let states = if along_time { " AND +t.status IN (" } else { " AND t.status IN (" };
+    any_of(&mut query, states, filter.statuses.iter().map(|status| status.as_str()), ")");
+    let stubs = filter.stubs.iter().map(|id| id.0.as_bytes().to_vec());
+    any_of(&mut query, " AND t.stub IN (", stubs, ")");
+    if !filter.stub_names.is_empty() {
+        query.push(" AND t.stub IN (SELECT id FROM stubs WHERE workspace = ");
+        query.push_bind(workspace.0.as_bytes().to_vec());
+        any_of(&mut query, " AND name IN (", filter.stub_names.iter().cloned(), "))");
+    }
+    let containers = filter.containers.iter().map(|id| id.0.cast_signed());
+    any_of(&mut query, " AND t.container IN (", containers, ")");
+    query.push(" ORDER BY t.created_at DESC, t.id DESC LIMIT ");
+    query.push_bind(if filter.limit == 0 { USUAL_LIMIT } else { filter.limit });
+    query
+}
+
+/// Adds `before`, the values and `after`; nothing where there is no value.
+fn any_of<T>(
+    query: &mut QueryBuilder<Sqlite>,
+    before: &'static str,
+    values: impl ExactSizeIterator<Item = T>,
+    after: &'static str,
+) where
+    T: for<'q> sqlx::Encode<'q, Sqlite> + sqlx::Type<Sqlite>,
+{
+    if values.len() == 0 {
+        return;
+    }
+    query.push(before);
+    let mut list = query.separated(", ");
+    for value in values {
+        list.push_bind(value);
+    }
+    query.push(after);
+}

@@ -1,0 +1,183 @@
+//! The one writer: everything that is queued is committed together, then everybody is answered.
+//!
+//! A commit waits for the disk, and while it waits the next calls queue up, so the number of calls
+//! a disk can take grows with the load. Nothing else writes to the database.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::future::BoxFuture;
+use metal9_tasks::CancellationToken;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::directory::DirectoryLock;
+
+/// Calls that may wait for the writer before callers wait for a place in its queue.
+const QUEUE: usize = 1024;
+
+/// Calls committed together at most.
+const BATCH: usize = 512;
+
+/// One change to the database. It may be applied again after a failed commit, so it owns its data
+/// and only borrows it. A change that refuses (an error inside `T`) must not have written anything.
+pub(crate) type Apply<D, T> =
+    for<'c> fn(&'c D, &'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>;
+
+/// The way to the writer.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    queue: mpsc::Sender<Box<dyn Change>>,
+    commits: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Starts the writer. It ends, after all that is queued, when `closing` is cancelled or the
+    /// `Writer` is dropped, and lets go of the directory then.
+    pub(crate) fn start(
+        connection: SqliteConnection,
+        lock: DirectoryLock,
+        closing: CancellationToken,
+    ) -> (Self, JoinHandle<()>) {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let commits = Arc::new(AtomicU64::new(0));
+        let database = Database { connection, commits: Arc::clone(&commits) };
+        let handle = metal9_tasks::spawn_infallible(
+            "store writer",
+            write_all(database, waiting, closing, lock),
+        );
+        (Self { queue, commits }, handle)
+    }
+
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Applies a change; the answer comes when it is on disk. Nothing if the writer has ended.
+    pub(crate) async fn apply<D, T>(
+        &self,
+        data: D,
+        apply: Apply<D, T>,
+    ) -> Option<Result<T, sqlx::Error>>
+    where
+        D: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let change = Queued { data, apply, outcome: None, reply };
+        self.queue.send(Box::new(change)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+trait Change: Send {
+    fn apply<'c>(
+        &'c mut self,
+        connection: &'c mut SqliteConnection,
+    ) -> BoxFuture<'c, Result<(), sqlx::Error>>;
+    fn fail(&mut self, error: sqlx::Error);
+    fn answer(self: Box<Self>);
+}
+
+struct Queued<D, T> {
+    data: D,
+    apply: Apply<D, T>,
+    outcome: Option<Result<T, sqlx::Error>>,
+    reply: oneshot::Sender<Result<T, sqlx::Error>>,
+}
+
+impl<D: Send + Sync, T: Send> Change for Queued<D, T> {
+    fn apply<'c>(
+        &'c mut self,
+        connection: &'c mut SqliteConnection,
+    ) -> BoxFuture<'c, Result<(), sqlx::Error>> {
+        Box::pin(async move {
+            self.outcome = Some(Ok((self.apply)(&self.data, connection).await?));
+            Ok(())
+        })
+    }
+
+    fn fail(&mut self, error: sqlx::Error) {
+        self.outcome = Some(Err(error));
+    }
+
+    fn answer(self: Box<Self>) {
+        // A caller that has gone away wants no answer; its change stays.
+        if let Some(outcome) = self.outcome {
+            let _ = self.reply.send(outcome);
+        }
+    }
+}
+
+struct Database {
+    connection: SqliteConnection,
+    commits: Arc<AtomicU64>,
+}
+
+async fn write_all(
+    mut database: Database,
+    mut waiting: mpsc::Receiver<Box<dyn Change>>,
+    closing: CancellationToken,
+    lock: DirectoryLock,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            biased;
+            taken = waiting.recv_many(&mut batch, BATCH) => {
+                if taken == 0 {
+                    break;
+                }
+                database.commit_or_split(&mut batch).await;
+                batch.drain(..).for_each(Change::answer);
+            }
+            () = closing.cancelled(), if !waiting.is_closed() => waiting.close(),
+        }
+    }
+    if let Err(error) = database.connection.close().await {
+        tracing::warn!(%error, "the state database did not close cleanly");
+    }
+    drop(lock);
+}
+
+impl Database {
+    /// Commits the batch; if that fails, commits each change by itself, so that one that cannot be
+    /// applied does not fail its neighbours.
+    async fn commit_or_split(&mut self, batch: &mut [Box<dyn Change>]) {
+        let Err(error) = self.commit(batch).await else { return };
+        if let [only] = batch {
+            only.fail(error);
+            return;
+        }
+        tracing::debug!(%error, changes = batch.len(), "committing each change by itself");
+        for change in batch {
+            if let Err(error) = self.commit(std::slice::from_mut(change)).await {
+                change.fail(error);
+            }
+        }
+    }
+
+    async fn commit(&mut self, batch: &mut [Box<dyn Change>]) -> Result<(), sqlx::Error> {
+        let connection = &mut self.connection;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+        let applied = async {
+            for change in batch {
+                change.apply(connection).await?;
+            }
+            sqlx::query("COMMIT").execute(&mut *connection).await
+        }
+        .await;
+        match applied {
+            Ok(_) => {
+                self.commits.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error) => {
+                // After some errors SQLite has rolled back by itself, and then this one fails.
+                let _ = sqlx::query("ROLLBACK").execute(connection).await;
+                Err(error)
+            }
+        }
+    }
+}

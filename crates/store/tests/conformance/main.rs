@@ -1,0 +1,20 @@
+//! What every user of the store relies on, against real files.
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod identity;
+#[cfg(test)]
+mod images_and_stubs;
+#[cfg(test)]
+mod objects;
+#[cfg(test)]
+mod opening;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod tasks;
+#[cfg(test)]
+mod tasks_end_once;
+#[cfg(test)]
+mod workers;

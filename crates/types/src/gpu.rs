@@ -1,0 +1,197 @@
+//! Accelerators: what a machine has and what a stub asks for.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Who makes an accelerator.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Vendor {
+    /// Apple silicon, reached through Metal.
+    Apple,
+    /// NVIDIA, reached through CUDA.
+    Nvidia,
+}
+
+/// An accelerator of a machine.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Device {
+    /// Who makes it.
+    pub vendor: Vendor,
+    /// Apple: the chip generation, as `M3`. NVIDIA: the model, as `H100`.
+    pub family: String,
+    /// Apple: `Pro`, `Max`, `Ultra` or nothing.
+    pub variant: String,
+    /// GPU cores; 0 if unknown.
+    pub cores: u32,
+    /// Memory a job may use, in MiB.
+    pub memory_mib: u64,
+    /// `true` for a device that only pretends to be there, for tests and trying things out.
+    pub simulated: bool,
+}
+
+impl Device {
+    /// The name a person would give it, as `M3 Max`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let simulated = if self.simulated { " (simulated)" } else { "" };
+        let space = if self.variant.is_empty() { "" } else { " " };
+        format!("{}{space}{}{simulated}", self.family, self.variant)
+    }
+}
+
+/// One acceptable kind of accelerator. Spelling does not matter: only letters and digits count.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GpuSelector(String);
+
+impl GpuSelector {
+    /// Reads a selector; nothing if the text has no letter or digit, or is `0`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let normal: String = text
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .map(|c| c.to_ascii_uppercase())
+            .collect();
+        (!normal.is_empty() && normal != "0").then_some(Self(normal))
+    }
+
+    /// `true` for the words that mean any Apple GPU or one family of them. Those match only
+    /// devices that a native worker on macOS reports.
+    #[must_use]
+    pub fn is_apple(&self) -> bool {
+        matches!(self.0.as_str(), "MPS" | "METAL" | "APPLE") || self.apple_family().is_some()
+    }
+
+    /// Splits `M3MAX` into `M3` and `MAX`.
+    fn apple_family(&self) -> Option<(&str, &str)> {
+        let rest = self.0.strip_prefix('M')?;
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let variant = &rest[digits..];
+        let known = matches!(variant, "" | "PRO" | "MAX" | "ULTRA");
+        ((1..=2).contains(&digits) && known).then(|| (&self.0[..=digits], variant))
+    }
+
+    /// `true` if the device is of the kind asked for.
+    #[must_use]
+    pub fn matches(&self, device: &Device) -> bool {
+        match self.0.as_str() {
+            "ANY" => true,
+            "MPS" | "METAL" | "APPLE" => device.vendor == Vendor::Apple,
+            other => match (self.apple_family(), device.vendor) {
+                (Some((family, variant)), Vendor::Apple) => {
+                    device.family.eq_ignore_ascii_case(family)
+                        && (variant.is_empty() || device.variant.eq_ignore_ascii_case(variant))
+                }
+                (None, Vendor::Nvidia) => {
+                    Self::parse(&device.family).is_some_and(|family| family.0 == other)
+                }
+                _ => false,
+            },
+        }
+    }
+}
+
+impl fmt::Display for GpuSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for GpuSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The accelerators a stub asks for.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct GpuRequest {
+    /// Acceptable kinds in order of preference; empty means no accelerator.
+    pub any_of: Vec<GpuSelector>,
+    /// How many; at least 1 where `any_of` is not empty.
+    pub count: u32,
+}
+
+impl GpuRequest {
+    /// Reads the client API's `gpu` (names joined by commas) and `gpu_count`. A count without a
+    /// name means any accelerator.
+    #[must_use]
+    pub fn parse(gpu: &str, count: u32) -> Self {
+        let mut any_of: Vec<_> = gpu.split(',').filter_map(GpuSelector::parse).collect();
+        if any_of.is_empty() && count > 0 {
+            any_of.extend(GpuSelector::parse("any"));
+        }
+        let count = if any_of.is_empty() { 0 } else { count.max(1) };
+        Self { any_of, count }
+    }
+
+    /// `true` if no accelerator is asked for.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.any_of.is_empty()
+    }
+}
+
+impl fmt::Display for GpuRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.any_of.iter().map(GpuSelector::to_string).collect();
+        f.write_str(&names.join(" or "))?;
+        if self.count > 1 {
+            write!(f, " ×{}", self.count)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(vendor: Vendor, family: &str, variant: &str) -> Device {
+        Device {
+            vendor,
+            family: family.into(),
+            variant: variant.into(),
+            cores: 0,
+            memory_mib: 1024,
+            simulated: false,
+        }
+    }
+
+    #[test]
+    fn spelling_does_not_matter() {
+        for text in ["M3Max", "m3-max", "M3 Max", "m3_MAX"] {
+            let selector = GpuSelector::parse(text).unwrap();
+            assert!(selector.matches(&device(Vendor::Apple, "M3", "Max")), "{text}");
+            assert!(!selector.matches(&device(Vendor::Apple, "M3", "")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_family_takes_every_variant_and_mps_every_apple_gpu() {
+        let m3 = GpuSelector::parse("M3").unwrap();
+        assert!(m3.matches(&device(Vendor::Apple, "M3", "Ultra")));
+        assert!(!m3.matches(&device(Vendor::Apple, "M4", "")));
+        let mps = GpuSelector::parse("mps").unwrap();
+        assert!(mps.is_apple() && mps.matches(&device(Vendor::Apple, "M1", "")));
+        assert!(!mps.matches(&device(Vendor::Nvidia, "H100", "")));
+    }
+
+    #[test]
+    fn nvidia_names_are_not_taken_for_apple_ones() {
+        let h100 = GpuSelector::parse("H100").unwrap();
+        assert!(!h100.is_apple() && h100.matches(&device(Vendor::Nvidia, "H100", "")));
+        assert!(!GpuSelector::parse("M4000").unwrap().is_apple());
+    }
+
+    #[test]
+    fn a_count_alone_means_any() {
+        assert!(GpuRequest::parse("", 0).is_none());
+        let any = GpuRequest::parse("", 2);
+        assert_eq!((any.any_of.len(), any.count), (1, 2));
+        assert_eq!(GpuRequest::parse("MPS,H100", 0).to_string(), "MPS or H100");
+    }
+}

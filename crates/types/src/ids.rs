@@ -1,0 +1,182 @@
+//! Typed ids, so that one kind of id cannot be passed for another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A text that is not an id of the kind asked for.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{text}` is not a {kind} id")]
+pub struct IdError {
+    /// What the id should have named.
+    pub kind: &'static str,
+    /// The text that was given.
+    pub text: String,
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Uuid::parse_str(text)
+                    .map(Self)
+                    .map_err(|_| IdError { kind: $kind, text: text.to_owned() })
+            }
+        }
+    };
+}
+
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:016x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:x}", self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                u64::from_str_radix(text, 16)
+                    .map(Self)
+                    .map_err(|_| IdError { kind: $kind, text: text.to_owned() })
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// A tenant: owns tokens, stubs, secrets and objects.
+    WorkspaceId, "workspace"
+);
+uuid_id!(
+    /// A bearer token's public name; the token itself is stored only as a hash.
+    TokenId, "token"
+);
+uuid_id!(
+    /// A content-addressed code archive.
+    ObjectId, "object"
+);
+uuid_id!(
+    /// One configured, immutable unit of work.
+    StubId, "stub"
+);
+uuid_id!(
+    /// One call.
+    TaskId, "task"
+);
+uuid_id!(
+    /// The daemon on one machine.
+    WorkerId, "worker"
+);
+uuid_id!(
+    /// A named value that jobs get as an environment variable.
+    SecretId, "secret"
+);
+
+number_id!(
+    /// One try of a task on one worker. The upper 32 bits are the gateway's epoch (how often it
+    /// has started), so an id is never given twice, even after a crash.
+    AttemptId, "attempt"
+);
+number_id!(
+    /// One running instance of a stub on a worker. Numbered like [`AttemptId`].
+    ContainerId, "container"
+);
+number_id!(
+    /// One connection of a worker; a reconnect is a new session.
+    SessionId, "session"
+);
+
+impl ContainerId {
+    /// The container's name in the client API. The SDK's command line tells kinds of container
+    /// apart by the text before the first dash.
+    #[must_use]
+    pub fn api_name(self, stub: StubId) -> String {
+        format!("function-{stub}-{self}")
+    }
+
+    /// Reads an id back from [`ContainerId::api_name`].
+    ///
+    /// # Errors
+    /// When the text does not end in a container number.
+    pub fn from_api_name(name: &str) -> Result<Self, IdError> {
+        name.rsplit('-')
+            .next()
+            .filter(|tail| tail.len() == 16)
+            .and_then(|tail| tail.parse().ok())
+            .ok_or_else(|| IdError { kind: "container", text: name.to_owned() })
+    }
+}
+
+/// The name of an image: 16 hex digits of a hash over everything that makes it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
+#[serde(transparent)]
+pub struct ImageId(pub String);
+
+impl fmt::Display for ImageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_survive_a_round_trip_through_text() {
+        let id = TaskId(Uuid::from_u128(7));
+        assert_eq!(id.to_string().parse::<TaskId>(), Ok(id));
+        let attempt = AttemptId(0x0000_0001_0000_002a);
+        assert_eq!(attempt.to_string().parse::<AttemptId>(), Ok(attempt));
+    }
+
+    #[test]
+    fn a_container_is_found_again_by_its_api_name() {
+        let container = ContainerId(0x2_0000_0003);
+        let name = container.api_name(StubId(Uuid::from_u128(9)));
+        assert!(name.starts_with("function-"), "{name}");
+        assert_eq!(ContainerId::from_api_name(&name), Ok(container));
+        assert!(ContainerId::from_api_name("function-nonsense").is_err());
+    }
+
+    #[test]
+    fn a_wrong_id_says_what_it_should_have_been() {
+        let error = "zzz".parse::<WorkerId>().unwrap_err();
+        assert_eq!(error.to_string(), "`zzz` is not a worker id");
+    }
+}

@@ -1,0 +1,31 @@
+//! Words every crate shares: ids, resources, devices, states, failures.
+//!
+//! This crate is pure: it does no I/O, reads no clock and knows no wire format.
+//! A type belongs here only when several crates need it.
+
+#![forbid(unsafe_code)]
+
+mod failure;
+mod gpu;
+mod ids;
+mod image;
+mod moment;
+mod offer;
+mod outcome;
+mod resources;
+mod status;
+mod stub;
+
+pub use failure::{Failure, FailureKind, Tier};
+pub use gpu::{Device, GpuRequest, GpuSelector, Vendor};
+pub use ids::{
+    AttemptId, ContainerId, IdError, ImageId, ObjectId, SecretId, SessionId, StubId, TaskId,
+    TokenId, WorkerId, WorkspaceId,
+};
+pub use image::{BuildStep, EnvLock, ImageSpec, Platform, PythonVersion, Refusal};
+pub use moment::Moment;
+pub use offer::{Offer, Runtime};
+pub use outcome::{CallOutcome, Phase};
+pub use resources::Resources;
+pub use status::TaskStatus;
+pub use stub::{Schema, SchemaField, StubConfig, StubKind};

@@ -1,0 +1,54 @@
+//! What a worker offers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Device, Platform, Resources};
+
+/// How a container is isolated.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// A process of the host, inside the host's own sandbox.
+    Native,
+    /// An OCI container run by runc.
+    Runc,
+    /// An OCI container run by gVisor.
+    Runsc,
+}
+
+impl Runtime {
+    /// The runtime's name in configuration and messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Runc => "runc",
+            Self::Runsc => "runsc",
+        }
+    }
+}
+
+/// What a worker says of itself when it connects.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Offer {
+    /// The machine's name, for people.
+    pub hostname: String,
+    /// The pool it belongs to.
+    pub pool: String,
+    /// Operating system and processor.
+    pub platform: Platform,
+    /// All it gives to jobs.
+    pub capacity: Resources,
+    /// Accelerators.
+    pub devices: Vec<Device>,
+    /// Ways it can isolate a container.
+    pub runtimes: Vec<Runtime>,
+    /// Python versions it can make environments for, as `3.11`.
+    pub pythons: Vec<String>,
+    /// Free-form labels.
+    pub labels: BTreeMap<String, String>,
+    /// The version of metal9 it runs.
+    pub version: String,
+}

@@ -1,0 +1,233 @@
+//! One container: prepared, loaded, called, ended. A task of its own, told what to do by the
+//! manager and telling it everything as events.
+
+mod call;
+mod end;
+mod failure;
+mod load;
+mod prepare;
+mod workshop;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use metal9_types::{AttemptId, ContainerId, EnvLock, Failure, ObjectId, Phase, StubId};
+use tokio::sync::mpsc;
+
+use crate::event::Event;
+use crate::gateway::Gateway;
+use crate::output::Sink;
+use crate::report::{Ended, Stream};
+use crate::runner::{CancelReason, Runner};
+pub(crate) use failure::exit_text;
+pub(crate) use workshop::{Makings, Workshop};
+
+/// Everything that makes a container.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ContainerSpec {
+    pub(crate) stub: StubId,
+    pub(crate) container_name: String,
+    pub(crate) stub_type: String,
+    /// Nothing for a stub without code of its own.
+    pub(crate) object: Option<ObjectId>,
+    pub(crate) handler: String,
+    pub(crate) on_start: String,
+    pub(crate) callback_url: String,
+    /// In order; later entries win.
+    pub(crate) env: Vec<(String, String)>,
+    /// 0 for no limit.
+    pub(crate) memory_mib: u64,
+    /// JSON, or nothing.
+    pub(crate) inputs_schema: String,
+    /// JSON, or nothing.
+    pub(crate) outputs_schema: String,
+    /// JSON.
+    pub(crate) image_spec: String,
+    /// Nothing if the image was not resolved for this platform yet.
+    pub(crate) lock: Option<EnvLock>,
+    pub(crate) timeout_seconds: i64,
+    pub(crate) keep_warm_seconds: f32,
+}
+
+#[cfg(test)]
+impl ContainerSpec {
+    /// A container with nothing in it.
+    pub(crate) fn empty() -> Self {
+        Self {
+            stub: StubId(Default::default()),
+            container_name: String::new(),
+            stub_type: String::new(),
+            object: None,
+            handler: String::new(),
+            on_start: String::new(),
+            callback_url: String::new(),
+            env: Vec::new(),
+            memory_mib: 0,
+            inputs_schema: String::new(),
+            outputs_schema: String::new(),
+            image_spec: String::new(),
+            lock: None,
+            timeout_seconds: 0,
+            keep_warm_seconds: 0.0,
+        }
+    }
+}
+
+/// The arguments of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Arguments {
+    Here(Bytes),
+    /// To be fetched from the gateway.
+    Fetch,
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) attempt: AttemptId,
+    pub(crate) task_id: String,
+    pub(crate) arguments: Arguments,
+    /// From when the user's code starts.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) job_token: String,
+    /// 1 for the first.
+    pub(crate) attempt_number: u32,
+}
+
+/// A call and where its output goes.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) call: Call,
+    pub(crate) sink: Sink,
+}
+
+/// What the manager tells a container.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Call(Box<Job>),
+    /// End this call, and the container with it.
+    Cancel {
+        attempt: AttemptId,
+        reason: CancelReason,
+    },
+    /// End the container.
+    Stop,
+}
+
+/// Where jobs reach the gateway: hosts and ports.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Addresses {
+    pub(crate) grpc: (String, String),
+    pub(crate) http: (String, String),
+}
+
+/// What all containers share.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    pub(crate) workshop: Workshop,
+    pub(crate) gateway: Gateway,
+    pub(crate) hostname: String,
+    pub(crate) events: mpsc::Sender<Event>,
+}
+
+/// A container that is to be started.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) id: ContainerId,
+    pub(crate) spec: Box<ContainerSpec>,
+    pub(crate) addresses: Addresses,
+    pub(crate) tools: Arc<Tools>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+}
+
+/// Why a container comes to its end.
+#[derive(Debug)]
+enum Halt {
+    /// It was told to stop.
+    Asked,
+    /// It was told to stop before it could be asked nicely.
+    Killed(String),
+    /// Its call was cancelled or took too long; with the end to tell if nobody knows of it yet.
+    Cancelled { attempt: AttemptId, reason: CancelReason, tell: Option<Ended> },
+    /// Its call failed in a way that ends the container.
+    Failed { attempt: AttemptId, ended: Ended },
+    /// It ended by itself while no call was running.
+    Died(String),
+}
+
+impl Halt {
+    fn failed(attempt: AttemptId, failure: Failure, phases: Vec<Phase>) -> Self {
+        Self::Failed { attempt, ended: Ended::failed(failure, phases) }
+    }
+}
+
+/// Runs a container from its first call to its end; the last event is [`Event::Gone`].
+pub(crate) async fn run(container: Container, first: Job) {
+    let (id, events) = (container.id, container.tools.events.clone());
+    let life = AssertUnwindSafe(container.live(first)).catch_unwind();
+    let reason = life.await.unwrap_or_else(|_| {
+        tracing::error!(container = %id, "the container's task panicked");
+        "the worker failed to run it".to_owned()
+    });
+    let _ = events.send(Event::Gone { container: id, reason }).await;
+}
+
+impl Container {
+    /// Returns why it ended.
+    async fn live(mut self, first: Job) -> String {
+        let mut phases = Vec::new();
+        let mut runner = match self.prepare(&first, &mut phases).await {
+            Ok(runner) => runner,
+            Err(halt) => return self.end_unprepared(halt).await,
+        };
+        let halt = self.serve(&mut runner, first, phases).await;
+        self.end(runner, halt).await
+    }
+
+    /// Loads the handler and runs calls until something ends the container.
+    async fn serve(&mut self, runner: &mut Runner, first: Job, mut phases: Vec<Phase>) -> Halt {
+        if let Err(halt) = self.load(runner, &first, &mut phases).await {
+            return halt;
+        }
+        self.tell(Event::Loaded(self.id)).await;
+        let mut next = first;
+        loop {
+            if let Err(halt) = self.call(runner, next, std::mem::take(&mut phases)).await {
+                return halt;
+            }
+            next = match self.idle(runner).await {
+                Ok(job) => job,
+                Err(halt) => return halt,
+            };
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        // The manager outlives its containers, except at the very end.
+        let _ = self.tools.events.send(event).await;
+    }
+
+    async fn progress(&self, job: &Job, text: &str) {
+        let attempt = job.call.attempt;
+        self.tell(Event::Progress { attempt, text: text.to_owned() }).await;
+    }
+
+    /// Tells the user something that no process of theirs has said.
+    async fn say(&self, sink: &Sink, text: &str) {
+        let text = if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") };
+        let (attempt, stream) = (sink.attempt, Stream::Stderr);
+        self.tell(Event::Output { attempt, stream, text, room: None }).await;
+    }
+}
+
+/// A named duration.
+fn phase(name: &str, duration: Duration) -> Phase {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    Phase { name: name.to_owned(), micros }
+}
+
+#[cfg(test)]
+mod tests;

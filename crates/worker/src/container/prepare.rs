@@ -1,0 +1,134 @@
+//! Making a container ready: environment, code, process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use metal9_env::{Environment, Progress};
+use metal9_types::{Failure, FailureKind, ImageSpec, Phase};
+use tokio::sync::oneshot;
+
+use crate::code::CodeCache;
+use crate::container::{Command, Container, Halt, Job, Makings, Workshop, failure, phase};
+use crate::event::Event;
+use crate::runner::Runner;
+
+impl Container {
+    /// A runner in this container's environment with its code in place, or why there is none.
+    pub(super) async fn prepare(
+        &mut self,
+        job: &Job,
+        phases: &mut Vec<Phase>,
+    ) -> Result<Runner, Halt> {
+        let mut commands = std::mem::replace(&mut self.commands, tokio::sync::mpsc::channel(1).1);
+        let result = tokio::select! {
+            biased;
+            () = stopped(&mut commands) => Err(None),
+            made = self.make(job, phases) => made.map_err(Some),
+        };
+        self.commands = commands;
+        match result {
+            Ok(runner) => Ok(runner),
+            Err(None) => Err(Halt::Killed("it was stopped before it was ready".to_owned())),
+            Err(Some(failure)) => {
+                if failure.kind == FailureKind::Setup {
+                    self.say(&job.sink, &failure.message).await;
+                }
+                Err(Halt::failed(job.call.attempt, failure, std::mem::take(phases)))
+            }
+        }
+    }
+
+    async fn make(&self, job: &Job, phases: &mut Vec<Phase>) -> Result<Runner, Failure> {
+        let makings = match &self.tools.workshop {
+            Workshop::Real(makings) => makings,
+            #[cfg(test)]
+            Workshop::Scripted(runners) => {
+                let none = || Failure::new(FailureKind::Setup, "no runner was handed in");
+                return runners.lock().await.recv().await.ok_or_else(none);
+            }
+        };
+        let process = async {
+            let begun = Instant::now();
+            let environment = self.environment(makings, job).await?;
+            let environment_took = begun.elapsed();
+            let begun = Instant::now();
+            let runner = self.runner(makings, environment).await?;
+            Ok((runner, environment_took, begun.elapsed()))
+        };
+        let code = async {
+            let begun = Instant::now();
+            let code = self.code(makings, job).await?;
+            Ok((code, begun.elapsed()))
+        };
+        let ((runner, environment, process), (code, fetched)) = tokio::try_join!(process, code)?;
+        let begun = Instant::now();
+        if let Some(code) = code {
+            let target = runner.directory.code();
+            CodeCache::copy(code, target).await.map_err(|error| failure::code(&error))?;
+        }
+        phases.push(phase("environment", environment));
+        phases.push(phase("code", fetched + begun.elapsed()));
+        phases.push(phase("process", process));
+        Ok(runner)
+    }
+
+    async fn environment(&self, makings: &Makings, job: &Job) -> Result<Environment, Failure> {
+        let environments = &makings.environments;
+        let container = self.id;
+        let progress: Progress = Arc::new(move |line: &str| {
+            tracing::debug!(%container, line = line.trim_end(), "environment");
+        });
+        let failed = |error| failure::environment(&error);
+        let lock = match &self.spec.lock {
+            Some(lock) => lock.clone(),
+            None => {
+                let image = read_image(&self.spec.image_spec)?;
+                self.progress(job, "resolving the packages of the environment").await;
+                environments.lock(&image, &progress).await.map_err(failed)?
+            }
+        };
+        if !environments.cached().contains(&lock.hash()) {
+            self.progress(job, "building the environment").await;
+        }
+        environments.ensure(&lock, &progress).await.map_err(failed)
+    }
+
+    /// The directory of the code, which is to be copied; nothing if there is no code.
+    async fn code(&self, makings: &Makings, job: &Job) -> Result<Option<PathBuf>, Failure> {
+        let Some(object) = self.spec.object else { return Ok(None) };
+        if !makings.code.has(object) {
+            self.progress(job, "fetching the code").await;
+        }
+        let code = makings.code.ensure(object).await;
+        code.map(Some).map_err(|error| failure::code(&error))
+    }
+
+    /// A spare runner of the environment if there is one, else a new one.
+    async fn runner(&self, makings: &Makings, environment: Environment) -> Result<Runner, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Event::TakeSpare { environment: environment.clone(), reply }).await;
+        if let Ok(Some(spare)) = answer.await {
+            if !spare.has_ended() {
+                return Ok(*spare);
+            }
+        }
+        let started = makings.launcher.start(&environment, Some(self.id)).await;
+        started.map_err(|error| failure::launch(&error))
+    }
+}
+
+/// Waits for a command that ends the container, as any does at this time but another call, which
+/// nobody sends before the first is over.
+async fn stopped(commands: &mut tokio::sync::mpsc::Receiver<Command>) {
+    while let Some(Command::Call(job)) = commands.recv().await {
+        tracing::warn!(attempt = %job.call.attempt, "a call came before its container was ready");
+    }
+}
+
+fn read_image(json: &str) -> Result<ImageSpec, Failure> {
+    serde_json::from_str(json).map_err(|error| {
+        let text = format!("the image's specification could not be understood: {error}");
+        Failure::new(FailureKind::Internal, text)
+    })
+}

@@ -1,0 +1,64 @@
+//! What a container is made of: environments, code, processes.
+
+use metal9_env::{Environment, Environments, Progress};
+use metal9_types::{EnvLock, ImageSpec, ObjectId};
+
+use crate::code::CodeCache;
+use crate::errors::chain;
+use crate::runner::{Launcher, Runner};
+
+/// The real thing.
+#[derive(Debug)]
+pub(crate) struct Makings {
+    pub(crate) environments: Environments,
+    pub(crate) code: CodeCache,
+    pub(crate) launcher: Launcher,
+}
+
+/// The real thing, or in tests runners that are handed in.
+#[derive(Debug)]
+pub(crate) enum Workshop {
+    Real(Box<Makings>),
+    #[cfg(test)]
+    Scripted(tokio::sync::Mutex<tokio::sync::mpsc::Receiver<Runner>>),
+}
+
+impl Workshop {
+    /// Hashes of the environments and ids of the objects that are there.
+    pub(crate) fn cached(&self) -> (Vec<String>, Vec<ObjectId>) {
+        match self {
+            Self::Real(makings) => (makings.environments.cached(), makings.code.cached()),
+            #[cfg(test)]
+            Self::Scripted(_) => (Vec::new(), Vec::new()),
+        }
+    }
+
+    /// A runner that belongs to no container yet; nothing if it could not be made.
+    pub(crate) async fn spare(&self, environment: &Environment) -> Option<Runner> {
+        let made = match self {
+            Self::Real(makings) => makings.launcher.start(environment, None).await,
+            #[cfg(test)]
+            Self::Scripted(_) => return None,
+        };
+        let warn =
+            |error: &_| tracing::warn!(error = chain(error), "could not make a spare runner");
+        made.inspect_err(warn).ok()
+    }
+
+    /// Resolves an image and builds its environment. The error is text for a person.
+    pub(crate) async fn build(
+        &self,
+        image: &ImageSpec,
+        progress: &Progress,
+    ) -> Result<EnvLock, String> {
+        let environments = match self {
+            Self::Real(makings) => &makings.environments,
+            #[cfg(test)]
+            Self::Scripted(_) => return Err("nothing can be built here".to_owned()),
+        };
+        let failed = |error| super::failure::environment(&error).message;
+        let lock = environments.lock(image, progress).await.map_err(failed)?;
+        environments.ensure(&lock, progress).await.map_err(failed)?;
+        Ok(lock)
+    }
+}

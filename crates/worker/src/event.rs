@@ -1,0 +1,74 @@
+//! Everything the manager is told.
+
+use std::time::Duration;
+
+use metal9_env::Environment;
+use metal9_types::{AttemptId, ContainerId, EnvLock};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::container::{Call, ContainerSpec};
+use crate::report::{Ended, Presence, Report, Stream};
+use crate::runner::Runner;
+
+/// The gateway's answer to a hello.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Welcome {
+    pub(crate) heartbeat: Duration,
+    pub(crate) drop_attempts: Vec<AttemptId>,
+    pub(crate) drop_containers: Vec<ContainerId>,
+    /// Host and port where jobs reach the client API.
+    pub(crate) grpc: (String, String),
+    /// Host and port where jobs reach the HTTP API.
+    pub(crate) http: (String, String),
+}
+
+/// What the gateway wants done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Order {
+    Assign { container: ContainerId, spec: Option<Box<ContainerSpec>>, call: Call },
+    Unreadable { attempt: AttemptId, task_id: String, container: ContainerId, problem: String },
+    StopAttempt { attempt: AttemptId, reason: String },
+    StopContainer(ContainerId),
+    OutputAck { attempt: AttemptId, sequence: u64 },
+    FinishedAck(AttemptId),
+    Build { build: u64, image_spec: String },
+    Ping,
+}
+
+/// What happens, to the session, in the containers and in the background.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A session is being opened: what is there now? Reports from here on belong to it.
+    Opening { presence: oneshot::Sender<Presence> },
+    /// The gateway welcomed the worker.
+    Open { welcome: Welcome, outgoing: mpsc::Sender<Report> },
+    /// The session is over.
+    Closed,
+    /// The gateway wants something.
+    Order(Order),
+    /// A large result has arrived at the gateway, or has not, in the session of this number.
+    ResultPushed { attempt: AttemptId, session: u64, outcome: Result<(), String> },
+
+    /// A step takes its time.
+    Progress { attempt: AttemptId, text: String },
+    /// A job wrote something.
+    Output { attempt: AttemptId, stream: Stream, text: String, room: Option<OwnedSemaphorePermit> },
+    /// The user's code is about to be called.
+    Started(AttemptId),
+    /// A call is over; all it wrote has been told before.
+    Ended { attempt: AttemptId, ended: Ended },
+    /// A container has loaded its handler.
+    Loaded(ContainerId),
+    /// A container and everything in it is gone.
+    Gone { container: ContainerId, reason: String },
+
+    /// A container wants a runner of this environment that is already there.
+    TakeSpare { environment: Environment, reply: oneshot::Sender<Option<Box<Runner>>> },
+    /// A spare runner is ready, or could not be made.
+    Spare { environment: String, runner: Option<Box<Runner>> },
+
+    /// A build says something.
+    BuildProgress { build: u64, text: String },
+    /// A build is over.
+    Built { build: u64, outcome: Result<EnvLock, String> },
+}

@@ -1,0 +1,199 @@
+//! The connection to the gateway, and the calls beside the session.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use metal9_proto::worker as wire;
+use metal9_proto::worker::worker_service_client::WorkerServiceClient;
+use metal9_types::{AttemptId, ObjectId};
+use tokio::io::AsyncWriteExt;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status, Streaming};
+
+use crate::backoff::Backoff;
+
+/// How often a call beside the session is tried while the gateway cannot be reached.
+const TRIES: u32 = 8;
+
+/// Bytes of a result in one message.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// The largest arguments a call can have: what the client API takes in one message.
+const ARGUMENTS_BYTES: usize = metal9_proto::MAX_FRAME_BYTES;
+
+/// Why the gateway's address or credential cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AddressError {
+    #[error("`{0}` is not an address as host:port")]
+    Address(String, #[source] tonic::transport::Error),
+    #[error("the credential is not one that can be sent")]
+    Credential,
+}
+
+/// Why something could not be fetched from the gateway or sent to it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransferError {
+    #[error("the gateway refused: {} ({:?})", .0.message(), .0.code())]
+    Refused(Status),
+    #[error("the gateway could not be reached: {} ({:?})", .0.message(), .0.code())]
+    Unreachable(Status),
+    #[error("the gateway sent more than {0} bytes")]
+    TooLarge(usize),
+    #[error("could not write `{}`", path.display())]
+    File { path: std::path::PathBuf, source: std::io::Error },
+}
+
+impl TransferError {
+    fn of(status: Status) -> Self {
+        match status.code() {
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => {
+                Self::Unreachable(status)
+            }
+            _ => Self::Refused(status),
+        }
+    }
+}
+
+/// A connection that is made when it is needed and made again when it is lost.
+pub(crate) fn endpoint(address: &str) -> Result<Endpoint, AddressError> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|source| AddressError::Address(address.to_owned(), source))?;
+    Ok(endpoint
+        .connect_timeout(Duration::from_secs(5))
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(1024 * 1024)
+        .initial_connection_window_size(8 * 1024 * 1024))
+}
+
+/// Adds the worker's credential to every call.
+#[derive(Clone)]
+pub(crate) struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// The gateway, to a worker that has joined. Cheap to clone; clones share the connection.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    client: WorkerServiceClient<InterceptedService<Channel, Bearer>>,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    pub(crate) fn new(address: &str, credential: &str) -> Result<Self, AddressError> {
+        let mut bearer: MetadataValue<Ascii> =
+            format!("Bearer {credential}").parse().map_err(|_| AddressError::Credential)?;
+        bearer.set_sensitive(true);
+        let channel = endpoint(address)?.connect_lazy();
+        let service = InterceptedService::new(channel, Bearer(bearer));
+        Ok(Self { client: metal9_proto::worker_client(service) })
+    }
+
+    /// Opens a session whose messages come from `outgoing`.
+    pub(crate) async fn session(
+        &self,
+        outgoing: impl futures::Stream<Item = wire::WorkerMessage> + Send + 'static,
+    ) -> Result<Streaming<wire::GatewayMessage>, Status> {
+        Ok(self.client.clone().session(outgoing).await?.into_inner())
+    }
+
+    /// Writes the bytes of a code archive to a file.
+    pub(crate) async fn fetch_object(
+        &self,
+        object: ObjectId,
+        path: &Path,
+    ) -> Result<(), TransferError> {
+        retry(|| self.try_fetch_object(object, path)).await
+    }
+
+    async fn try_fetch_object(&self, object: ObjectId, path: &Path) -> Result<(), TransferError> {
+        let failed = |source| TransferError::File { path: path.to_owned(), source };
+        let request = wire::FetchObjectRequest { object_id: object.to_string() };
+        let answer = self.client.clone().fetch_object(request).await.map_err(TransferError::of)?;
+        let mut chunks = answer.into_inner();
+        let mut file = tokio::fs::File::create(path).await.map_err(failed)?;
+        while let Some(chunk) = chunks.message().await.map_err(TransferError::of)? {
+            file.write_all(&chunk.data).await.map_err(failed)?;
+        }
+        file.flush().await.map_err(failed)
+    }
+
+    /// The arguments of an attempt.
+    pub(crate) async fn fetch_arguments(&self, attempt: AttemptId) -> Result<Bytes, TransferError> {
+        retry(|| self.try_fetch_arguments(attempt)).await
+    }
+
+    async fn try_fetch_arguments(&self, attempt: AttemptId) -> Result<Bytes, TransferError> {
+        let request = wire::FetchArgumentsRequest { attempt_id: attempt.0 };
+        let answer =
+            self.client.clone().fetch_arguments(request).await.map_err(TransferError::of)?;
+        let mut chunks = answer.into_inner();
+        let mut arguments = BytesMut::new();
+        while let Some(chunk) = chunks.message().await.map_err(TransferError::of)? {
+            if arguments.len() + chunk.data.len() > ARGUMENTS_BYTES {
+                return Err(TransferError::TooLarge(ARGUMENTS_BYTES));
+            }
+            arguments.extend_from_slice(&chunk.data);
+        }
+        Ok(arguments.freeze())
+    }
+
+    /// Sends a result that is too large for a report.
+    pub(crate) async fn push_result(
+        &self,
+        attempt: AttemptId,
+        result: &Bytes,
+    ) -> Result<(), TransferError> {
+        retry(|| self.try_push_result(attempt, result)).await
+    }
+
+    async fn try_push_result(
+        &self,
+        attempt: AttemptId,
+        result: &Bytes,
+    ) -> Result<(), TransferError> {
+        let pieces: Vec<wire::ResultChunk> = (0..result.len())
+            .step_by(PIECE_BYTES)
+            .map(|start| wire::ResultChunk {
+                attempt_id: attempt.0,
+                data: result.slice(start..result.len().min(start + PIECE_BYTES)),
+            })
+            .collect();
+        let pieces = tokio_stream::iter(pieces);
+        self.client.clone().push_result(pieces).await.map_err(TransferError::of).map(drop)
+    }
+}
+
+/// Tries again while the gateway cannot be reached, for about half a minute.
+async fn retry<T, F>(attempt: impl Fn() -> F) -> Result<T, TransferError>
+where
+    F: Future<Output = Result<T, TransferError>>,
+{
+    let mut backoff = Backoff::new(Duration::from_secs(10));
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(TransferError::Unreachable(status)) => {
+                tracing::warn!(%status, "the gateway could not be reached, trying again");
+                tokio::time::sleep(backoff.next()).await;
+            }
+            other => return other,
+        }
+    }
+    attempt().await
+}

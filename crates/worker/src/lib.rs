@@ -1,0 +1,43 @@
+//! The worker daemon: session, slots, containers, log shipping.
+//!
+//! [`join`] turns a join token into an identity on disk; [`run`] is the daemon itself.
+//!
+//! One task, the manager, owns all state and is told everything through one channel of events:
+//! orders and acknowledgements by the session, ends and outputs by the containers. A container is
+//! a task of its own that prepares, loads and calls one runner process. Output is numbered and
+//! kept in the outbox until the gateway has acknowledged it, so a lost connection loses nothing;
+//! what is kept is bounded, and a job that writes faster than the gateway reads blocks in `write`.
+//!
+//! Wire types stop in `convert`: nothing else but the session knows them.
+
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod code;
+mod container;
+mod convert;
+mod errors;
+mod event;
+mod gateway;
+mod identity;
+mod join;
+mod machine;
+mod manager;
+mod memory;
+mod options;
+mod outbox;
+mod output;
+mod paths;
+mod report;
+mod run;
+mod runner;
+mod runner_files;
+mod session;
+mod spares;
+
+pub use identity::IdentityError;
+pub use join::{JoinError, Joined, join};
+pub use options::{JoinOptions, Options};
+pub use paths::PathsError;
+pub use run::{RunError, run};
+pub use runner_files::RunnerFilesError;

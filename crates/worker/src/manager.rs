@@ -1,0 +1,239 @@
+//! The one task that owns the worker's state: containers, attempts, builds, spares, outbox.
+//!
+//! It never waits for a container or the network: it is told everything as an [`Event`], and what
+//! cannot be sent yet waits in the outbox. So nobody who waits for the manager can hold it up.
+
+mod builds;
+mod containers;
+mod link;
+mod orders;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metal9_types::{AttemptId, ContainerId, StubId};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::container::{Addresses, Command, Tools};
+use crate::event::Event;
+use crate::machine::Gauge;
+use crate::outbox::Outbox;
+use crate::report::Report;
+use crate::runner::Runner;
+use crate::spares::Spares;
+
+/// Builds that run at a time; the others wait.
+const BUILDS: usize = 2;
+
+/// How long the end of the worker may take.
+const END_WITHIN: Duration = Duration::from_secs(8);
+
+/// A container as the manager sees it.
+#[derive(Debug)]
+struct ContainerEntry {
+    stub: StubId,
+    commands: mpsc::Sender<Command>,
+    /// The attempt that runs in it.
+    current: Option<AttemptId>,
+    /// The attempt that ran in it last, or runs.
+    last: AttemptId,
+    /// `true` until its handler is loaded.
+    starting: bool,
+    /// `true` once it was told to stop.
+    stopping: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Assigned,
+    /// The user's code was called.
+    Started,
+    /// It is over and the gateway has yet to acknowledge that.
+    Finished,
+    /// The gateway wants to hear no end of it.
+    Stopped,
+}
+
+impl State {
+    fn is_running(self) -> bool {
+        matches!(self, Self::Assigned | Self::Started)
+    }
+}
+
+/// An attempt as the manager sees it. Every attempt here has a queue in the outbox, or is stopped.
+#[derive(Debug)]
+struct AttemptEntry {
+    task_id: String,
+    container: ContainerId,
+    state: State,
+}
+
+/// The manager.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    tools: Arc<Tools>,
+    addresses: Addresses,
+    containers: HashMap<ContainerId, ContainerEntry>,
+    attempts: HashMap<AttemptId, AttemptEntry>,
+    builds: HashSet<u64>,
+    build_slots: Arc<Semaphore>,
+    spares: Spares<Box<Runner>>,
+    outbox: Outbox,
+    /// Reports that belong to no attempt, or overtake its outputs.
+    control: VecDeque<Report>,
+    /// Where reports go while there is a session.
+    link: Option<mpsc::Sender<Report>>,
+    /// How many sessions were begun.
+    session: u64,
+    heartbeat: Interval,
+    gauge: Gauge,
+    /// Set once the worker is ending.
+    deadline: Option<Instant>,
+}
+
+impl Manager {
+    pub(crate) fn new(tools: Arc<Tools>, outbox: PathBuf) -> Self {
+        Self {
+            tools,
+            addresses: Addresses::default(),
+            containers: HashMap::new(),
+            attempts: HashMap::new(),
+            builds: HashSet::new(),
+            build_slots: Arc::new(Semaphore::new(BUILDS)),
+            spares: Spares::new(),
+            outbox: Outbox::new(outbox),
+            control: VecDeque::new(),
+            link: None,
+            session: 0,
+            heartbeat: interval(Duration::from_secs(1)),
+            gauge: Gauge::new(),
+            deadline: None,
+        }
+    }
+
+    /// Runs until `shutdown`, and then until every container is gone.
+    pub(crate) async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        shutdown: CancellationToken,
+    ) {
+        while !self.has_ended() {
+            self.send_reports();
+            let sending = self.has_reports() && self.link.is_some();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled(), if self.deadline.is_none() => self.begin_end(),
+                () = until(self.deadline), if self.deadline.is_some() => {
+                    tracing::warn!("the worker ends before everything was told to the gateway");
+                    return;
+                }
+                _ = self.heartbeat.tick(), if self.link.is_some() => self.beat(),
+                () = room(self.link.as_ref()), if sending => {}
+                event = events.recv() => match event {
+                    Some(event) => self.handle(event),
+                    None => return,
+                },
+            }
+            self.make_spare();
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Opening { presence } => {
+                let _ = presence.send(self.begin_session());
+            }
+            Event::Open { welcome, outgoing } => self.welcome(welcome, outgoing),
+            Event::Closed => self.link = None,
+            Event::Order(order) => self.obey(order),
+            Event::ResultPushed { attempt, session, outcome } => {
+                self.result_pushed(attempt, session, outcome);
+            }
+            Event::Progress { attempt, text } => {
+                self.tell_if_connected(Report::Progress { attempt, text });
+            }
+            Event::Output { attempt, stream, text, room } => {
+                self.outbox.output(attempt, stream, text, room);
+            }
+            Event::Started(attempt) => self.started(attempt),
+            Event::Ended { attempt, ended } => self.ended(attempt, ended),
+            Event::Loaded(container) => {
+                if let Some(entry) = self.containers.get_mut(&container) {
+                    entry.starting = false;
+                }
+            }
+            Event::Gone { container, reason } => self.gone(container, reason),
+            Event::TakeSpare { environment, reply } => {
+                // A container that was stopped meanwhile does not take it: then it ends.
+                let _ = reply.send(self.spares.take(environment));
+            }
+            Event::Spare { environment, runner } => self.spares.made(&environment, runner),
+            Event::BuildProgress { build, text } => {
+                self.tell_if_connected(Report::BuildProgress { build, text });
+            }
+            Event::Built { build, outcome } => {
+                self.builds.remove(&build);
+                self.control.push_back(Report::Built { build, outcome });
+            }
+        }
+    }
+
+    /// The worker was told to end: nothing new, and everything that runs is ended.
+    fn begin_end(&mut self) {
+        tracing::info!(containers = self.containers.len(), "ending the worker");
+        self.deadline = Some(Instant::now() + END_WITHIN);
+        self.spares.clear();
+        self.control.push_back(Report::Leaving);
+        for container in self.containers.keys().copied().collect::<Vec<_>>() {
+            self.stop_container(container);
+        }
+    }
+
+    /// `true` once everything is gone and, if the gateway is there, told.
+    fn has_ended(&self) -> bool {
+        let told = self.link.is_none() || (!self.has_reports() && self.outbox.is_empty());
+        self.deadline.is_some() && self.containers.is_empty() && told
+    }
+
+    /// Spares are made only while no job is being started: they must not slow it down.
+    fn make_spare(&mut self) {
+        let busy = self.containers.values().any(|entry| entry.starting);
+        if busy || self.deadline.is_some() {
+            return;
+        }
+        let Some(environment) = self.spares.wanted() else { return };
+        let tools = self.tools.clone();
+        metal9_tasks::spawn_infallible("spare-runner", async move {
+            let runner = tools.workshop.spare(&environment).await.map(Box::new);
+            let environment = environment.hash;
+            let _ = tools.events.send(Event::Spare { environment, runner }).await;
+        });
+    }
+}
+
+/// A timer that does not catch up on ticks it missed.
+fn interval(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+async fn until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}
+
+/// Waits until the session takes another report, or ends.
+async fn room(link: Option<&mpsc::Sender<Report>>) {
+    if let Some(link) = link {
+        let _ = link.reserve().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Building environments before anybody calls them.
+
+use std::sync::Arc;
+
+use metal9_env::Progress;
+use metal9_types::{EnvLock, ImageSpec};
+use tokio::sync::mpsc;
+
+use crate::container::Workshop;
+use crate::event::Event;
+use crate::manager::Manager;
+
+/// Lines of a build that can wait to be told; more are lost.
+const LINES: usize = 1024;
+
+impl Manager {
+    pub(super) fn build(&mut self, build: u64, image_spec: String) {
+        if !self.builds.insert(build) {
+            tracing::warn!(build, "a build was ordered twice");
+            return;
+        }
+        let (slots, tools) = (self.build_slots.clone(), self.tools.clone());
+        metal9_tasks::spawn_infallible("image-build", async move {
+            let slot = slots.acquire_owned().await;
+            let (lines, mut inbox) = mpsc::channel(LINES);
+            let forward = async {
+                while let Some(text) = inbox.recv().await {
+                    let _ = tools.events.send(Event::BuildProgress { build, text }).await;
+                }
+            };
+            let make = make(&tools.workshop, &image_spec, lines);
+            let (outcome, ()) = tokio::join!(make, forward);
+            drop(slot);
+            let _ = tools.events.send(Event::Built { build, outcome }).await;
+        });
+    }
+}
+
+async fn make(
+    workshop: &Workshop,
+    image_spec: &str,
+    lines: mpsc::Sender<String>,
+) -> Result<EnvLock, String> {
+    let image: ImageSpec = serde_json::from_str(image_spec)
+        .map_err(|error| format!("the image's specification could not be understood: {error}"))?;
+    let refusals = image.native_refusals();
+    if !refusals.is_empty() {
+        let texts: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        return Err(texts.join("\n"));
+    }
+    let progress: Progress = Arc::new(move |line: &str| {
+        let _ = lines.try_send(line.to_owned());
+    });
+    workshop.build(&image, &progress).await
+}

@@ -1,0 +1,141 @@
+//! The manager's side of a session.
+
+use metal9_types::{AttemptId, Failure, FailureKind};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::container::{Addresses, Command};
+use crate::event::{Event, Welcome};
+use crate::manager::{Manager, State, interval};
+use crate::outbox::Next;
+use crate::report::{Ended, Presence, Report};
+use crate::runner::CancelReason;
+
+impl Manager {
+    /// A session begins: what there is now, and from here on everything is told again.
+    pub(super) fn begin_session(&mut self) -> Presence {
+        self.link = None;
+        self.session += 1;
+        self.outbox.rewind();
+        // The hello says what containers there are; ends of builds are in nothing but these.
+        self.control.retain(|report| matches!(report, Report::Built { .. } | Report::Leaving));
+        let started = self.attempts.iter().filter(|(_, entry)| entry.state == State::Started);
+        self.control.extend(started.map(|(attempt, _)| Report::Started(*attempt)));
+        let attempts = self.attempts.iter().filter(|(id, _)| self.outbox.contains(**id));
+        let (environments, objects) = self.tools.workshop.cached();
+        Presence {
+            attempts: attempts
+                .map(|(id, entry)| (*id, entry.task_id.clone(), entry.container))
+                .collect(),
+            containers: self.containers.iter().map(|(id, entry)| (*id, entry.stub)).collect(),
+            environments,
+            objects,
+        }
+    }
+
+    /// The gateway took the hello: drop what it does not want, and send what waits.
+    pub(super) fn welcome(&mut self, welcome: Welcome, outgoing: mpsc::Sender<Report>) {
+        self.addresses = Addresses { grpc: welcome.grpc, http: welcome.http };
+        self.heartbeat = interval(welcome.heartbeat);
+        self.link = Some(outgoing);
+        for attempt in welcome.drop_attempts {
+            self.drop_attempt(attempt);
+        }
+        for container in welcome.drop_containers {
+            self.stop_container(container);
+        }
+    }
+
+    fn drop_attempt(&mut self, attempt: AttemptId) {
+        self.control.retain(|report| *report != Report::Started(attempt));
+        self.control.extend(self.outbox.forget(attempt));
+        let Some(entry) = self.attempts.get_mut(&attempt) else { return };
+        let (running, container) = (entry.state.is_running(), entry.container);
+        entry.state = State::Stopped;
+        if running {
+            self.command(container, Command::Cancel { attempt, reason: CancelReason::Cancelled });
+        }
+        self.forget_if_over(attempt);
+    }
+
+    /// Sends a report that means nothing to a later session.
+    pub(super) fn tell_if_connected(&mut self, report: Report) {
+        if self.link.is_some() {
+            self.control.push_back(report);
+        }
+    }
+
+    /// Says that the worker is alive, unless so much waits that this would only add to it.
+    pub(super) fn beat(&mut self) {
+        let waits = self.control.iter().any(|report| matches!(report, Report::Heartbeat(_)));
+        if !waits {
+            let usage = self.gauge.look();
+            self.control.push_back(Report::Heartbeat(usage));
+        }
+    }
+
+    pub(super) fn has_reports(&self) -> bool {
+        !self.control.is_empty() || self.outbox.has_next()
+    }
+
+    /// Sends as much as the session takes without waiting.
+    pub(super) fn send_reports(&mut self) {
+        while self.has_reports() {
+            let Some(link) = self.link.clone() else { return };
+            match link.try_reserve() {
+                Ok(place) => match self.next_report() {
+                    Some(report) => place.send(report),
+                    None => return,
+                },
+                Err(TrySendError::Full(())) => return,
+                Err(TrySendError::Closed(())) => self.link = None,
+            }
+        }
+    }
+
+    fn next_report(&mut self) -> Option<Report> {
+        if let Some(report) = self.control.pop_front() {
+            return Some(report);
+        }
+        loop {
+            match self.outbox.next()? {
+                Next::Send(report) => return Some(report),
+                Next::Push { attempt, result } => self.push_result(attempt, result),
+            }
+        }
+    }
+
+    /// Sends a large result on a stream of its own; the end of the attempt waits for it.
+    fn push_result(&self, attempt: AttemptId, result: bytes::Bytes) {
+        let (tools, session) = (self.tools.clone(), self.session);
+        metal9_tasks::spawn_infallible("push-result", async move {
+            let pushed = tools.gateway.push_result(attempt, &result).await;
+            let outcome = pushed.map_err(|error| crate::errors::chain(&error));
+            let _ = tools.events.send(Event::ResultPushed { attempt, session, outcome }).await;
+        });
+    }
+
+    pub(super) fn result_pushed(
+        &mut self,
+        attempt: AttemptId,
+        session: u64,
+        outcome: Result<(), String>,
+    ) {
+        if session != self.session {
+            // The next session pushes it again.
+            return;
+        }
+        match outcome {
+            Ok(()) => self.outbox.pushed(attempt),
+            Err(error) => {
+                tracing::warn!(%attempt, error, "could not send a result");
+                let text = format!("the result could not be sent to the gateway: {error}");
+                let failure = Failure::new(FailureKind::Internal, text);
+                self.outbox.finish(
+                    attempt,
+                    Ended { outcome: Err(failure), phases: Vec::new(), reusable: false },
+                );
+            }
+        }
+    }
+}

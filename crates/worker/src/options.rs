@@ -1,0 +1,40 @@
+//! What a worker is started with.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Everything [`crate::run`] needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directory of the identity, environments, code and containers; made if it is not there.
+    pub state_dir: PathBuf,
+    /// The gateway's gRPC address, as `host:port`; empty for the one the worker has joined.
+    pub gateway: String,
+    /// The pool the worker is meant to be in; empty for the one it has joined.
+    pub pool: String,
+    /// Processor cores given to jobs; nothing for all of them.
+    pub cpu: Option<f64>,
+    /// Memory given to jobs, in MiB; nothing for nine tenths of the machine's.
+    pub memory_mib: Option<u64>,
+    /// The uv that builds environments; nothing to find or install one.
+    pub uv: Option<PathBuf>,
+    /// The Python version for images that ask for any, as `3.11`.
+    pub python: Option<String>,
+    /// Free-form labels that jobs can ask for.
+    pub labels: BTreeMap<String, String>,
+    /// The `metal9` program, which supervises the processes of jobs.
+    pub shim: PathBuf,
+}
+
+/// Everything [`crate::join`] needs to know.
+#[derive(Clone, Debug)]
+pub struct JoinOptions {
+    /// The gateway's gRPC address, as `host:port`.
+    pub gateway: String,
+    /// The join token.
+    pub token: String,
+    /// The pool to join; empty for the token's own.
+    pub pool: String,
+    /// The worker's state directory; made if it is not there.
+    pub state_dir: PathBuf,
+}

@@ -1,0 +1,138 @@
+//! Where things are below the state directory.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathsError {
+    /// A directory could not be made or emptied.
+    #[error("could not {action} `{}`", path.display())]
+    Directory {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another worker runs on it.
+    #[error("`{}` is in use by another worker that is running", .0.display())]
+    InUse(PathBuf),
+}
+
+/// The state directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    pub(crate) fn new(root: &Path) -> Self {
+        // Jobs run elsewhere, so a path that is relative to the daemon's directory means nothing.
+        Self { root: std::path::absolute(root).unwrap_or_else(|_| root.to_owned()) }
+    }
+
+    pub(crate) fn identity(&self) -> PathBuf {
+        self.root.join("worker.json")
+    }
+
+    pub(crate) fn environments(&self) -> PathBuf {
+        self.root.join("env")
+    }
+
+    pub(crate) fn code(&self) -> PathBuf {
+        self.root.join("code")
+    }
+
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    pub(crate) fn outbox(&self) -> PathBuf {
+        self.root.join("outbox")
+    }
+
+    pub(crate) fn runner(&self) -> PathBuf {
+        self.root.join("runner")
+    }
+
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// Makes the directories, and empties those whose content means nothing to a new daemon.
+    ///
+    /// The lock lasts as long as the file that is returned.
+    pub(crate) fn claim(&self) -> Result<File, PathsError> {
+        make(&self.root)?;
+        let lock = self.lock()?;
+        for stale in [self.containers(), self.outbox(), self.temporary()] {
+            empty(&stale)?;
+        }
+        for directory in
+            [self.containers(), self.outbox(), self.temporary(), self.code(), self.runner()]
+        {
+            make(&directory)?;
+        }
+        Ok(lock)
+    }
+
+    fn lock(&self) -> Result<File, PathsError> {
+        let path = self.root.join("worker.lock");
+        let failed = |source| PathsError::Directory { action: "lock", path: path.clone(), source };
+        let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(PathsError::InUse(self.root.clone())),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+}
+
+fn make(path: &Path) -> Result<(), PathsError> {
+    fs::create_dir_all(path).map_err(|source| PathsError::Directory {
+        action: "create",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn empty(path: &Path) -> Result<(), PathsError> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => {
+            Err(PathsError::Directory { action: "remove", path: path.to_owned(), source })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_removes_leftovers_and_keeps_the_caches() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(root.path());
+        fs::create_dir_all(paths.containers().join("1/code")).unwrap();
+        fs::create_dir_all(paths.code().join("object")).unwrap();
+        let _lock = paths.claim().unwrap();
+        assert!(!paths.containers().join("1").exists());
+        assert!(paths.containers().exists());
+        assert!(paths.code().join("object").exists());
+    }
+
+    #[test]
+    fn two_workers_cannot_share_a_state_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(root.path());
+        let lock = paths.claim().unwrap();
+        assert!(matches!(paths.claim(), Err(PathsError::InUse(_))));
+        drop(lock);
+        paths.claim().unwrap();
+    }
+}

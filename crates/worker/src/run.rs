@@ -1,0 +1,183 @@
+//! The daemon from start to end.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use metal9_env::{EnvError, Environments};
+use metal9_types::{Offer, Platform, Runtime};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::code::CodeCache;
+use crate::container::{Makings, Tools, Workshop};
+use crate::gateway::{AddressError, Gateway};
+use crate::identity::{Identity, IdentityError};
+use crate::machine;
+use crate::manager::Manager;
+use crate::options::Options;
+use crate::paths::{Paths, PathsError};
+use crate::runner::Launcher;
+use crate::runner_files::{self, RunnerFilesError};
+use crate::session;
+
+/// Events the manager can be behind with; those who have more wait.
+const EVENTS: usize = 256;
+
+/// How long the gateway may take to end the session of a worker that ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why a worker could not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// metal9 does not know this kind of machine.
+    #[error("this machine is none that metal9 runs jobs on")]
+    Platform,
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Paths(#[from] PathsError),
+    /// The worker has not joined, or its identity cannot be read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The runner's files cannot be written.
+    #[error(transparent)]
+    RunnerFiles(#[from] RunnerFilesError),
+    /// There can be no environments.
+    #[error("python environments cannot be made on this machine")]
+    Environments(#[from] EnvError),
+    /// The gateway's address or the credential cannot be used.
+    #[error("the gateway `{address}` cannot be used")]
+    Gateway {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl RunError {
+    /// What the person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Identity(IdentityError::NotJoined(_)) => {
+                Some("join a gateway first with `metal9 worker join`".to_owned())
+            }
+            Self::Environments(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// Runs the worker until `shutdown`; then ends every container and returns.
+///
+/// A gateway that cannot be reached is no error: the worker keeps trying, and running jobs go on.
+///
+/// # Errors
+/// The worker cannot begin: it has not joined, its state directory cannot be used or is in use, or
+/// there is no way to make Python environments.
+pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), RunError> {
+    let platform = Platform::current().ok_or(RunError::Platform)?;
+    let paths = Paths::new(&options.state_dir);
+    let identity = Identity::read(&paths.identity())?;
+    if !options.pool.is_empty() && options.pool != identity.pool {
+        let (asked, joined) = (&options.pool, &identity.pool);
+        tracing::warn!(asked, joined, "the worker has joined another pool, and stays in it");
+    }
+    let address = match options.gateway.as_str() {
+        "" => identity.gateway.clone(),
+        address => address.to_owned(),
+    };
+    let unusable = |source: AddressError| RunError::Gateway {
+        address: address.clone(),
+        source: Box::new(source),
+    };
+    let gateway = Gateway::new(&address, &identity.credential).map_err(unusable)?;
+    // Deleting what an earlier run has left can take a while.
+    let claimed = paths.clone();
+    let claim = tokio::task::spawn_blocking(move || {
+        let lock = claimed.claim()?;
+        let runner_dir = runner_files::install(&claimed.runner())?;
+        Ok::<_, RunError>((lock, runner_dir))
+    });
+    let Ok(claimed) = claim.await else { return Ok(()) };
+    let (_lock, runner_dir) = claimed?;
+    let opened = tokio::select! {
+        opened = environments(&options, &paths, &runner_dir) => opened?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+
+    let (events, inbox) = mpsc::channel(EVENTS);
+    let offer = offer(&options, &identity, platform, &opened);
+    let tools = Arc::new(Tools {
+        workshop: Workshop::Real(Box::new(Makings {
+            environments: opened,
+            code: CodeCache::new(paths.code(), paths.temporary(), gateway.clone()),
+            launcher: Launcher {
+                shim: options.shim.clone(),
+                runner_dir,
+                containers: paths.containers(),
+                events: events.clone(),
+                spares: AtomicU64::new(0),
+            },
+        })),
+        gateway: gateway.clone(),
+        hostname: offer.hostname.clone(),
+        events: events.clone(),
+    });
+    tracing::info!(
+        worker = identity.worker_id,
+        pool = identity.pool,
+        gateway = address,
+        capacity = %offer.capacity,
+        pythons = ?offer.pythons,
+        "the worker is ready"
+    );
+    let session = session::run(gateway, offer, events, shutdown.clone());
+    let mut session = metal9_tasks::spawn_infallible("session", session);
+    Manager::new(tools, paths.outbox()).run(inbox, shutdown).await;
+    if tokio::time::timeout(FAREWELL, &mut session).await.is_err() {
+        session.abort();
+    }
+    Ok(())
+}
+
+async fn environments(
+    options: &Options,
+    paths: &Paths,
+    runner_dir: &std::path::Path,
+) -> Result<Environments, EnvError> {
+    let begun = Instant::now();
+    tracing::info!("looking for uv and the pythons of this machine");
+    let opened = Environments::open(metal9_env::Options {
+        root: paths.environments(),
+        uv: options.uv.clone(),
+        python: options.python.clone(),
+        runner_dir: PathBuf::from(runner_dir),
+    })
+    .await?;
+    tracing::info!(pythons = ?opened.pythons(), took = ?begun.elapsed(), "environments are ready");
+    Ok(opened)
+}
+
+fn offer(
+    options: &Options,
+    identity: &Identity,
+    platform: Platform,
+    environments: &Environments,
+) -> Offer {
+    Offer {
+        hostname: machine::hostname(),
+        pool: identity.pool.clone(),
+        platform,
+        capacity: machine::capacity(options),
+        devices: Vec::new(),
+        runtimes: vec![Runtime::Native],
+        pythons: environments.pythons(),
+        labels: BTreeMap::clone(&options.labels),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}

@@ -1,0 +1,103 @@
+//! A runner: the Python process inside a container, its socket, its outputs and its directory.
+
+mod directory;
+mod frames;
+mod launch;
+mod messages;
+mod supervisor;
+
+#[cfg(test)]
+pub(crate) mod scripted;
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use metal9_sandbox::Exit;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::memory::MemoryWatch;
+use crate::output::Pump;
+pub(crate) use directory::ContainerDirectory;
+pub(crate) use frames::FrameError;
+use frames::FrameReader;
+pub(crate) use launch::{LaunchError, Launcher};
+pub(crate) use messages::{CallFrame, CancelReason, FromRunner, Load, ToRunner};
+pub(crate) use supervisor::Supervisor;
+
+/// How long after a program's end its last messages are waited for. They are in the socket already:
+/// this only bounds what happens if something else holds the other end open.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// A runner that has said it is ready. Dropping it kills its processes, in the background.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    pub(crate) supervisor: Supervisor,
+    pub(crate) pump: Pump,
+    pub(crate) directory: ContainerDirectory,
+    pub(crate) memory: MemoryWatch,
+    /// Its Python version, as `3.11.7`.
+    pub(crate) python: String,
+    reader: FrameReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+}
+
+impl Runner {
+    /// A runner that has yet to say it is ready.
+    pub(crate) fn new(
+        supervisor: Supervisor,
+        channel: UnixStream,
+        pump: Pump,
+        directory: ContainerDirectory,
+    ) -> Self {
+        let (reader, writer) = channel.into_split();
+        let reader = FrameReader::new(reader);
+        let (memory, python) = (MemoryWatch::unlimited(), String::new());
+        Self { supervisor, pump, directory, memory, python, reader, writer }
+    }
+
+    /// Sends a message. Must not be dropped half-way unless the runner is given up.
+    pub(crate) async fn send(&mut self, message: &ToRunner) -> Result<(), FrameError> {
+        let frame = frames::encode(message)?;
+        self.writer.write_all(&frame).await.map_err(FrameError::Socket)
+    }
+
+    /// What happens next. Messages sent before the program ended come first. Can be dropped and
+    /// called again.
+    pub(crate) async fn happens(&mut self) -> Happening {
+        tokio::select! {
+            biased;
+            message = self.reader.next() => match message {
+                Ok(Some(message)) => Happening::Message(message),
+                Ok(None) => Happening::Closed,
+                Err(error) => Happening::Broken(error),
+            },
+            used = self.memory.exceeded(&self.supervisor) => Happening::Memory(used),
+            exit = self.supervisor.wait() => Happening::Exit(exit),
+        }
+    }
+
+    /// A message that the program sent just before it ended.
+    pub(crate) async fn last_words(&mut self) -> Option<FromRunner> {
+        tokio::time::timeout(LAST_WORDS, self.reader.next()).await.ok()?.ok()?
+    }
+
+    /// `true` if the program has ended already.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.supervisor.wait().now_or_never().is_some()
+    }
+}
+
+/// What a runner does.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Message(FromRunner),
+    /// The runner closed its socket; its end follows, or it is up to something.
+    Closed,
+    /// What it sent makes no sense.
+    Broken(FrameError),
+    /// It uses more memory than it asked for: these bytes, without the runner's own.
+    Memory(u64),
+    Exit(Exit),
+}

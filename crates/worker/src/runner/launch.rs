@@ -1,0 +1,133 @@
+//! Starting a runner.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use metal9_env::Environment;
+use metal9_sandbox::{Launch, Limits, SpawnError};
+use metal9_types::ContainerId;
+use tokio::sync::mpsc;
+
+use crate::event::Event;
+use crate::output::Pump;
+use crate::runner::{ContainerDirectory, FrameError, FromRunner, Happening, Runner, Supervisor};
+use crate::runner_files;
+
+/// How long a runner may take until it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// Why there is no runner.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    #[error("could not make the container's directory `{}`", path.display())]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("could not start the runner")]
+    Spawn(#[source] SpawnError),
+    #[error("the runner has no socket")]
+    NoChannel,
+    #[error("the runner did not become ready within {} seconds{}", READY_WITHIN.as_secs(), said(.0))]
+    NotReady(String),
+    #[error("the runner {end} before it was ready{}", said(output))]
+    Ended { end: String, output: String },
+    #[error("the runner said something that could not be understood")]
+    Nonsense(#[source] FrameError),
+}
+
+/// What the process wrote, as the end of a message.
+fn said(output: &str) -> String {
+    if output.trim().is_empty() { String::new() } else { format!(":\n{}", output.trim_end()) }
+}
+
+/// Starts runners.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    pub(crate) shim: PathBuf,
+    /// Where the runner's Python files are.
+    pub(crate) runner_dir: PathBuf,
+    /// Where containers' directories are made.
+    pub(crate) containers: PathBuf,
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) spares: AtomicU64,
+}
+
+impl Launcher {
+    /// A runner that is ready to become any stub of its environment. Its processes and files go
+    /// with it, also if this is dropped half-way.
+    ///
+    /// `container` is nothing for a spare, which gets a directory of its own.
+    pub(crate) async fn start(
+        &self,
+        environment: &Environment,
+        container: Option<ContainerId>,
+    ) -> Result<Runner, LaunchError> {
+        let name = match container {
+            Some(container) => container.to_string(),
+            None => format!("spare-{}", self.spares.fetch_add(1, Ordering::Relaxed)),
+        };
+        let path = self.containers.join(name);
+        let directory = ContainerDirectory::make(path.clone())
+            .map_err(|source| LaunchError::Directory { path, source })?;
+        let launch = self.launch(environment, &directory);
+        let mut process =
+            metal9_sandbox::spawn(&self.shim, launch).await.map_err(LaunchError::Spawn)?;
+        let channel = process.take_channel().ok_or(LaunchError::NoChannel)?;
+        let pump = Pump::start(process.take_stdout(), process.take_stderr(), self.events.clone());
+        let mut runner = Runner::new(Supervisor::Process(process), channel, pump, directory);
+        let ready = tokio::time::timeout(READY_WITHIN, until_ready(&mut runner)).await;
+        match ready {
+            Ok(Ok(())) => Ok(runner),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(LaunchError::NotReady(runner.pump.unclaimed().await)),
+        }
+    }
+
+    /// The process of a runner: nothing of the worker's own environment is passed on.
+    fn launch(&self, environment: &Environment, directory: &ContainerDirectory) -> Launch {
+        let program = runner_files::program(&self.runner_dir);
+        Launch {
+            program: environment.python.clone(),
+            args: vec!["-s".into(), program.into_os_string()],
+            env: variables(environment, directory),
+            cwd: directory.code(),
+            limits: Limits { open_files: None, core_dumps: false },
+        }
+    }
+}
+
+fn variables(environment: &Environment, directory: &ContainerDirectory) -> Vec<(String, String)> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let bin = text(&environment.dir.join("bin"));
+    [
+        ("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin")),
+        ("HOME", text(&directory.home())),
+        ("TMPDIR", text(&directory.temporary())),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("PYTHONUNBUFFERED", "1".to_owned()),
+        ("VIRTUAL_ENV", text(&environment.dir)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// Waits for the first message and measures what the runner needs by itself.
+async fn until_ready(runner: &mut Runner) -> Result<(), LaunchError> {
+    let end = loop {
+        match runner.happens().await {
+            Happening::Message(FromRunner::Ready { pid, python, versions }) => {
+                tracing::debug!(pid, python, ?versions, "a runner is ready");
+                runner.python = python;
+                let baseline = runner.supervisor.memory_exact().unwrap_or(0);
+                runner.memory.set_baseline(baseline);
+                return Ok(());
+            }
+            Happening::Message(_) | Happening::Memory(_) => {}
+            Happening::Broken(error) => return Err(LaunchError::Nonsense(error)),
+            Happening::Closed => break runner.supervisor.wait().await,
+            Happening::Exit(exit) => break exit,
+        }
+    };
+    let output = runner.pump.unclaimed().await;
+    Err(LaunchError::Ended { end: crate::container::exit_text(end), output })
+}

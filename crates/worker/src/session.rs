@@ -1,0 +1,79 @@
+//! The worker's one session with the gateway, opened again whenever it ends.
+
+mod connect;
+mod inbound;
+mod outbound;
+
+use std::time::{Duration, Instant};
+
+use metal9_types::Offer;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use crate::backoff::Backoff;
+use crate::event::Event;
+use crate::gateway::Gateway;
+use crate::session::connect::SessionError;
+
+/// A session that lasted this long was a good one: the next try does not wait long.
+const GOOD_SESSION: Duration = Duration::from_secs(5);
+
+/// Keeps a session open until `shutdown`, and lets the last one end in its own time.
+///
+/// Jobs go on while there is none; what they report is kept in the outbox.
+pub(crate) async fn run(
+    gateway: Gateway,
+    offer: Offer,
+    events: mpsc::Sender<Event>,
+    shutdown: CancellationToken,
+) {
+    let mut backoff = Backoff::new(Duration::from_secs(5));
+    while !shutdown.is_cancelled() && !events.is_closed() {
+        let begun = Instant::now();
+        let error = once(&gateway, &offer, &events, &shutdown).await;
+        if events.send(Event::Closed).await.is_err() || shutdown.is_cancelled() {
+            return;
+        }
+        if begun.elapsed() >= GOOD_SESSION {
+            backoff.reset();
+        }
+        log(error);
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next()) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+}
+
+/// One session from its hello to its end.
+async fn once(
+    gateway: &Gateway,
+    offer: &Offer,
+    events: &mpsc::Sender<Event>,
+    shutdown: &CancellationToken,
+) -> Result<(), SessionError> {
+    let opened = tokio::select! {
+        opened = connect::open(gateway, offer, events) => opened?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    inbound::read(opened, events).await
+}
+
+fn log(end: Result<(), SessionError>) {
+    match end {
+        Ok(()) => tracing::info!("the gateway ended the session; connecting again"),
+        Err(SessionError::Gateway(status))
+            if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) =>
+        {
+            tracing::error!(
+                error = status.message(),
+                "the gateway does not accept this worker; join it again with a new join token"
+            );
+        }
+        Err(error) => {
+            let error = crate::errors::chain(&error);
+            tracing::warn!(error, "no session with the gateway; connecting again");
+        }
+    }
+}

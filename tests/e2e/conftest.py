@@ -1,0 +1,102 @@
+"""Fixtures: one running system for all tests, programs to run against it, raw clients."""
+
+import os
+from pathlib import Path
+from typing import Iterator
+
+# Both are read when grpc is first imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+os.environ.pop("CONTAINER_ID", None)
+
+import pytest
+
+from harness import Api, App, DevFleet, SplitFleet
+
+WARM_UP = """
+from beta9 import function
+
+@function()
+def hello():
+    return "hello"
+
+if __name__ == "__main__":
+    assert hello.remote() == "hello"
+"""
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory) -> Iterator[DevFleet]:
+    """The system, started once; its default environment is built."""
+    fleet = DevFleet(tmp_path_factory.mktemp("fleet") / "state")
+    try:
+        fleet.start()
+        app = App(tmp_path_factory.mktemp("warm-up"), fleet.config)
+        # The first call of all builds the default environment, which downloads packages.
+        done = app(WARM_UP, within=240)
+        assert done.code == 0, f"{done!r}\n{fleet.daemon.tail()}"
+    except BaseException:
+        if fleet.daemon.running:
+            fleet.daemon.kill()
+        raise
+    yield fleet
+    fleet.stop()
+
+
+@pytest.fixture
+def app(fleet: DevFleet, tmp_path: Path) -> Iterator[App]:
+    """Runs users' programs: `app(source, files=…)` or `app.start(…)`."""
+    app = App(tmp_path, fleet.config)
+    yield app
+    app.close()
+
+
+@pytest.fixture(scope="module")
+def shared_app(fleet: DevFleet, tmp_path_factory) -> Iterator[App]:
+    """The same for fixtures that run one program for several tests."""
+    app = App(tmp_path_factory.mktemp("shared"), fleet.config)
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def api(fleet: DevFleet) -> Api:
+    """A raw client of the system."""
+    return fleet.api
+
+
+@pytest.fixture
+def split(tmp_path: Path, request) -> Iterator[SplitFleet]:
+    """A gateway and a worker as separate processes, for this test alone."""
+    fleet = SplitFleet(tmp_path / "split")
+    fleet.root.mkdir()
+    request.node.stash[LOGS] = fleet.logs
+    try:
+        fleet.start()
+        yield fleet
+    finally:
+        fleet.stop()
+
+
+LOGS = pytest.StashKey()
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs(fleet: DevFleet, request) -> Iterator[None]:
+    """The system neither panics nor logs errors while a test runs."""
+    start = fleet.daemon.size()
+    request.node.stash.setdefault(LOGS, lambda: fleet.daemon.text(start)[-12000:])
+    yield
+    mark = request.node.get_closest_marker("logs_errors")
+    complaints = fleet.daemon.complaints(start, allowed=mark.args[0] if mark else "")
+    assert not complaints, "the system complained:\n" + "\n".join(complaints)
+    assert fleet.daemon.running, f"metal9 dev is gone:\n{fleet.daemon.tail()}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Shows what the system logged during a test that failed."""
+    report = yield
+    if report.failed and LOGS in item.stash:
+        report.sections.append(("what the system logged", item.stash[LOGS]()))
+    return report

@@ -1,0 +1,22 @@
+"""What the tests stand on: real processes, real clients, and waiting for a state."""
+
+from .api import Api, Call
+from .daemon import Daemon
+from .fleet import DevFleet
+from .gate import Gate
+from .program import App, Finished, Program
+from .split import SplitFleet
+from .waiting import eventually
+
+__all__ = [
+    "Api",
+    "App",
+    "Call",
+    "Daemon",
+    "DevFleet",
+    "Finished",
+    "Gate",
+    "Program",
+    "SplitFleet",
+    "eventually",
+]

@@ -1,0 +1,108 @@
+"""A gateway and a worker in one process: `metal9 dev`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from .api import Api
+from .daemon import Daemon, binary
+from .processes import Seen, mentioning
+from .program import client_environment
+from .waiting import eventually
+
+
+def system_environment() -> Dict[str, str]:
+    """The environment of the system's processes: this one's, without what would steer them."""
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("BETA9_", "METAL9_", "PYTHON", "GRPC_"))
+        and name not in ("CONFIG_PATH", "CONTAINER_ID")
+    }
+    # uv is installed beside the Python that runs the tests.
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+    env["METAL9_LOG"] = os.environ.get("METAL9_LOG", "info")
+    return env
+
+
+def nothing_left_of(state: Path, within: float = 10.0) -> None:
+    """Fails if processes that were started below a state directory are still there."""
+
+    def left() -> List[Seen]:
+        return mentioning(state)
+
+    eventually(left, lambda found: not found, what=f"no process of {state} is left", within=within)
+
+
+class DevFleet:
+    """The whole system on this machine, as `metal9 dev` starts it."""
+
+    def __init__(self, state: Path):
+        self.state = state
+        self.home = state.parent / "home"
+        self.daemon = Daemon(
+            "metal9 dev",
+            ["dev", "--state", str(state), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"],
+            state.parent / "dev.log",
+            system_environment(),
+        )
+        self.facts: Dict[str, Any] = {}
+        self.api: Optional[Api] = None
+
+    def start(self) -> "DevFleet":
+        """Starts it and waits until it says where it listens."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.state.mkdir(parents=True, exist_ok=True)
+        ready = self.state / "dev.json"
+        self.daemon.start().wait_for_file(ready)
+        self.facts = json.loads(ready.read_text())
+        self.api = Api(self.facts["grpc"], self.facts["http"], self.facts["token"])
+        return self
+
+    @property
+    def config(self) -> Path:
+        """The SDK configuration that reaches this fleet."""
+        return Path(self.facts["config"])
+
+    @property
+    def pid(self) -> int:
+        return self.daemon.pid
+
+    def stop(self) -> None:
+        """Ends it, and checks that nothing of it stays behind."""
+        if self.api is not None:
+            self.api.close()
+        running = self.daemon.running
+        code = self.daemon.stop()
+        assert running, f"metal9 dev had ended by itself with {code}:\n{self.daemon.tail()}"
+        assert code == 0, f"metal9 dev ended with {code} after SIGTERM:\n{self.daemon.tail()}"
+        nothing_left_of(self.state)
+
+    # ---- command lines ----
+
+    def beta9(self, *arguments: str, code: Optional[int] = 0) -> subprocess.CompletedProcess:
+        """Runs the SDK's command line."""
+        return self._run([sys.executable, "-m", "beta9", *arguments], code)
+
+    def metal9(self, *arguments: str, code: Optional[int] = 0) -> subprocess.CompletedProcess:
+        """Runs metal9's own command line."""
+        return self._run([str(binary()), *arguments], code)
+
+    def _run(self, command: List[str], code: Optional[int]) -> subprocess.CompletedProcess:
+        done = subprocess.run(
+            command,
+            cwd=self.home,
+            env=client_environment(self.config, self.home),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert code is None or done.returncode == code, (
+            f"{' '.join(command[1:])} ended with {done.returncode}, not {code}\n"
+            f"--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
+        )
+        return done

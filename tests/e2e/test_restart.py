@@ -1,0 +1,148 @@
+"""Gateways and workers that die, and what becomes of the calls."""
+
+import pytest
+
+from harness import App, eventually, processes
+
+WAITING = {
+    "app.py": """
+    import os
+
+    def wait(gate):
+        print("HERE", os.getpid(), flush=True)
+        open(gate).read()
+        return "finished"
+
+    def quick():
+        return "quick"
+    """
+}
+
+
+@pytest.fixture
+def split_app(split, tmp_path):
+    root = tmp_path / "programs"
+    root.mkdir()
+    app = App(root, split.config)
+    yield app
+    app.close()
+
+
+def test_a_client_gets_its_result_although_the_gateway_was_killed(split, split_app):
+    gate = split_app.gate()
+    program = split_app.start(
+        """
+        import json, os, sys
+        from beta9 import function
+
+        @function()
+        def wait(gate):
+            print("HERE", os.getpid(), os.environ["TASK_ID"])
+            open(gate).read()
+            print("through the gate")
+            return "finished"
+
+        if __name__ == "__main__":
+            print(json.dumps(wait.remote(sys.argv[1])))
+        """,
+        arguments=[gate],
+    )
+    pid, task = program.line("HERE ", within=120).split()
+    before = split.api.call(split.api.stub(WAITING, "app:quick")).finish()
+
+    split.gateway.kill()
+    assert processes.alive(int(pid)), "the job goes on without the gateway"
+    split.start_gateway()
+    split.wait_for_workers(1)
+    assert split.api.status(before.task_id) == "COMPLETE", "what was finished is remembered"
+    assert processes.alive(int(pid)), "the gateway took the job back"
+
+    gate.open()
+    done = program.finish()
+    assert done.json == "finished"
+    assert done.stdout.count("HERE") == 1 and done.stdout.count("through the gate") == 1
+    assert split.api.wait(task) == "COMPLETE"
+
+
+def test_a_job_that_ends_while_the_gateway_is_away_is_not_lost(split, split_app):
+    gate = split_app.gate()
+    api = split.api
+    stub = api.stub(WAITING, "app:wait")
+    call = api.call(stub, str(gate), headless=True).until("\n")
+    pid = int(call.output.split()[1])
+    split.gateway.kill()
+    gate.open()
+    split.start_gateway()
+    assert split.api.attach(stub, call.task_id).value == "finished"
+    assert split.api.attach(stub, call.task_id).finish().output == f"HERE {pid}\n"
+
+
+def test_an_accepted_task_that_had_not_begun_is_run_after_a_restart(split):
+    api = split.api
+    stub = api.stub(WAITING, "app:quick")
+    split.workers[0].stop()
+    split.wait_for_workers(0)
+    call = api.call(stub, headless=True)
+    assert api.status(call.task_id) == "PENDING"
+    split.gateway.kill()
+    split.start_gateway()
+    assert split.api.status(call.task_id) == "PENDING"
+    split.workers[0].start()
+    assert split.api.attach(stub, call.task_id).value == "quick"
+
+
+def test_the_processes_of_a_killed_worker_die_and_the_call_runs_on_another(split, split_app):
+    gate = split_app.gate()
+    api = split.api
+    call = api.call(api.stub(WAITING, "app:wait", retries=1), str(gate)).until("\n")
+    first = int(call.output.split()[1])
+    split.workers[0].kill()
+    eventually(
+        lambda: processes.alive(first), lambda alive: not alive, what="the job died with its worker"
+    )
+    split.add_worker()
+    eventually(gate.try_open, what="the call runs again", within=60)
+    assert call.value == "finished"
+    assert call.output.count("HERE ") == 2
+
+
+def test_a_call_without_retries_ends_when_its_worker_is_killed(split, split_app):
+    gate = split_app.gate()
+    api = split.api
+    call = api.call(api.stub(WAITING, "app:wait", retries=0), str(gate)).until("\n")
+    split.workers[0].kill()
+    call.finish()
+    assert call.exit_code == 1
+    assert "worker" in call.output.splitlines()[-1]
+    assert api.wait(call.task_id) == "ERROR"
+
+
+def test_a_worker_that_is_asked_to_end_finishes_its_call(split, split_app):
+    gate = split_app.gate()
+    api = split.api
+    call = api.call(api.stub(WAITING, "app:wait"), str(gate)).until("\n")
+    worker = split.workers[0]
+    worker.process.terminate()
+    assert api.status(call.task_id) == "RUNNING"
+    gate.open()
+    assert call.value == "finished"
+    eventually(lambda: worker.running, lambda running: not running, what="the worker ends")
+    assert worker.process.returncode == 0
+
+
+def test_a_client_without_a_gateway_is_told_so(split, split_app):
+    split.gateway.kill()
+    done = split_app(
+        """
+        from beta9 import function
+
+        @function()
+        def hello():
+            return 1
+
+        if __name__ == "__main__":
+            hello.remote()
+        """
+    )
+    assert done.code == 1
+    assert "Unable to connect to gateway." in done.stderr

@@ -1,0 +1,44 @@
+//! `cargo xtask bench`: measures a release build.
+
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::python::Venv;
+use crate::{demo, run};
+
+/// The options of a measurement.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Handed on to `bench/run.py`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+/// Builds metal9 for release and runs `bench/run.py` against it.
+///
+/// # Errors
+///
+/// If the build or the measurement fails.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    println!("building metal9 for release");
+    run::quietly(
+        "cargo build --release",
+        &mut run::cargo(&["build", "--release", "--package", "metal9-cli"]),
+    )?;
+    let venv = Venv::ensure()?;
+    let status = venv
+        .python()
+        .arg("bench/run.py")
+        .args(&arguments.rest)
+        .current_dir(crate::root())
+        .env("METAL9_BIN", crate::root().join("target/release/metal9").canonicalize()?)
+        .env("PATH", demo::search_path(&venv)?)
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot start Python")?;
+    if !status.success() {
+        bail!("bench/run.py ended with {status}");
+    }
+    Ok(())
+}

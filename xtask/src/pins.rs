@@ -1,0 +1,30 @@
+//! Versions of what is fetched from elsewhere, each written down once.
+
+/// The SDK that this version is tested with, as a requirement.
+pub(crate) const SDK: &str = include_str!("../../python/sdk.txt");
+
+/// What tests, examples and measurements need beside the SDK, one requirement a line.
+pub(crate) const DEV: &str = include_str!("../../python/dev.txt");
+
+/// The version of cargo-deny that reads `deny.toml`.
+pub(crate) const CARGO_DENY: &str = "0.20.2";
+
+/// The requirement of `name` in `requirements`, as `uv==1.2.3`.
+pub(crate) fn requirement<'a>(requirements: &'a str, name: &str) -> Option<&'a str> {
+    requirements
+        .lines()
+        .map(str::trim)
+        .find(|line| line.split("==").next().is_some_and(|package| package.trim() == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uv_and_the_sdk_are_pinned() {
+        assert!(requirement(DEV, "uv").is_some_and(|pin| pin.contains("==")));
+        assert!(requirement(SDK, "beta9").is_some_and(|pin| pin.contains("==")));
+        assert_eq!(requirement(DEV, "u"), None);
+    }
+}

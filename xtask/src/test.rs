@@ -1,0 +1,202 @@
+//! `cargo xtask test`: everything that must hold before a change goes in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use crate::python::Venv;
+use crate::{demo, run, tidy, tools};
+
+/// The options of a test run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Only these, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Suite>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// The code is formatted
+    Fmt,
+    /// The rules that the compiler does not know
+    Tidy,
+    /// The compiler and clippy have nothing to say
+    Clippy,
+    /// The Rust tests
+    Test,
+    /// Licences and sources of dependencies
+    Deny,
+    /// The runner's own tests
+    Python,
+    /// The SDK against real processes
+    E2e,
+}
+
+struct Outcome {
+    name: String,
+    took: Duration,
+    failure: Option<String>,
+    summary: String,
+}
+
+/// Runs the suites, collects every failure and reports them together.
+///
+/// # Errors
+///
+/// If any suite fails.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let begun = Instant::now();
+    let logs = crate::root().join("target/xtask");
+    fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+    let mut outcomes = Vec::new();
+    for suite in Suite::value_variants() {
+        if arguments.only.is_empty() || arguments.only.contains(suite) {
+            outcomes.push(attempt(*suite, &logs));
+        }
+    }
+    report(&outcomes, begun.elapsed())
+}
+
+fn attempt(suite: Suite, logs: &Path) -> Outcome {
+    let name = suite.to_possible_value().map_or_else(String::new, |value| value.get_name().into());
+    println!("    {name}");
+    let started = Instant::now();
+    let log = logs.join(format!("{name}.log"));
+    // A log of an earlier run must not pass for this one's.
+    let _ = fs::remove_file(&log);
+    let failure = check(suite, &name, &log).err().map(|error| format!("{error:#}"));
+    let text = fs::read_to_string(&log).unwrap_or_default();
+    if failure.is_some() {
+        print!("{text}");
+    }
+    let outcome = Outcome { took: started.elapsed(), summary: summary(&text), name, failure };
+    print_line(&outcome);
+    outcome
+}
+
+fn check(suite: Suite, name: &str, log: &Path) -> Result<()> {
+    let mut command = match suite {
+        Suite::Tidy => return tidy::run(),
+        Suite::Fmt => run::cargo(&["fmt", "--all", "--check"]),
+        Suite::Clippy => {
+            run::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+        }
+        Suite::Test => run::cargo(&["test", "--workspace", "--no-fail-fast"]),
+        Suite::Deny => deny()?,
+        Suite::Python => python()?,
+        Suite::E2e => e2e()?,
+    };
+    let status = run::logged(name, &mut command, log)?;
+    if !status.success() {
+        bail!("{status}");
+    }
+    Ok(())
+}
+
+fn deny() -> Result<Command> {
+    let mut command = Command::new(tools::cargo_deny()?);
+    command.args(["check", "licenses", "bans", "sources"]).current_dir(crate::root());
+    Ok(command)
+}
+
+fn python() -> Result<Command> {
+    let mut command = Venv::ensure()?.python();
+    command.args(["-m", "pytest", "-p", "no:cacheprovider"]);
+    command.current_dir(crate::root().join("python/metal9"));
+    Ok(command)
+}
+
+fn e2e() -> Result<Command> {
+    run::quietly("cargo build", &mut run::cargo(&["build", "--package", "metal9-cli"]))?;
+    let venv = Venv::ensure()?;
+    let mut command = venv.python();
+    command
+        .args(["-m", "pytest", "-p", "no:cacheprovider", "--durations", "10"])
+        .current_dir(crate::root().join("tests/e2e"))
+        .env("METAL9_BIN", built()?)
+        .env("PATH", demo::search_path(&venv)?);
+    Ok(command)
+}
+
+fn built() -> Result<PathBuf> {
+    crate::root().join("target/debug/metal9").canonicalize().context("metal9 was not built")
+}
+
+/// What the tools themselves counted: cargo's lines added up, or pytest's last one.
+fn summary(log: &str) -> String {
+    let counts: Vec<[u32; 2]> = log.lines().filter_map(cargo_counts).collect();
+    if !counts.is_empty() {
+        let [passed, failed] =
+            counts.iter().fold([0, 0], |[p, f], [passed, failed]| [p + passed, f + failed]);
+        return format!("{passed} passed, {failed} failed");
+    }
+    log.lines()
+        .rev()
+        .map(|line| line.trim_matches(['=', ' ']))
+        .find(|line| line.contains(" passed") || line.contains(" failed"))
+        .map_or_else(String::new, |line| line.split(" in ").next().unwrap_or(line).to_owned())
+}
+
+/// Passed and failed in a line of `cargo test`.
+fn cargo_counts(line: &str) -> Option<[u32; 2]> {
+    let rest = line.strip_prefix("test result: ")?;
+    let count = |word: &str| {
+        let before = rest.split(word).next()?;
+        before.split_whitespace().next_back()?.parse().ok()
+    };
+    Some([count(" passed")?, count(" failed")?])
+}
+
+fn print_line(outcome: &Outcome) {
+    let Outcome { name, took, failure, summary } = outcome;
+    let verdict = if failure.is_some() { "FAILED" } else { "ok    " };
+    println!("{verdict} {name:<8} {:>7.1} s  {summary}", took.as_secs_f64());
+}
+
+fn report(outcomes: &[Outcome], took: Duration) -> Result<()> {
+    println!("\n{} suites in {:.1} s", outcomes.len(), took.as_secs_f64());
+    outcomes.iter().for_each(print_line);
+    let failed: Vec<&str> = outcomes
+        .iter()
+        .filter(|outcome| outcome.failure.is_some())
+        .map(|outcome| outcome.name.as_str())
+        .collect();
+    for outcome in outcomes {
+        if let Some(failure) = &outcome.failure {
+            println!("{}: {failure}", outcome.name);
+        }
+    }
+    if failed.is_empty() {
+        println!("all is well");
+        return Ok(());
+    }
+    bail!(
+        "{} of {} suites failed: {}; logs are in target/xtask",
+        failed.len(),
+        outcomes.len(),
+        failed.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_all_test_programs_are_added_up() {
+        let log = "test result: ok. 3 passed; 0 failed; 0 ignored\nnoise\n\
+                   test result: FAILED. 4 passed; 1 failed; 0 ignored\n";
+        assert_eq!(summary(log), "7 passed, 1 failed");
+    }
+
+    #[test]
+    fn the_last_line_of_pytest_is_the_summary() {
+        assert_eq!(summary("x\n===== 2 failed, 9 passed in 3.21s =====\n"), "2 failed, 9 passed");
+        assert_eq!(summary("nothing of the kind"), "");
+    }
+}
