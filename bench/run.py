@@ -171,7 +171,8 @@ def measure_ray(asked: argparse.Namespace, directory: Path) -> Dict[str, Any]:
     python = venv / "bin" / "python"
     if not python.exists():
         say(f"installing {RAY}")
-        uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        beside = Path(sys.executable).parent
+        uv = shutil.which("uv", path=f"{beside}{os.pathsep}{os.environ['PATH']}")
         assert uv, "uv is needed to install Ray"
         subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(venv)], check=True)
         subprocess.run([uv, "pip", "install", "-q", "--python", str(python), RAY], check=True)
@@ -195,7 +196,7 @@ def digest(raw: Dict[str, Any], asked: argparse.Namespace) -> Dict[str, Any]:
     return {
         "remote": summary(raw["remote"]),
         "map": {"count": asked.map_calls, "per_second": asked.map_calls / raw["map"]},
-        "steps": {"count": asked.steps, "seconds": raw["steps"], "ideal_seconds": asked.steps / 100},
+        "steps": {"count": asked.steps, "seconds": raw["steps"]},
     }
 
 

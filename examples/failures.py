@@ -40,11 +40,11 @@ def attempt(title, call, *args):
 
 
 def main():
-    attempt("an exception comes back with its traceback, and is not tried again", divide.remote, 1, 0)
+    attempt("an exception comes back with its traceback, and is final", divide.remote, 1, 0)
     attempt("a call that takes too long is stopped", spin.remote)
     with tempfile.TemporaryDirectory() as directory:
         notes = os.path.join(directory, "notes")
-        attempt("a process that dies is replaced and the call tried again", crash_twice.remote, notes)
+        attempt("a process that dies is replaced, and the call repeated", crash_twice.remote, notes)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 import json
 import os
 import sys
+import tempfile
 import time
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_AUTH_MODE"] = "disabled"
 
 import ray
 
@@ -27,7 +29,17 @@ def step(value):
 
 def main():
     out, remote, maps, steps, cpus = sys.argv[1], *map(int, sys.argv[2:])
-    ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False)
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as directory:
+        ray.init(
+            num_cpus=cpus, include_dashboard=False, log_to_driver=False, _temp_dir=directory
+        )
+        report = measure(remote, maps, steps)
+        ray.shutdown()
+    with open(out, "w") as file:
+        json.dump(report, file)
+
+
+def measure(remote, maps, steps):
     ray.get([noop.remote(n) for n in range(64)])
     report = {"version": ray.__version__, "remote": []}
     for _ in range(remote):
@@ -42,9 +54,7 @@ def main():
         value = ray.get(step.remote(value))
     assert value == steps
     report["steps"] = time.perf_counter() - started
-    ray.shutdown()
-    with open(out, "w") as file:
-        json.dump(report, file)
+    return report
 
 
 if __name__ == "__main__":

@@ -35,10 +35,11 @@ def fleet(tmp_path_factory) -> Iterator[DevFleet]:
         # The first call of all builds the default environment, which downloads packages.
         done = app(WARM_UP, within=240)
         assert done.code == 0, f"{done!r}\n{fleet.daemon.tail()}"
-    except BaseException:
+    except AssertionError as error:
         if fleet.daemon.running:
             fleet.daemon.kill()
-        raise
+        # Without the system no test can say anything.
+        pytest.exit(f"the system does not start: {error}", returncode=1)
     yield fleet
     fleet.stop()
 
@@ -68,7 +69,12 @@ def api(fleet: DevFleet) -> Api:
 @pytest.fixture
 def split(tmp_path: Path, request) -> Iterator[SplitFleet]:
     """A gateway and a worker as separate processes, for this test alone."""
-    fleet = SplitFleet(tmp_path / "split")
+    fleet = SplitFleet(
+        tmp_path / "split",
+        METAL9_GATEWAY_WORKER_SUSPECT_SECONDS="1",
+        METAL9_GATEWAY_WORKER_LOST_SECONDS="3",
+        METAL9_GATEWAY_CLIENT_GRACE_SECONDS="1",
+    )
     fleet.root.mkdir()
     request.node.stash[LOGS] = fleet.logs
     try:

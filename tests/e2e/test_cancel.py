@@ -31,9 +31,7 @@ def started(app, headless, witness):
 
 
 def gone(pids):
-    eventually(
-        lambda: processes.living(pids), lambda left: not left, what="every process is gone"
-    )
+    eventually(lambda: processes.living(pids), lambda left: not left, what="every process is gone")
 
 
 def test_ctrl_c_stops_the_call_and_all_its_processes(app, api, tmp_path):

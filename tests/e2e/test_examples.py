@@ -10,7 +10,11 @@ from harness.daemon import REPOSITORY
 EXAMPLES = REPOSITORY / "examples"
 
 EXPECTED = {
-    "quickstart.py": ["hello, world", "20/20  pi is about 3.1", "the machine your functions run on"],
+    "quickstart.py": [
+        "hello, world",
+        "20/20  pi is about 3.1",
+        "the machine your functions run on",
+    ],
     "word_count.py": ["different ones. The most frequent:"],
     "packages.py": ["fitted by numpy 2.2.6", "y = 3.000 x + 1.000"],
     "failures.py": [

@@ -7,6 +7,8 @@ from beta9.client.client import Client
 from beta9.client.task import Task
 from beta9.type import TaskStatus
 
+from harness.code import WAITING
+
 HELLO = {
     "app.py": """
     def hello(name):
@@ -20,7 +22,7 @@ HELLO = {
 
 
 def finished(api, name="world"):
-    call = api.call(api.stub(HELLO, "app:hello"), name).finish()
+    call = api.call(api.warm(HELLO, "app:hello"), name).finish()
     api.wait(call.task_id)
     return call
 
@@ -91,10 +93,7 @@ def test_the_sdks_client_reads_a_task(fleet, api):
 
 def test_the_sdks_client_follows_a_task_to_its_end(api, app):
     gate = app.gate()
-    stub = api.stub(
-        {"app.py": "def wait(gate):\n    print('in', flush=True)\n    open(gate).read()\n    return 5\n"},
-        "app:wait",
-    )
+    stub = api.stub(WAITING, "app:wait")
     call = api.call(stub, str(gate)).until("in")
     url = f"{api.http}/api/v1/task/{api.workspace}/{call.task_id}"
     seen = []
@@ -118,7 +117,7 @@ def test_logs_are_plain_text_and_complete(api):
 
 def test_following_logs_ends_with_the_task(api, app):
     gate = app.gate()
-    stub = api.stub(
+    stub = api.warm(
         {
             "app.py": """
             def talk(gate):

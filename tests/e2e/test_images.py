@@ -55,7 +55,9 @@ def test_the_environment_of_the_image_is_seen_by_the_function(app):
         import json, os
         from beta9 import Image, function
 
-        @function(image=Image(env_vars={"FROM_IMAGE": "yes", "BOTH": "image"}), env={"BOTH": "stub"})
+        image = Image(env_vars={"FROM_IMAGE": "yes", "BOTH": "image"})
+
+        @function(image=image, env={"BOTH": "stub"})
         def read():
             return [os.environ["FROM_IMAGE"], os.environ["BOTH"]]
 

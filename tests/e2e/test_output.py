@@ -33,7 +33,7 @@ def test_a_line_arrives_while_the_function_still_runs(app):
 
 def test_a_piece_of_a_line_arrives_before_the_line_is_whole(api, app):
     gate = app.gate()
-    stub = api.stub(
+    stub = api.warm(
         {
             "app.py": """
             def dots(gate):
@@ -72,7 +72,7 @@ def test_lines_keep_their_order(app):
 def written(api, body, *args):
     """The output of a function with this body, byte for byte."""
     source = PRELUDE + "def run(*args):\n" + "".join(f"    {line}\n" for line in body)
-    call = api.call(api.stub({"app.py": source}, "app:run"), *args)
+    call = api.call(api.warm({"app.py": source}, "app:run"), *args)
     assert call.value is None
     return call
 

@@ -74,7 +74,7 @@ def test_the_sdk_shows_every_line_of_a_long_output(app):
 
 
 def test_logs_of_the_flood_can_be_read_afterwards(fleet, api):
-    stub = api.stub(WRITER, "app:flood")
+    stub = api.warm(WRITER, "app:flood")
     call = api.call(stub, MEBIBYTE).finish()
     logs = fleet.metal9("task", "logs", call.task_id).stdout
     assert hashlib.sha256(logs.encode()).hexdigest() == expected(MEBIBYTE)[1]

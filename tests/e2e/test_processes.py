@@ -75,9 +75,7 @@ def test_a_warm_process_serves_a_later_run_of_the_same_program(app):
 def test_a_warm_process_ends_after_its_time(api):
     stub = api.stub(COUNTER, "app:count", keep_warm_seconds=1.0)
     pid, _ = api.call(stub).value
-    eventually(
-        lambda: processes.alive(pid), lambda alive: not alive, what="the idle process ends"
-    )
+    eventually(lambda: processes.alive(pid), lambda alive: not alive, what="the idle process ends")
     other, calls = api.call(stub).value
     assert other != pid and calls == 1
 

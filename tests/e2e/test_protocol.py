@@ -7,6 +7,7 @@ from beta9.clients.function import FunctionInvokeRequest
 from beta9.clients.gateway import HeadObjectRequest
 
 from harness import eventually
+from harness.code import WAITING
 
 COUNTED = {
     "app.py": """
@@ -62,7 +63,7 @@ TEXT = "plain é 東京 🙂 end"
 
 @pytest.mark.parametrize("offset", [0, 6, 8, len(TEXT.encode()) - 3, len(TEXT.encode())])
 def test_a_client_that_comes_back_gets_the_output_from_where_it_was(api, offset):
-    stub = api.stub(COUNTED, "app:count")
+    stub = api.warm(COUNTED, "app:count")
     call = api.call(stub, "/dev/null", TEXT)
     assert call.value == TEXT and call.output == TEXT
     again = api.attach(stub, call.task_id, offset)
@@ -72,7 +73,7 @@ def test_a_client_that_comes_back_gets_the_output_from_where_it_was(api, offset)
 
 def test_a_client_that_comes_back_while_the_call_runs_misses_nothing(api, app):
     gate = app.gate()
-    stub = api.stub(
+    stub = api.warm(
         {
             "app.py": """
             def talk(gate):
@@ -94,14 +95,11 @@ def test_a_client_that_comes_back_while_the_call_runs_misses_nothing(api, app):
 
 def test_two_clients_can_follow_one_task(api, app):
     gate = app.gate()
-    stub = api.stub(
-        {"app.py": "def wait(gate):\n    print('in', flush=True)\n    return open(gate).read()\n"},
-        "app:wait",
-    )
+    stub = api.stub(WAITING, "app:wait")
     one = api.call(stub, str(gate)).until("in")
     two = api.attach(stub, one.task_id).until("in")
     gate.open()
-    assert one.value == two.value == ""
+    assert one.value == two.value == 5
 
 
 def code_and_details(call):
@@ -160,7 +158,8 @@ def test_the_health_service_says_serving(api):
 
 def test_reflection_lists_the_services(api):
     # ServerReflectionRequest{list_services: "*"}: field 7, one byte long.
-    answer = api.raw_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", b"\x3a\x01*")
+    method = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+    answer = api.raw_stream(method, b"\x3a\x01*")
     for service in (b"gateway.GatewayService", b"function.FunctionService", b"image.ImageService"):
         assert service in answer
 

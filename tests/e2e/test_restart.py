@@ -130,6 +130,28 @@ def test_a_worker_that_is_asked_to_end_finishes_its_call(split, split_app):
     assert worker.process.returncode == 0
 
 
+def test_a_call_whose_client_vanished_is_cancelled_after_a_grace_time(split, split_app):
+    gate = split_app.gate()
+    api = split.api
+    stub = api.stub(WAITING, "app:wait")
+    call = api.call(stub, str(gate)).until("\n")
+    pid = int(call.output.split()[1])
+    call.leave()
+    assert api.wait(call.task_id) == "CANCELLED"
+    eventually(lambda: processes.alive(pid), lambda alive: not alive, what="the job is gone")
+
+
+def test_a_call_whose_client_comes_back_in_time_goes_on(split, split_app):
+    gate = split_app.gate()
+    api = split.api
+    stub = api.stub(WAITING, "app:wait")
+    call = api.call(stub, str(gate)).until("\n")
+    call.leave()
+    again = api.attach(stub, call.task_id)
+    gate.open()
+    assert again.value == "finished"
+
+
 def test_a_client_without_a_gateway_is_told_so(split, split_app):
     split.gateway.kill()
     done = split_app(

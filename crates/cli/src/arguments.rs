@@ -23,6 +23,7 @@ pub(crate) struct Arguments {
 
 /// What may stand anywhere.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The configuration file [default: $METAL9_CONFIG or ~/.config/metal9/config.toml]
     #[arg(long, global = true, value_name = "FILE")]

@@ -15,6 +15,7 @@ use sources::{Part, from_environment, merge};
 /// The flags of commands that ask a gateway.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Connection")]
+#[group(skip)]
 pub(crate) struct Arguments {
     /// The gateway's gRPC address [default: $METAL9_GATEWAY, then the SDK's]
     #[arg(long, value_name = "HOST:PORT")]
@@ -57,10 +58,13 @@ impl Connection {
             token: arguments.token.clone(),
         }];
         if let Some(state) = &arguments.state {
-            parts.push(from_state(state)?);
+            parts.push(from_state(state)?.ok_or_else(|| nothing_in(state))?);
         }
         parts.extend(from_environment(crate::environment::read));
         parts.extend(from_sdk_config()?);
+        // What `metal9 dev` without flags has written, if it runs.
+        let home = std::env::home_dir().unwrap_or_default();
+        parts.extend(from_state(&home.join(".metal9/dev"))?);
         let connection = merge(parts);
         if connection.grpc.is_none() && connection.http.is_none() {
             return Err(Failure::usage(anyhow!("no gateway is configured")).hint(
@@ -72,26 +76,37 @@ impl Connection {
     }
 }
 
-fn from_state(state: &Path) -> Result<Part, Failure> {
+/// What a gateway has written into its state directory, if one runs there.
+fn from_state(state: &Path) -> Result<Option<Part>, Failure> {
     for name in READY_FILES {
         let path = state.join(name);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => {
-                let error = anyhow!(error).context(format!("cannot read `{}`", path.display()));
-                return Err(Failure::usage(error));
-            }
-        };
+        let Some(text) = read(&path)? else { continue };
         let ready: Ready = serde_json::from_str(&text)
             .with_context(|| format!("`{}` is not what a gateway writes", path.display()))
             .map_err(Failure::usage)?;
         let http = Some(sources::base_url(&ready.http));
-        return Ok(Part { whole: true, grpc: Some(ready.grpc), http, token: Some(ready.token) });
+        let token = Some(ready.token);
+        return Ok(Some(Part { whole: true, grpc: Some(ready.grpc), http, token }));
     }
-    let error = anyhow!("no gateway runs in `{}`", state.display());
-    Err(Failure::request(error)
-        .hint(format!("start one with `metal9 dev --state {}`", state.display())))
+    Ok(None)
+}
+
+fn nothing_in(state: &Path) -> Failure {
+    let state = state.display();
+    let failure = Failure::request(anyhow!("no gateway runs in `{state}`"));
+    failure.hint(format!("start one with `metal9 dev --state {state}`"))
+}
+
+/// A file's text; nothing if there is no such file.
+fn read(path: &Path) -> Result<Option<String>, Failure> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let error = anyhow!(error).context(format!("cannot read `{}`", path.display()));
+            Err(Failure::usage(error))
+        }
+    }
 }
 
 fn from_sdk_config() -> Result<Option<Part>, Failure> {
@@ -101,14 +116,6 @@ fn from_sdk_config() -> Result<Option<Part>, Failure> {
         Some(path) => path.strip_prefix("~/").map_or_else(|| path.into(), |rest| home.join(rest)),
         None => home.join(".beta9/config.ini"),
     };
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        // The SDK does not mind that either; it writes the file itself.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            let error = anyhow!(error).context(format!("cannot read `{}`", path.display()));
-            return Err(Failure::usage(error));
-        }
-    };
-    Ok(Part::from_ini(&Ini::parse(&text)))
+    // The SDK does not mind a file that is not there either; it writes one itself.
+    Ok(read(&path)?.and_then(|text| Part::from_ini(&Ini::parse(&text))))
 }

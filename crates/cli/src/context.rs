@@ -36,10 +36,7 @@ impl Context {
     ///
     /// If the configuration is wrong.
     pub(crate) fn settings(&self, flags: Flags) -> Result<Settings, Failure> {
-        Settings::load(self.config.as_deref(), flags).map_err(|error| {
-            let failure = Failure::usage(error);
-            failure.hint("`metal9 config dump` shows every setting there is")
-        })
+        Settings::load(self.config.as_deref(), flags).map_err(Failure::usage)
     }
 
     /// Starts the log, with `default` for what to log unless the user has said.

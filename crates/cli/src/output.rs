@@ -62,7 +62,7 @@ pub(crate) fn table<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(headings.map(str::to_uppercase));
+    table.load_style(NOTHING).set_header(headings.map(str::to_uppercase));
     for row in rows {
         table.add_row(row);
     }
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn columns_are_lined_up_without_borders() {
         let rows = [["a".to_owned(), "1".to_owned()], ["longer".to_owned(), "2".to_owned()]];
-        let expected = ["NAME     N", "a        1", "longer   2", ""].join("\n");
+        let expected = ["NAME    N", "a       1", "longer  2", ""].join("\n");
         assert_eq!(table(["name", "n"], rows), expected);
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use metal9_store::{Store, WorkerRow};
 use metal9_worker::JoinOptions;
 use serde_json::Value;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::client::http::Http;
 use crate::context::Context;
@@ -27,6 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// A running worker. Dropping it kills it.
 pub(crate) struct WorkerProcess {
     child: Child,
+    /// Held here because waiting for a child closes a pipe that it still has.
+    lifeline: Option<ChildStdin>,
 }
 
 impl WorkerProcess {
@@ -53,8 +55,10 @@ impl WorkerProcess {
             // A Ctrl-C is for the parent, which stops the worker before the gateway.
             .process_group(0)
             .kill_on_drop(true);
-        let child = command.spawn().context("cannot start the worker").map_err(Failure::ours)?;
-        Ok(Self { child })
+        let mut child =
+            command.spawn().context("cannot start the worker").map_err(Failure::ours)?;
+        let lifeline = child.stdin.take();
+        Ok(Self { child, lifeline })
     }
 
     /// Resolves when the worker ends by itself.
@@ -68,7 +72,7 @@ impl WorkerProcess {
 
     /// Lets the worker stop its jobs and end; kills it if that takes too long.
     pub(crate) async fn stop(mut self) {
-        drop(self.child.stdin.take());
+        drop(self.lifeline.take());
         match tokio::time::timeout(STOP_LIMIT, self.child.wait()).await {
             Ok(ended) => {
                 tracing::debug!(ended = ?ended.map(|status: ExitStatus| status.code()), "worker stopped")

@@ -1,1 +1,16 @@
+//! Tests of the scheduler as a whole: inputs in, actions out, books checked after each step.
 
+mod adoption;
+mod assigning;
+mod ending;
+mod env;
+mod explaining;
+mod fairness;
+mod limits;
+mod matching;
+mod random;
+mod recovery;
+mod scaling;
+mod sim;
+mod warm;
+mod workers;

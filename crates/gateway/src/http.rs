@@ -15,6 +15,7 @@ use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::routing::{get, post};
+use axum::serve::ListenerExt as _;
 use metal9_tasks::CancellationToken;
 use tokio::net::TcpListener;
 
@@ -44,6 +45,12 @@ pub(crate) async fn serve(
         .route("/api/v1/worker/join-tokens", post(join_tokens::create))
         .fallback(error::no_such_route)
         .with_state(shared);
+    let listener = listener.tap_io(|socket| {
+        // Without it, small answers wait for the client's delayed acknowledgement.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+    });
     axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
 

@@ -33,6 +33,7 @@ pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
     let ends = Ends::make(description.len()).map_err(SpawnError::Pipes)?;
     let Ends { mut control, channel, stdout, stderr, shim_end } = ends;
     let mut child = start_shim(shim, shim_end)
+        .await
         .map_err(|source| SpawnError::Shim { shim: shim.to_owned(), source })?;
 
     let answer = async {
@@ -201,15 +202,18 @@ fn describe(launch: Launch) -> Result<Vec<u8>, SpawnError> {
 ///
 /// Nothing else is passed on, so another thread's fork at the same moment can inherit nothing that
 /// keeps the job alive. The environment is emptied because the job may read its supervisor's.
-fn start_shim(shim: &Path, control: OwnedFd) -> io::Result<Child> {
-    Command::new(shim)
+async fn start_shim(shim: &Path, control: OwnedFd) -> io::Result<Child> {
+    let mut command = Command::new(shim);
+    command
         .arg(SHIM_COMMAND)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::from(control))
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
+        .stderr(Stdio::inherit());
+    // The thread that starts it stands still until it is executed, a millisecond on a busy machine.
+    let started = tokio::task::spawn_blocking(move || command.spawn()).await;
+    started.map_err(io::Error::other)?
 }
 
 /// Ends a supervisor that did not answer and says what became of it.

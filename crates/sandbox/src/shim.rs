@@ -29,6 +29,8 @@ pub fn shim_main(args: impl Iterator<Item = OsString>) -> ExitCode {
     drop(args);
     match run() {
         Ok(()) => ExitCode::SUCCESS,
+        // The worker gave up before it had said what to start.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => ExitCode::SUCCESS,
         Err(error) => {
             // Standard error may be closed, and then there is nobody to tell.
             let _ = writeln!(io::stderr(), "metal9 {SHIM_COMMAND}: {error}");

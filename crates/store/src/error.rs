@@ -144,3 +144,25 @@ impl StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn a_message_does_not_repeat_its_cause() {
+        let source = io::Error::other("the cause");
+        let error = StoreError::File { doing: "read", path: "/x/secret.key".into(), source };
+        assert_eq!(error.to_string(), "cannot read `/x/secret.key`");
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("the cause"));
+    }
+
+    #[test]
+    fn the_tier_says_whose_doing_it_is() {
+        assert_eq!(StoreError::LastToken.tier(), Tier::Input);
+        assert_eq!(StoreError::Full { doing: "accept a task" }.tier(), Tier::Limit);
+        assert_eq!(StoreError::Closed.tier(), Tier::Platform);
+    }
+}

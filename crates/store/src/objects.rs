@@ -289,7 +289,11 @@ fn remove_others(dir: &Path, known: &HashSet<String>) -> io::Result<()> {
             let file: PathBuf = file?.path();
             let name = file.file_name().and_then(|name| name.to_str());
             if name.is_none_or(|name| !known.contains(name)) {
-                std::fs::remove_file(&file)?;
+                match std::fs::remove_file(&file) {
+                    // An upload that was dropped a moment ago may be removing it as well.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed?,
+                }
             }
         }
     }

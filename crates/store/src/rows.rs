@@ -124,7 +124,7 @@ pub struct StubRow {
 }
 
 /// A task to be accepted.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewTask {
     /// Its id.
     pub id: TaskId,
@@ -150,7 +150,7 @@ pub enum Accepted {
 }
 
 /// A task's new state.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TaskChange {
     /// The task.
     pub task: TaskId,
@@ -265,7 +265,8 @@ pub struct SecretInfo {
     pub updated_at: UnixMicros,
 }
 
-macro_rules! debug_without_secret {
+/// `Debug` without what is secret or may be large.
+macro_rules! debug_some_fields {
     ($name:ident { $($shown:ident),* }) => {
         impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -277,6 +278,17 @@ macro_rules! debug_without_secret {
     };
 }
 
-debug_without_secret!(Bootstrap { workspace });
-debug_without_secret!(Joined { worker, pool });
-debug_without_secret!(SecretRow { id, name, created_at, updated_at });
+debug_some_fields!(Bootstrap { workspace });
+debug_some_fields!(Joined { worker, pool });
+debug_some_fields!(SecretRow { id, name, created_at, updated_at });
+debug_some_fields!(NewTask { id, workspace, stub, headless, request_id });
+debug_some_fields!(TaskChange {
+    task,
+    status,
+    attempts_used,
+    attempt,
+    worker,
+    container,
+    failure,
+    phases
+});

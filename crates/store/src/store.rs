@@ -217,3 +217,23 @@ pub(crate) fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreErro
         source => StoreError::Database { doing, source },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_as_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = connect_options(&dir.path().join("full.db"));
+        let mut connection = options.pragma("max_page_count", "4").connect().await.unwrap();
+        sqlx::query("CREATE TABLE t (bytes BLOB)").execute(&mut connection).await.unwrap();
+        let error = sqlx::query("INSERT INTO t VALUES (zeroblob(1000000))")
+            .execute(&mut connection)
+            .await
+            .map_err(database("accept a task"))
+            .unwrap_err();
+        assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+        assert!(error.to_string().contains("no space left"), "{error}");
+    }
+}

@@ -107,10 +107,10 @@ async fn by_hash(
 }
 
 async fn insert_stub(stub: &NewStub, conn: &mut SqliteConnection) -> Result<StubId, sqlx::Error> {
-    if let Some(hash) = &stub.config_hash {
-        if let Some(id) = by_hash(stub.workspace, hash, &mut *conn).await? {
-            return Ok(id);
-        }
+    if let Some(hash) = &stub.config_hash
+        && let Some(id) = by_hash(stub.workspace, hash, &mut *conn).await?
+    {
+        return Ok(id);
     }
     sqlx::query(
         "INSERT INTO stubs (id, workspace, config_hash, name, config, created_at) \

@@ -12,14 +12,16 @@ use crate::columns::Columns;
 use crate::store::database;
 use crate::{Store, StoreError, TaskRow};
 
-/// The columns of a [`TaskRow`], from tasks `t` joined with their stubs `s`.
+/// Selects the columns of a [`TaskRow`] from tasks `t`, with a hint which index to use, joined with
+/// their stubs `s`.
 macro_rules! select_tasks {
-    ($rest:literal) => {
+    ($hint:literal, $rest:literal) => {
         concat!(
             "SELECT t.id, t.workspace, t.stub, s.name AS stub_name, t.status, t.attempts_used, ",
             "t.attempt, t.worker, t.container, t.headless, t.failure, t.phases, t.created_at, ",
-            "t.updated_at, t.started_at, t.ended_at ",
-            "FROM tasks t JOIN stubs s ON s.id = t.stub ",
+            "t.updated_at, t.started_at, t.ended_at FROM tasks t ",
+            $hint,
+            " JOIN stubs s ON s.id = t.stub ",
             $rest
         )
     };
@@ -32,7 +34,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
-        let row = sqlx::query(select_tasks!("WHERE t.id = ?"))
+        let row = sqlx::query(select_tasks!("", "WHERE t.id = ?"))
             .bind(&id.0.as_bytes()[..])
             .fetch_optional(self.readers())
             .await

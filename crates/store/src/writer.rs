@@ -160,8 +160,8 @@ impl Database {
 
     async fn commit(&mut self, batch: &mut [Box<dyn Change>]) -> Result<(), sqlx::Error> {
         let connection = &mut self.connection;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
         let applied = async {
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
             for change in batch {
                 change.apply(connection).await?;
             }
@@ -174,7 +174,8 @@ impl Database {
                 Ok(())
             }
             Err(error) => {
-                // After some errors SQLite has rolled back by itself, and then this one fails.
+                // Where there is nothing to roll back (SQLite does it by itself after some errors),
+                // this fails, and that is fine.
                 let _ = sqlx::query("ROLLBACK").execute(connection).await;
                 Err(error)
             }

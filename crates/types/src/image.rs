@@ -74,22 +74,19 @@ impl ImageSpec {
         ImageId(hash[..8].iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// All requirement lines: the packages, then the `pip` steps, in the client's order, then the SDK.
+    /// All requirement lines: the packages, then the `pip` steps (one line each), in the client's
+    /// order and without repetitions. The SDK is not among them.
     #[must_use]
     pub fn requirements(&self) -> Vec<String> {
-        let steps = self
-            .build_steps
-            .iter()
-            .filter(|step| step.kind == "pip")
-            .flat_map(|step| step.command.split_whitespace().map(str::to_owned));
-        let mut lines: Vec<String> = Vec::new();
-        for line in self.python_packages.iter().cloned().chain(steps) {
-            let line = line.trim().to_owned();
-            if !line.is_empty() && !lines.contains(&line) {
-                lines.push(line);
+        let steps = self.build_steps.iter().filter(|step| step.kind == "pip");
+        let lines = self.python_packages.iter().chain(steps.map(|step| &step.command));
+        let mut requirements: Vec<String> = Vec::new();
+        for line in lines.map(|line| line.trim()) {
+            if !line.is_empty() && !requirements.iter().any(|known| known == line) {
+                requirements.push(line.to_owned());
             }
         }
-        lines
+        requirements
     }
 
     /// What of this image a native worker cannot honour; empty if it can run.
@@ -293,12 +290,12 @@ mod tests {
         let spec = ImageSpec {
             python_packages: vec!["numpy==2.1.0".into()],
             build_steps: vec![
-                BuildStep { kind: "pip".into(), command: "rich requests".into() },
+                BuildStep { kind: "pip".into(), command: " rich; python_version < '4' ".into() },
                 BuildStep { kind: "shell".into(), command: "true".into() },
             ],
             ..ImageSpec::default()
         };
-        assert_eq!(spec.requirements(), ["numpy==2.1.0", "rich", "requests"]);
+        assert_eq!(spec.requirements(), ["numpy==2.1.0", "rich; python_version < '4'"]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ def spin():
 def begin(worker):
     number = worker.begin()
     assert worker.connection.receive() == {"type": "started", "id": number}
-    until(lambda: "begun" in worker.stdout(), "the handler's first line")
+    until(lambda: "begun\n" in worker.stdout(), "the handler's first line")
     return number
 
 

@@ -24,7 +24,8 @@ def test_a_handler_with_the_sdk_decorator_is_loaded(load):
 
 
 def test_a_handler_in_a_package_and_its_sibling_modules_are_found(start, code):
-    directory = code(pkg__work="from helper import twice\ndef run(x): return twice(x)\n", helper="def twice(x): return 2 * x\n")
+    work = "from helper import twice\ndef run(x): return twice(x)\n"
+    directory = code(pkg__work=work, helper="def twice(x): return 2 * x\n")
     worker = start()
     assert worker.load(directory, "pkg.work:run")["type"] == "loaded"
     assert worker.value(4) == 8

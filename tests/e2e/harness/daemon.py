@@ -108,8 +108,7 @@ class Daemon:
         """Panics and ERROR lines since `start`, but for ERROR lines that match `allowed`."""
         found = []
         for line in self.text(start).splitlines():
-            if PANIC.search(line):
-                found.append(line)
-            elif ERROR.match(line) and not (allowed and re.search(allowed, line)):
+            known = bool(allowed) and re.search(allowed, line)
+            if PANIC.search(line) or (ERROR.match(line) and not known):
                 found.append(line)
         return found

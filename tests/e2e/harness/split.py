@@ -23,17 +23,20 @@ def free_port() -> int:
 class SplitFleet:
     """A gateway on fixed ports, so that clients find it again, and any number of workers."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, **settings: str):
+        """`settings` are environment variables of every process."""
         self.root = root
+        self.env = {**system_environment(), **settings}
         self.grpc = f"127.0.0.1:{free_port()}"
         self.http = f"127.0.0.1:{free_port()}"
         self.workers: List[Daemon] = []
+        self.facts: Dict[str, Any] = {}
         self.api: Optional[Api] = None
         self.gateway = Daemon(
             "gateway",
             ["gateway", "--state", str(root / "gateway"), "--grpc", self.grpc, "--http", self.http],
             root / "gateway.log",
-            system_environment(),
+            self.env,
         )
 
     def start(self) -> "SplitFleet":
@@ -47,7 +50,7 @@ class SplitFleet:
         ready = self.root / "gateway" / "gateway.json"
         ready.unlink(missing_ok=True)
         self.gateway.start().wait_for_file(ready)
-        self.facts: Dict[str, Any] = json.loads(ready.read_text())
+        self.facts = json.loads(ready.read_text())
         if self.api is not None:
             self.api.close()
         self.api = Api(self.grpc, self.http, self.facts["token"])
@@ -67,7 +70,7 @@ class SplitFleet:
             f"worker {number} join",
             ["worker", "join", self.grpc, "--token", token, "--state", str(state)],
             self.root / f"worker-{number}.log",
-            system_environment(),
+            self.env,
         ).start()
         join.process.wait(30)
         assert join.process.returncode == 0, join.tail()
@@ -75,7 +78,7 @@ class SplitFleet:
             f"worker {number}",
             ["worker", "run", "--state", str(state)],
             self.root / f"worker-{number}.log",
-            system_environment(),
+            self.env,
         )
         self.workers.append(worker.start())
         self.wait_for_workers(known + 1)
@@ -93,7 +96,8 @@ class SplitFleet:
 
     def connected(self) -> int:
         """How many workers are connected."""
-        return len(self.api.get("/api/v1/status").json()["workers"])
+        workers = self.api.get("/api/v1/status").json()["workers"]
+        return sum(worker["connected"] for worker in workers)
 
     def wait_for_workers(self, count: int) -> None:
         """Waits until that many workers are connected."""

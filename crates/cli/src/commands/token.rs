@@ -109,7 +109,8 @@ fn list(context: &Context, connection: &connection::Arguments) -> Result<(), Fai
     let tokens: Vec<Value> = answer.tokens.iter().map(token_json).collect();
     context.output.show(&tokens, || {
         let rows = answer.tokens.iter().map(|token| {
-            let created = token.created_at.as_ref().map_or("-".to_owned(), ToString::to_string);
+            let created =
+                token.created_at.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
             [token.token_id.clone(), token.token_type.clone(), state(token).to_owned(), created]
         });
         output::table(["token", "kind", "state", "created"], rows)

@@ -1,5 +1,7 @@
 //! What must become due is armed, and what is armed is about something that is there.
 
+use metal9_types::Moment;
+
 use super::{Violation, ensure};
 use crate::core::Core;
 use crate::state::{ContainerState, Deadline, TaskState};
@@ -19,20 +21,26 @@ pub(super) fn check(core: &Core) -> Result<(), Violation> {
         };
         ensure(there, "a deadline is about something", deadline)?;
     }
-    for id in core.workers.keys() {
-        ensure(armed(Deadline::Worker(*id)), "a worker is watched", id)?;
+    for (id, worker) in &core.workers {
+        let watched = is_never(worker.next_check(&core.config)) || armed(Deadline::Worker(*id));
+        ensure(watched, "a worker is watched", id)?;
     }
     for (id, container) in &core.containers {
-        let expires = container.state != ContainerState::Idle || armed(Deadline::KeepWarm(*id));
-        ensure(expires, "an idle container ends some time", id)?;
+        let keep = core.stubs.get(&container.stub).map(|stub| stub.spec.keep_warm);
+        let forever = keep.is_some_and(|keep| is_never(container.since.after(keep)));
+        let busy = container.state != ContainerState::Idle;
+        let ends = busy || forever || armed(Deadline::KeepWarm(*id));
+        ensure(ends, "an idle container ends some time", id)?;
     }
     for (id, task) in &core.tasks {
         let ends = match task.state {
             TaskState::Recovering => armed(Deadline::Recovery),
-            TaskState::Queued(_) => task.attempts_used > 0 || armed(Deadline::Ttl(*id)),
+            TaskState::Queued(_) if task.attempts_used > 0 => true,
+            TaskState::Queued(_) => is_never(task.begin_by) || armed(Deadline::Ttl(*id)),
             TaskState::Assigned(assigned) => {
-                let limited = assigned.started.is_some() && task.spec.timeout.is_some();
-                !limited || armed(Deadline::Timeout(assigned.attempt))
+                let limit = assigned.started.zip(task.spec.timeout);
+                limit.is_none_or(|(started, limit)| is_never(started.after(limit)))
+                    || armed(Deadline::Timeout(assigned.attempt))
             }
         };
         ensure(ends, "a task's limit is armed", id)?;
@@ -42,4 +50,9 @@ pub(super) fn check(core: &Core) -> Result<(), Violation> {
         ensure(told, "a task to be told will be", key)?;
     }
     Ok(())
+}
+
+/// `true` for the far end of the clock, for which nothing is armed.
+fn is_never(moment: Moment) -> bool {
+    moment == Moment(u64::MAX)
 }

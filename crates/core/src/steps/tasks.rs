@@ -25,6 +25,10 @@ impl Core {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let key = task.group();
         let group = self.groups.entry(key).or_default();
+        if group.reservations.len() >= group.tasks.len() {
+            // So far nobody looked for room to make for one more.
+            group.exhausted = false;
+        }
         let queued = if at_front {
             self.next_front -= 1;
             group.push_front(self.next_front, id, now)

@@ -9,9 +9,9 @@ use metal9_proto::{
 };
 use metal9_tasks::CancellationToken;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use super::function_service::FunctionApi;
 use super::gateway_service::GatewayApi;
@@ -58,15 +58,16 @@ pub(crate) async fn serve(
         Err(error) => tracing::error!(%error, "reflection is off"),
     }
 
+    // The server's own setting does not reach sockets of a listener that it did not make.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder()
         .layer(ExplainLayer)
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .initial_stream_window_size(1024 * 1024)
         .initial_connection_window_size(8 * 1024 * 1024)
         .add_routes(routes.routes())
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.cancelled_owned())
+        .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
         .await
 }
 

@@ -54,6 +54,9 @@ impl Control {
                 fds.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
             }
         }
+        if message.bytes == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         if message.bytes != length.len() {
             return Err(invalid("the launch description has no length"));
         }

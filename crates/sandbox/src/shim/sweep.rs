@@ -85,6 +85,8 @@ impl Job {
     fn stop(&mut self, whom: Whom) -> io::Result<HashSet<Identity>> {
         let mut stopped = HashSet::new();
         for _ in 0..STOP_LOOKS {
+            // Else those that end meanwhile make every look longer.
+            self.collect();
             let Self { program, tree, marked, .. } = self;
             let before = stopped.len();
             let complete = tree.walk(&mut |seen| {

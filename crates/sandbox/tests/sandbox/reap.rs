@@ -61,7 +61,7 @@ async fn the_children_of_any_thread_are_found() {
 async fn reap_ends_processes_that_keep_replacing_themselves() {
     let mut job = Obedient::start().await;
     soon("mark", job.process.mark()).await.unwrap();
-    job.tell("hops 50").await;
+    job.tell_to_hop(50).await;
     assert!(soon("reap", job.process.reap()).await.unwrap() > 0);
     assert_eq!(soon("reap", job.process.reap()).await.unwrap(), 0);
     job.tell("allocate 1").await;
@@ -83,7 +83,7 @@ async fn kill_ends_the_program_and_all_it_started() {
 #[tokio::test]
 async fn kill_ends_two_hundred_processes_that_keep_replacing_themselves() {
     let mut job = Obedient::start().await;
-    job.tell("hops 200").await;
+    job.tell_to_hop(200).await;
     soon("kill", job.process.kill()).await.unwrap();
     job.all_gone().await;
 }

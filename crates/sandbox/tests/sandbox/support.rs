@@ -72,7 +72,13 @@ impl Obedient {
     /// Has it do something and waits until it is done.
     pub(crate) async fn tell(&mut self, request: &str) {
         self.send(request).await;
-        assert_eq!(line(&mut self.channel).await, "done");
+        let answer = line(&mut self.channel).await;
+        if answer != "done" {
+            let exit = soon("exit", self.process.wait()).await;
+            let mut said = String::new();
+            soon("its words", self.stdout.read_to_string(&mut said)).await.unwrap();
+            panic!("{request:?} was answered {answer:?}; {exit}; it said {said:?}");
+        }
     }
 
     pub(crate) async fn send(&mut self, request: &str) {
@@ -83,6 +89,15 @@ impl Obedient {
     pub(crate) async fn tell_to_start(&mut self, request: &str) -> i32 {
         self.tell(request).await;
         line(&mut self.stdout).await.parse().unwrap()
+    }
+
+    /// Has it start `count` processes that keep replacing themselves and waits until some have.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn tell_to_hop(&mut self, count: usize) {
+        self.tell(&format!("hops {count}")).await;
+        for _ in 0..count / 5 {
+            assert_eq!(line(&mut self.stdout).await, "on the way");
+        }
     }
 
     /// Waits until no process is left that could write to standard output.

@@ -141,6 +141,7 @@ async fn tasks_are_listed_newest_first_and_filtered() {
 
     let all = TaskFilter::default;
     let containers = vec![ContainerId(3)];
+    let unfinished = vec![TaskStatus::Pending, TaskStatus::Running, TaskStatus::Retry];
     let busy = vec![TaskStatus::Running, TaskStatus::Complete];
     for (filter, expected) in [
         (all(), vec![3, 2, 1, 0]),
@@ -151,7 +152,10 @@ async fn tasks_are_listed_newest_first_and_filtered() {
         (TaskFilter { stubs: vec![a], ..all() }, vec![1, 0]),
         (TaskFilter { stub_names: vec!["function/b".into()], ..all() }, vec![3, 2]),
         (TaskFilter { stub_names: vec!["function/c".into()], ..all() }, vec![]),
-        (TaskFilter { containers, ..all() }, vec![1]),
+        (TaskFilter { containers: containers.clone(), ..all() }, vec![1]),
+        (TaskFilter { containers, statuses: vec![TaskStatus::Pending], ..all() }, vec![]),
+        (TaskFilter { ids: vec![ids[0]], statuses: vec![TaskStatus::Pending], ..all() }, vec![0]),
+        (TaskFilter { statuses: unfinished, ..all() }, vec![3, 1, 0]),
         (TaskFilter { stubs: vec![a], statuses: vec![TaskStatus::Pending], ..all() }, vec![0]),
     ] {
         let rows = fixture.store.list_tasks(fixture.workspace, &filter).await.unwrap();

@@ -40,14 +40,23 @@ impl Container {
     }
 
     async fn make(&self, job: &Job, phases: &mut Vec<Phase>) -> Result<Runner, Failure> {
-        let makings = match &self.tools.workshop {
-            Workshop::Real(makings) => makings,
+        match &self.tools.workshop {
+            Workshop::Real(makings) => self.make_from(makings, job, phases).await,
             #[cfg(test)]
             Workshop::Scripted(runners) => {
                 let none = || Failure::new(FailureKind::Setup, "no runner was handed in");
-                return runners.lock().await.recv().await.ok_or_else(none);
+                runners.lock().await.recv().await.ok_or_else(none)
             }
-        };
+        }
+    }
+
+    /// Fetches the code while the environment is made and the process starts.
+    async fn make_from(
+        &self,
+        makings: &Makings,
+        job: &Job,
+        phases: &mut Vec<Phase>,
+    ) -> Result<Runner, Failure> {
         let process = async {
             let begun = Instant::now();
             let environment = self.environment(makings, job).await?;
@@ -108,10 +117,10 @@ impl Container {
     async fn runner(&self, makings: &Makings, environment: Environment) -> Result<Runner, Failure> {
         let (reply, answer) = oneshot::channel();
         self.tell(Event::TakeSpare { environment: environment.clone(), reply }).await;
-        if let Ok(Some(spare)) = answer.await {
-            if !spare.has_ended() {
-                return Ok(*spare);
-            }
+        if let Ok(Some(spare)) = answer.await
+            && !spare.has_ended()
+        {
+            return Ok(*spare);
         }
         let started = makings.launcher.start(&environment, Some(self.id)).await;
         started.map_err(|error| failure::launch(&error))

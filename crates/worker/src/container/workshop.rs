@@ -5,7 +5,7 @@ use metal9_types::{EnvLock, ImageSpec, ObjectId};
 
 use crate::code::CodeCache;
 use crate::errors::chain;
-use crate::runner::{Launcher, Runner};
+use crate::runner::{LaunchError, Launcher, Runner};
 
 /// The real thing.
 #[derive(Debug)]
@@ -40,8 +40,7 @@ impl Workshop {
             #[cfg(test)]
             Self::Scripted(_) => return None,
         };
-        let warn =
-            |error: &_| tracing::warn!(error = chain(error), "could not make a spare runner");
+        let warn = |error: &LaunchError| tracing::warn!(error = chain(error), "no spare runner");
         made.inspect_err(warn).ok()
     }
 

@@ -7,11 +7,11 @@ use crate::report::{Ended, Report};
 
 impl Manager {
     pub(super) fn started(&mut self, attempt: AttemptId) {
-        if let Some(entry) = self.attempts.get_mut(&attempt) {
-            if entry.state == State::Assigned {
-                entry.state = State::Started;
-                self.control.push_back(Report::Started(attempt));
-            }
+        if let Some(entry) = self.attempts.get_mut(&attempt)
+            && entry.state == State::Assigned
+        {
+            entry.state = State::Started;
+            self.control.push_back(Report::Started(attempt));
         }
     }
 

@@ -30,7 +30,7 @@ def one_line(text: str) -> str:
 
 
 def show(error: BaseException, internal, keep_if_all_internal: bool = True) -> None:
-    """Prints the traceback of `error` through `sys.excepthook`, without the leading frames of files under `internal`."""
+    """Prints the traceback of `error` through `sys.excepthook`, without leading frames of files under `internal`."""
     trimmed = _skip_leading(error.__traceback__, internal)
     if trimmed is not None or not keep_if_all_internal:
         error.__traceback__ = trimmed

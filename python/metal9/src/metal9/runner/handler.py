@@ -52,7 +52,7 @@ class Handler:
         try:
             return self._loop.run_until_complete(task)
         except BaseException:
-            # Interrupted from outside the task (a cancel, sys.exit in a callback): its `finally` blocks still have to run.
+            # Interrupted from outside the task (a cancel, sys.exit in a callback): its `finally` blocks come next.
             if not task.done():
                 task.cancel()
                 self._drain([task])

@@ -40,7 +40,7 @@ class Output:
         self._stderr = sys.stderr = sys.__stderr__ = _open(2, "<stderr>")
 
     def settle_c_library(self) -> None:
-        """Makes the C library's stdout line buffered too: into a pipe it would keep 4 KiB back, for ever after `_exit`."""
+        """Makes the C library's stdout line buffered too: into a pipe it keeps text back, for ever after `_exit`."""
         try:
             import ctypes
 

@@ -82,8 +82,8 @@ class Interrupts:
         )
 
     def _become_child(self) -> None:
-        # To be terminated is a child's default, and `multiprocessing` relies on it. The signal is blocked meanwhile, since
-        # one that reached this handler just after the fork would be lost.
+        # To be terminated is a child's default, and `multiprocessing` relies on it. The signal is blocked meanwhile,
+        # since one that reached this handler just after the fork would be lost.
         if signal.getsignal(signal.SIGTERM) == self._on_signal:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._unblock()

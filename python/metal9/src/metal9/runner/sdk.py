@@ -179,8 +179,10 @@ class Sdk:
         )
 
     def _use_token(self, token: str) -> None:
-        module = sys.modules.get("beta9.channel")
-        for channel in list(getattr(module, "_channels", ())):
+        channels = set(getattr(sys.modules.get("beta9.channel"), "_channels", ()))
+        # Older SDKs know only the one that decorators share.
+        channels.add(getattr(sys.modules.get("beta9.abstractions.base"), "_channel", None))
+        for channel in channels:
             interceptor = getattr(channel, "_interceptor", None)
             if hasattr(interceptor, "_token"):
                 interceptor._token = token

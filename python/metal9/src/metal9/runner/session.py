@@ -115,6 +115,7 @@ class Session:
         try:
             value, data = self._run(call)
             self._leave_if_child(0)
+            self._restore(streams, on_term)
             payload, status = value, "COMPLETE"
             reply = {"type": "result", "id": call.id, "data": data}
         except BaseException as error:
@@ -122,11 +123,12 @@ class Session:
             payload, status = {"error": str_of(error)}, "ERROR"
             if os.getpid() != self._pid and isinstance(error, SystemExit):
                 self._leave_if_child(error.code)
+            # First, or the traceback would go wherever the handler has left sys.stderr pointing.
+            self._restore(streams, on_term)
             reply = self._failure(call, error)
             self._leave_if_child(1)
         if not call.end():
             self._leave_cancelled(call)
-        self._restore(streams, on_term)
         on_start_value = self._handler.on_start_value if self._handler else None
         callback.post(self._sdk, call, on_start_value, payload, status)
         self._output.flush()
@@ -172,7 +174,7 @@ class Session:
         return process.EXIT_TERMINATED if self._exit_code is None else self._exit_code
 
     def _leave_if_child(self, code) -> None:
-        """Ends a child that user code forked and that came back out of the handler: it must not answer for its parent."""
+        """Ends a child that user code forked and that left the handler: it must not answer for its parent."""
         if os.getpid() == self._pid:
             return
         self._output.flush()

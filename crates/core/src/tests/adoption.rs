@@ -1,0 +1,125 @@
+//! Comparing notes when a worker connects.
+
+use metal9_types::{AttemptId, ContainerId, FailureKind};
+
+use super::env::{TestEnv, hello, stub, task, worker};
+use crate::Reattach;
+
+#[test]
+fn a_lost_call_that_comes_back_before_its_next_attempt_is_adopted() {
+    let mut env = TestEnv::new().stub();
+    env.hello(1, 1, 1);
+    env.submit(1);
+    let given = env.given();
+    env.millis(15_000);
+    env.worker_lost(1);
+    env.retried(task(1), FailureKind::WorkerLost);
+    assert_eq!(env.waiting(task(1)), "waiting: no worker is connected");
+    let mut again = hello(1, 2, 1, 16_384);
+    again.attempts = vec![given.reattach()];
+    again.containers = vec![(given.container, stub(1))];
+    env.connect(again);
+    let running = env.transition();
+    assert_eq!((running.attempt, running.attempts_used), (Some(given.attempt), 1));
+    env.finish(given);
+    env.submit(2);
+    assert_eq!(env.given().container, given.container);
+}
+
+#[test]
+fn a_lost_call_that_comes_back_after_its_next_attempt_is_dropped() {
+    let mut env = TestEnv::new().stub();
+    env.hello(1, 1, 1);
+    env.submit(1);
+    let first = env.given();
+    env.millis(10_000);
+    env.hello(2, 2, 1);
+    env.millis(5000);
+    env.worker_lost(1);
+    env.retried(task(1), FailureKind::WorkerLost);
+    assert_eq!(env.waiting(task(1)), {
+        "waiting: the only worker that can run it has not been heard of for a while"
+    });
+    env.alive(2, 2);
+    assert_eq!(env.waiting(task(1)), "");
+    let second = env.given();
+    let mut again = hello(1, 3, 1, 16_384);
+    again.attempts = vec![first.reattach()];
+    again.containers = vec![(first.container, stub(1))];
+    let dropped = env.reconnect(again);
+    assert_eq!(dropped, (vec![first.attempt], vec![first.container]));
+    assert_eq!(env.core.task(task(1)).unwrap().worker, Some(worker(2)));
+    env.submit(2);
+    env.nothing();
+    env.gone(first.container);
+    assert_eq!(env.given().worker, worker(1), "its room is free only now");
+    env.finish(second);
+}
+
+#[test]
+fn an_unknown_idle_container_of_a_known_stub_is_taken_over() {
+    let mut env = TestEnv::new().stub();
+    let mut other = hello(1, 1, 2, 16_384);
+    other.containers = vec![(ContainerId(7), stub(1)), (ContainerId(8), stub(99))];
+    assert_eq!(env.reconnect(other), (vec![], vec![ContainerId(8)]));
+    env.submit(1);
+    let given = env.given();
+    assert_eq!((given.container, given.fresh), (ContainerId(7), false));
+}
+
+#[test]
+fn ids_that_were_never_given_are_not_taken_over() {
+    let mut env = TestEnv::new().stub();
+    env.submit(1);
+    env.waiting(task(1));
+    let mut liar = hello(1, 1, 2, 16_384);
+    let (attempt, container) = (AttemptId(1 << 32 | 1), ContainerId(1 << 32 | 1));
+    liar.attempts = vec![Reattach { attempt, task: task(1), container }];
+    liar.containers = vec![(container, stub(1))];
+    assert_eq!(env.reconnect(liar), (vec![attempt], vec![container]));
+    assert_eq!(env.waiting(task(1)), "");
+    let given = env.given();
+    assert!(given.fresh);
+}
+
+#[test]
+fn idle_containers_beyond_what_the_worker_offers_are_dropped() {
+    let mut env = TestEnv::new().stub();
+    let mut crowded = hello(1, 1, 2, 16_384);
+    crowded.containers = (1..=3).map(|id| (ContainerId(id), stub(1))).collect();
+    let (_, dropped) = env.reconnect(crowded);
+    assert_eq!(dropped, vec![ContainerId(3)]);
+    assert_eq!(env.core.counts().idle, 2);
+}
+
+#[test]
+fn two_workers_that_claim_one_task_do_not_both_get_it() {
+    let mut env = TestEnv::new().stub();
+    env.submit(1);
+    env.waiting(task(1));
+    let claim = |number: u64| {
+        let mut hello = hello(number, number, 1, 16_384);
+        let (attempt, container) = (AttemptId(number), ContainerId(number));
+        hello.attempts = vec![Reattach { attempt, task: task(1), container }];
+        hello.containers = vec![(container, stub(1))];
+        hello
+    };
+    env.connect(claim(1));
+    assert_eq!(env.transition().attempt, Some(AttemptId(1)));
+    assert_eq!(env.reconnect(claim(2)), (vec![AttemptId(2)], vec![ContainerId(2)]));
+}
+
+#[test]
+fn an_attempt_whose_end_was_already_counted_leaves_its_idle_container_alone() {
+    let mut env = TestEnv::new().stub();
+    env.hello(1, 1, 1);
+    env.submit(1);
+    let given = env.given();
+    env.finish(given);
+    let mut again = hello(1, 2, 1, 16_384);
+    again.attempts = vec![given.reattach()];
+    again.containers = vec![(given.container, stub(1))];
+    assert_eq!(env.reconnect(again), (vec![given.attempt], vec![]));
+    env.submit(2);
+    assert_eq!(env.given().container, given.container);
+}
