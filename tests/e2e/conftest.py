@@ -93,10 +93,11 @@ def quiet_logs(fleet: DevFleet, request) -> Iterator[None]:
     start = fleet.daemon.size()
     request.node.stash.setdefault(LOGS, lambda: fleet.daemon.text(start)[-12000:])
     yield
+    if not fleet.daemon.running:
+        pytest.exit(f"the system ended during {request.node.name}:\n{fleet.daemon.tail()}", 1)
     mark = request.node.get_closest_marker("logs_errors")
     complaints = fleet.daemon.complaints(start, allowed=mark.args[0] if mark else "")
     assert not complaints, "the system complained:\n" + "\n".join(complaints)
-    assert fleet.daemon.running, f"metal9 dev is gone:\n{fleet.daemon.tail()}"
 
 
 @pytest.hookimpl(wrapper=True)

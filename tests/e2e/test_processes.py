@@ -150,7 +150,6 @@ def test_jobs_run_below_the_system_and_not_below_the_test(api, fleet):
     pid, _ = api.call(stub).value
     ancestors = []
     while pid > 1:
-        with open(f"/proc/{pid}/stat") as stat:
-            pid = int(stat.read().rpartition(")")[2].split()[1])
+        pid = processes.parent(pid)
         ancestors.append(pid)
     assert fleet.pid in ancestors and ancestors.index(fleet.pid) < ancestors.index(os.getpid())

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) http: Option<String>,
     /// The token [default: $METAL9_TOKEN, then the SDK's]
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub(crate) token: Option<String>,
     /// The state directory of a `metal9 dev` or `metal9 gateway` on this machine to ask
     #[arg(long, value_name = "DIR")]

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use metal9_types::{AttemptId, ContainerId, Moment, StubId, TaskId, WorkerId, WorkspaceId};
 
-use crate::state::{Container, Deadline, Deadlines, Group, GroupKey, Ids, Stub, Task, Worker};
+use crate::state::{
+    Changes, Container, Deadline, Deadlines, Group, GroupKey, Ids, Stub, Task, Worker,
+};
 use crate::{Action, Config, Ignored, Input};
 
 /// The scheduler.
@@ -31,10 +33,15 @@ pub struct Core {
     pub(crate) deadlines: Deadlines,
     /// The workspace that was served last, for taking turns.
     pub(crate) served: Option<WorkspaceId>,
-    /// Workers on which room has appeared since the last round of scheduling.
-    pub(crate) fresh_room: BTreeSet<WorkerId>,
-    /// `true` if something else happened that scheduling must look at.
-    pub(crate) wake: bool,
+    /// What the next round of scheduling must look at.
+    pub(crate) changes: Changes,
+    /// Queues for which all workers were looked at and none had room: only workers where room has
+    /// appeared since need another look.
+    pub(crate) exhausted: BTreeSet<GroupKey>,
+    /// Workers on which a container could start now, were it small enough.
+    pub(crate) roomy: BTreeSet<WorkerId>,
+    /// `true` if some stub asks for no processor or no memory, so that a full worker has room.
+    pub(crate) room_in_full: bool,
     /// Places for tasks at the back of a queue, and at the front.
     pub(crate) next_order: i64,
     pub(crate) next_front: i64,
@@ -59,8 +66,10 @@ impl Core {
             held: BTreeMap::new(),
             deadlines: Deadlines::default(),
             served: None,
-            fresh_room: BTreeSet::new(),
-            wake: false,
+            changes: Changes::default(),
+            exhausted: BTreeSet::new(),
+            roomy: BTreeSet::new(),
+            room_in_full: false,
             next_order: 0,
             next_front: -1,
         }
@@ -80,7 +89,8 @@ impl Core {
     ) -> Result<(), Ignored> {
         let now = self.now.max(now);
         self.now = now;
-        self.recovery_until.get_or_insert(now.after(self.config.recovery_grace));
+        let grace = self.config.recovery_grace;
+        self.recovery_until.get_or_insert_with(|| now.after(grace));
         match input {
             Input::DefineStub(spec) => self.on_define_stub(spec),
             Input::Submit(spec) => self.on_submit(now, spec)?,

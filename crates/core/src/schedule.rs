@@ -17,23 +17,48 @@ mod grow;
 mod reuse;
 mod tell;
 
-use metal9_types::Moment;
+use std::collections::{BTreeMap, BTreeSet};
 
+use metal9_types::{Moment, WorkerId};
+
+use self::grow::Candidates;
 use crate::Action;
 use crate::core::Core;
+use crate::state::GroupKey;
+
+/// What one round looks at.
+#[derive(Default)]
+struct Round {
+    /// Workers on which room may have appeared.
+    rooms: BTreeSet<WorkerId>,
+    /// Queues to look at even if none has.
+    groups: BTreeSet<GroupKey>,
+    /// Workers that may take one more container, for each queue that asked.
+    candidates: BTreeMap<GroupKey, Candidates>,
+}
 
 impl Core {
     pub(crate) fn schedule(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        if !self.wake && self.fresh_room.is_empty() {
-            return;
+        // A round may free what others were promised; each change costs a task or a container, so
+        // this comes to an end.
+        while !self.changes.is_empty() {
+            let mut round = self.next_round();
+            if self.groups.is_empty() {
+                continue;
+            }
+            self.claim_room(now, &round, actions);
+            self.reuse_idle(now, &round, actions);
+            self.start_containers(now, &mut round, actions);
+            self.tell_new(now, &round, actions);
         }
-        if !self.groups.is_empty() {
-            self.claim_room(now, actions);
-            self.reuse_idle(now, actions);
-            self.start_containers(now, actions);
-            self.tell_new(now, actions);
+    }
+
+    fn next_round(&mut self) -> Round {
+        let changes = std::mem::take(&mut self.changes);
+        let mut groups = changes.groups;
+        for stub in changes.stubs.iter().filter_map(|stub| self.stubs.get(stub)) {
+            groups.extend(&stub.groups);
         }
-        self.fresh_room.clear();
-        self.wake = false;
+        Round { rooms: changes.rooms, groups, candidates: BTreeMap::new() }
     }
 }

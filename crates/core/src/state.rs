@@ -1,5 +1,6 @@
 //! What the scheduler remembers.
 
+pub(crate) mod changes;
 pub(crate) mod container;
 pub(crate) mod deadlines;
 pub(crate) mod group;
@@ -8,6 +9,7 @@ pub(crate) mod stub;
 pub(crate) mod task;
 pub(crate) mod worker;
 
+pub(crate) use changes::Changes;
 pub(crate) use container::{Container, ContainerState};
 pub(crate) use deadlines::{Deadline, Deadlines};
 pub(crate) use group::{Group, GroupKey, Reason};

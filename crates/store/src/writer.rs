@@ -125,6 +125,7 @@ async fn write_all(
     loop {
         tokio::select! {
             biased;
+            () = closing.cancelled(), if !waiting.is_closed() => waiting.close(),
             taken = waiting.recv_many(&mut batch, BATCH) => {
                 if taken == 0 {
                     break;
@@ -132,7 +133,6 @@ async fn write_all(
                 database.commit_or_split(&mut batch).await;
                 batch.drain(..).for_each(Change::answer);
             }
-            () = closing.cancelled(), if !waiting.is_closed() => waiting.close(),
         }
     }
     if let Err(error) = database.connection.close().await {

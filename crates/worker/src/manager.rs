@@ -121,8 +121,11 @@ impl Manager {
         mut events: mpsc::Receiver<Event>,
         shutdown: CancellationToken,
     ) {
-        while !self.has_ended() {
+        loop {
             self.send_reports();
+            if self.has_ended() {
+                return;
+            }
             let sending = self.has_reports() && self.link.is_some();
             tokio::select! {
                 biased;

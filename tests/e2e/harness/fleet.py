@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from . import processes
 from .api import Api
 from .daemon import Daemon, binary
-from .processes import Seen, mentioning
 from .program import client_environment
 from .waiting import eventually
 
@@ -31,8 +31,8 @@ def system_environment() -> Dict[str, str]:
 def nothing_left_of(state: Path, within: float = 10.0) -> None:
     """Fails if processes that were started below a state directory are still there."""
 
-    def left() -> List[Seen]:
-        return mentioning(state)
+    def left() -> List[processes.Seen]:
+        return processes.mentioning(state)
 
     eventually(left, lambda found: not found, what=f"no process of {state} is left", within=within)
 
@@ -71,6 +71,12 @@ class DevFleet:
     def pid(self) -> int:
         return self.daemon.pid
 
+    @property
+    def worker_pid(self) -> int:
+        """The worker's process, which `metal9 dev` starts."""
+        [pid] = [pid for pid in processes.children(self.pid) if b"worker" in _command(pid)]
+        return pid
+
     def stop(self) -> None:
         """Ends it, and checks that nothing of it stays behind."""
         if self.api is not None:
@@ -106,3 +112,7 @@ class DevFleet:
             f"--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
         )
         return done
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -26,6 +26,17 @@ def living(pids: List[int]) -> List[int]:
     return [pid for pid in pids if alive(pid)]
 
 
+def parent(pid: int) -> int:
+    """The process's parent."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def children(pid: int) -> List[int]:
+    """The process's own children."""
+    return [int(child) for child in _read(Path(f"/proc/{pid}/task/{pid}/children")).split()]
+
+
 def memory(pid: int) -> Dict[str, int]:
     """Memory figures of one process in KiB, by the kernel's names (`VmRSS`, `VmHWM`)."""
     figures = {}

@@ -58,6 +58,9 @@ async fn serve(context: &Context, settings: &Settings) -> Result<(), Failure> {
     let pool = settings.worker().map_err(Failure::usage)?.pool;
 
     let _claim = Claim::take(&directory)?;
+    let ready_path = directory.join("dev.json");
+    // One left by a kill would send clients to a gateway that is not there.
+    let _ = std::fs::remove_file(&ready_path);
     let spinner = Spinner::start("starting the gateway");
     let serving = Serving::start(options, &directory).await?;
     let ready = serving.ready();
@@ -84,7 +87,7 @@ async fn serve(context: &Context, settings: &Settings) -> Result<(), Failure> {
     }
     drop(spinner);
 
-    let file = ReadyFile::publish(directory.join("dev.json"), &ready)?;
+    let file = ReadyFile::publish(ready_path, &ready)?;
     announce(&ready)?;
     tokio::select! {
         ended = &mut running => return Err(ended_early(ended)),

@@ -6,7 +6,7 @@ use metal9_tasks::CancellationToken;
 
 use crate::context::{self, Context};
 use crate::failure::Failure;
-use crate::serving::{Claim, ReadyFile, Serving, ended_early, finish};
+use crate::serving::{ReadyFile, Serving, ended_early, finish};
 use crate::signals::Signals;
 use crate::talk;
 
@@ -51,7 +51,6 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
 async fn serve(options: metal9_gateway::Options) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::ours)?;
     let directory = options.state_dir.clone();
-    let _claim = Claim::take(&directory)?;
     let serving = Serving::start(options, &directory).await?;
     let ready = serving.ready();
     let shutdown = CancellationToken::new();

@@ -32,7 +32,7 @@ pub(crate) struct Join {
     #[arg(value_name = "HOST:PORT")]
     gateway: String,
     /// The join token
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     token: String,
     /// The pool to join [default: the token's]
     #[arg(long)]

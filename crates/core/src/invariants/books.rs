@@ -8,6 +8,7 @@ use crate::state::ContainerState;
 
 pub(super) fn check(core: &Core) -> Result<(), Violation> {
     groups(core)?;
+    rooms(core)?;
     stubs(core)?;
     held(core)
 }
@@ -38,6 +39,17 @@ fn groups(core: &Core) -> Result<(), Violation> {
     ensure(promised == known, "a reservation is for a queue", promised)
 }
 
+fn rooms(core: &Core) -> Result<(), Violation> {
+    for id in core.workers.keys() {
+        ensure(core.has_room(*id) == core.roomy.contains(id), "roomy workers are listed", id)?;
+    }
+    let known = core.roomy.iter().all(|id| core.workers.contains_key(id));
+    ensure(known, "listed workers are there", ())?;
+    let known = core.exhausted.iter().all(|key| core.groups.contains_key(key));
+    ensure(known, "an exhausted queue is there", ())?;
+    ensure(core.changes.is_empty(), "all changes were looked at", &core.changes)
+}
+
 fn stubs(core: &Core) -> Result<(), Violation> {
     let mut waiting = BTreeMap::new();
     for (key, group) in &core.groups {
@@ -65,6 +77,9 @@ fn stubs(core: &Core) -> Result<(), Violation> {
     for (id, stub) in &core.stubs {
         let counted = waiting.get(id).copied().unwrap_or(0);
         ensure(stub.waiting == counted, "a stub's waiting tasks are counted", id)?;
+        let groups = core.groups.keys().filter(|key| key.stub == *id).count();
+        let known = stub.groups.iter().all(|key| core.groups.contains_key(key));
+        ensure(known && groups == stub.groups.len(), "a stub knows its queues", id)?;
     }
     let listed: usize = core.stubs.values().map(|stub| stub.idle.len()).sum();
     ensure(listed == idle, "a stub lists idle containers only", listed)?;

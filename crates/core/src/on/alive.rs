@@ -110,7 +110,8 @@ impl Core {
     fn forget_worker(&mut self, now: Moment, id: WorkerId) {
         self.drop_reservations(id);
         self.workers.remove(&id);
-        self.fresh_room.remove(&id);
+        self.changes.rooms.remove(&id);
+        self.roomy.remove(&id);
         self.deadlines.disarm(Deadline::Worker(id));
         self.fleet_changed(now);
     }

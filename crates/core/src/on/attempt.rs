@@ -43,7 +43,7 @@ impl Core {
         });
         self.learn_cached(assigned.container);
         if fresh {
-            self.fresh_room.insert(assigned.worker);
+            self.mark_room(assigned.worker);
         }
     }
 
@@ -67,7 +67,6 @@ impl Core {
             CallOutcome::Failed(failure) => self.fail_attempt(now, task, failure, actions),
         }
         self.release_container(now, assigned.container, reusable, actions);
-        self.wake = true;
     }
 
     /// An attempt has run for as long as its function may.

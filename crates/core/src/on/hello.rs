@@ -49,7 +49,7 @@ impl Core {
         if let Some(worker) = self.workers.get_mut(&hello.worker) {
             worker.shrunk = !worker.offer.capacity.fits(worker.used);
         }
-        self.fresh_room.insert(hello.worker);
+        self.mark_room(hello.worker);
         self.watch(hello.worker);
     }
 

@@ -12,6 +12,8 @@ impl Core {
     /// Stubs never change, so the first definition stays.
     pub(crate) fn on_define_stub(&mut self, spec: StubSpec) {
         if let Entry::Vacant(entry) = self.stubs.entry(spec.stub) {
+            let ask = spec.resources;
+            self.room_in_full |= ask.cpu_millicores == 0 || ask.memory_mib == 0;
             entry.insert(Stub::new(spec));
         }
     }

@@ -15,7 +15,9 @@ impl Core {
                 Deadline::Ttl(task) => self.on_expired(task, actions),
                 Deadline::Timeout(attempt) => self.on_timeout(now, attempt, actions),
                 Deadline::KeepWarm(container) => self.on_keep_warm(now, container, actions),
-                Deadline::Scale(_) => self.wake = true,
+                Deadline::Scale(stub) => {
+                    self.changes.stubs.insert(stub);
+                }
                 Deadline::Tell(group) => self.tell_group(now, group, actions),
                 Deadline::Reasons => self.find_reasons(now, actions),
             }

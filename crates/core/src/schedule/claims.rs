@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use metal9_types::{ContainerId, Moment, Resources, WorkerId};
 
+use super::Round;
 use crate::Action;
 use crate::core::Core;
 use crate::place;
@@ -20,13 +21,18 @@ use crate::state::{Container, GroupKey, Reservation, Worker};
 /// container takes, so that machines do not do nothing but start containers.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// A worker on which no place could be taken is left alone for this long: with many queues, the
+/// look costs more than the call that ended.
+const LEAVE_ALONE: Duration = Duration::from_millis(100);
+
 impl Core {
-    pub(super) fn claim_room(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let workers: Vec<WorkerId> = self.fresh_room.iter().copied().collect();
+    pub(super) fn claim_room(&mut self, now: Moment, round: &Round, actions: &mut Vec<Action>) {
+        let mut workers: Vec<WorkerId> = round.rooms.iter().copied().collect();
         for &worker in &workers {
             self.cover(now, worker, actions);
         }
-        if workers.is_empty() {
+        workers.retain(|id| self.workers.get(id).is_some_and(|worker| may_look(now, worker)));
+        if workers.is_empty() || self.exhausted.is_empty() {
             return;
         }
         for key in self.impatient(now) {
@@ -38,17 +44,25 @@ impl Core {
                 self.claim(now, key, worker, devices, actions);
             }
         }
+        for id in workers {
+            if let Some(worker) = self.workers.get_mut(&id).filter(|w| !w.idle.is_empty()) {
+                worker.looked_at = Some(now);
+            }
+        }
     }
 
     /// Queues that have waited long enough, those that waited longest first.
     fn impatient(&self, now: Moment) -> Vec<GroupKey> {
         let mut keys: Vec<_> = self
-            .groups
+            .exhausted
             .iter()
-            .filter(|(_, group)| group.exhausted && group.reservations.is_empty())
-            .filter_map(|(key, group)| {
+            .filter_map(|key| {
+                let group = self.groups.get(key)?;
+                let since = group.blocked_since.filter(|_| group.reservations.is_empty())?;
+                if now.since(since) < PATIENCE {
+                    return None;
+                }
                 let stub = self.stubs.get(&key.stub)?;
-                let since = group.blocked_since?;
                 let patience = PATIENCE.max(stub.start_time.saturating_mul(2));
                 (now.since(since) >= patience && stub.wants_container(now)).then_some((since, *key))
             })
@@ -59,15 +73,15 @@ impl Core {
 
     /// The devices the group would take on this worker, if it may claim room there.
     fn claimable(&self, key: GroupKey, worker: &Worker) -> Option<Vec<usize>> {
-        let spec = &self.stubs.get(&key.stub)?.spec;
-        if place::obstacle(spec, worker).is_some() {
+        let victims: Vec<&Container> = self.victims(worker, key).collect();
+        if victims.is_empty() {
             return None;
         }
-        let victims: Vec<&Container> = self.victims(worker, key).collect();
+        let spec = &self.stubs.get(&key.stub)?.spec;
         let comes = |device: usize| self.device_comes_free(worker, device);
         let enough = self.comes(worker).fits(spec.resources)
             && place::pick_devices(spec, worker, comes).is_some();
-        if victims.is_empty() || enough {
+        if enough || place::obstacle(spec, worker).is_some() {
             return None;
         }
         let spot = place::pick_devices(spec, worker, |device| {
@@ -147,4 +161,9 @@ impl Core {
         };
         mine == 0 || mine + 1 < theirs
     }
+}
+
+fn may_look(now: Moment, worker: &Worker) -> bool {
+    let lately = worker.looked_at.is_some_and(|looked_at| now.since(looked_at) < LEAVE_ALONE);
+    !lately && !worker.idle.is_empty()
 }

@@ -5,15 +5,24 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use metal9_types::{ContainerId, Moment, Resources, WorkerId, WorkspaceId};
 
+use super::Round;
 use crate::Action;
 use crate::core::Core;
 use crate::place::{self, Candidate, Clearing, Score, Spot};
 use crate::state::worker::saturating_sub;
 use crate::state::{Deadline, GroupKey, Reservation, Worker};
 
+/// Workers looked at before the best of them is taken; the bound keeps a single task on a large
+/// idle fleet from costing a look at all of it.
+const AT_MOST: usize = 256;
+
 /// Workers that may take one more container of a group, the best first. Entries are as of when
 /// they were made: one that no longer holds is scored again when it comes up.
-type Candidates = BinaryHeap<Reverse<(Score, WorkerId)>>;
+pub(super) struct Candidates {
+    best: BinaryHeap<Reverse<(Score, WorkerId)>>,
+    /// `true` if there may be more.
+    cut: bool,
+}
 
 /// How a turn ended.
 enum Turn {
@@ -28,30 +37,25 @@ enum Turn {
 }
 
 impl Core {
-    pub(super) fn start_containers(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let mut turns = self.turns();
-        let mut candidates: BTreeMap<GroupKey, Candidates> = BTreeMap::new();
+    pub(super) fn start_containers(
+        &mut self,
+        now: Moment,
+        round: &mut Round,
+        actions: &mut Vec<Action>,
+    ) {
+        let mut turns = self.turns(round);
         while !turns.is_empty() {
             let mut next = Vec::with_capacity(turns.len());
             for (workspace, mut groups) in turns {
                 // The first task of the workspace that can be served is; those that cannot do not
                 // stand in the way.
                 while let Some((_, key)) = groups.pop_first() {
-                    match self.take_turn(now, key, &mut candidates, actions) {
-                        Turn::Served | Turn::Reserved => {
-                            self.served = Some(workspace);
-                            if let Some(order) = self.head(key) {
-                                groups.insert(order, key);
-                            }
-                            break;
+                    if self.take_turn_or_pass(now, key, round, actions) {
+                        self.served = Some(workspace);
+                        if let Some(order) = self.head(key) {
+                            groups.insert(order, key);
                         }
-                        Turn::Enough => self.arm_scale(key),
-                        Turn::NoRoom => {
-                            if let Some(group) = self.groups.get_mut(&key) {
-                                group.exhausted = true;
-                                group.blocked_since.get_or_insert(now);
-                            }
-                        }
+                        break;
                     }
                 }
                 if !groups.is_empty() {
@@ -63,13 +67,14 @@ impl Core {
     }
 
     /// The groups worth a look, by workspace in order of turns, each workspace's by who came first.
-    fn turns(&self) -> Vec<(WorkspaceId, BTreeMap<i64, GroupKey>)> {
+    fn turns(&self, round: &Round) -> Vec<(WorkspaceId, BTreeMap<i64, GroupKey>)> {
+        let keys = if self.exhausted.is_empty() || !self.may_have_room(round) {
+            self.by_turn(&round.groups)
+        } else {
+            self.by_turn(&round.groups.union(&self.exhausted).copied().collect())
+        };
         let mut turns: Vec<(WorkspaceId, BTreeMap<i64, GroupKey>)> = Vec::new();
-        for key in self.groups_by_turn() {
-            let Some(group) = self.groups.get(&key) else { continue };
-            if group.exhausted && self.fresh_room.is_empty() {
-                continue;
-            }
+        for key in keys {
             let Some(order) = self.head(key) else { continue };
             match turns.last_mut() {
                 Some((workspace, groups)) if *workspace == key.workspace => {
@@ -81,15 +86,48 @@ impl Core {
         turns
     }
 
+    /// `true` if a queue that found no room before may find some now.
+    fn may_have_room(&self, round: &Round) -> bool {
+        let may = |worker: &Worker| worker.may_have_room(&self.config) || self.room_in_full;
+        round.rooms.iter().filter_map(|id| self.workers.get(id)).any(may)
+    }
+
     fn head(&self, key: GroupKey) -> Option<i64> {
         self.groups.get(&key)?.tasks.first_key_value().map(|(order, _)| *order)
+    }
+
+    /// Serves the first task of a group, or takes note of why not.
+    fn take_turn_or_pass(
+        &mut self,
+        now: Moment,
+        key: GroupKey,
+        round: &mut Round,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        match self.take_turn(now, key, round, actions) {
+            Turn::Served | Turn::Reserved => return true,
+            Turn::Enough => {
+                self.exhausted.remove(&key);
+                if let Some(group) = self.groups.get_mut(&key) {
+                    group.blocked_since = None;
+                }
+                self.arm_scale(key);
+            }
+            Turn::NoRoom => {
+                self.exhausted.insert(key);
+                if let Some(group) = self.groups.get_mut(&key) {
+                    group.blocked_since.get_or_insert(now);
+                }
+            }
+        }
+        false
     }
 
     fn take_turn(
         &mut self,
         now: Moment,
         key: GroupKey,
-        candidates: &mut BTreeMap<GroupKey, Candidates>,
+        round: &mut Round,
         actions: &mut Vec<Action>,
     ) -> Turn {
         if let Some((container, task)) = self.reusable(now, key) {
@@ -98,33 +136,85 @@ impl Core {
         }
         let Some(stub) = self.stubs.get(&key.stub) else { return Turn::NoRoom };
         if !stub.wants_container(now) {
-            if let Some(group) = self.groups.get_mut(&key) {
-                group.exhausted = false;
-                group.blocked_since = None;
-            }
             return Turn::Enough;
         }
-        let heap = candidates.entry(key).or_insert_with(|| self.candidates(key));
-        if let Some((worker, spot)) = self.best(key, heap) {
+        if self.exhausted.contains(&key) && !self.may_have_room(round) {
+            return Turn::NoRoom;
+        }
+        if let Some((worker, spot)) = self.best(key, round) {
             self.start_on(now, key, worker, spot, actions);
-            if let Some(score) = self.workers.get(&worker).and_then(|w| self.score(key, w)) {
-                heap.push(Reverse((score, worker)));
+            let score = self.workers.get(&worker).and_then(|worker| self.score(key, worker));
+            if let (Some(score), Some(found)) = (score, round.candidates.get_mut(&key)) {
+                found.best.push(Reverse((score, worker)));
             }
             return Turn::Served;
         }
-        if self.make_room(now, key, actions) { Turn::Reserved } else { Turn::NoRoom }
+        if self.make_room(now, key, round, actions) { Turn::Reserved } else { Turn::NoRoom }
     }
 
-    fn candidates(&self, key: GroupKey) -> Candidates {
-        self.to_look_at(key)
-            .filter_map(|worker| Some(Reverse((self.score(key, worker)?, worker.id))))
-            .collect()
+    /// The best worker for one more container of the group, and where on it.
+    fn best(&self, key: GroupKey, round: &mut Round) -> Option<(WorkerId, Spot)> {
+        if !round.candidates.contains_key(&key) {
+            let found = self.candidates(key, round);
+            round.candidates.insert(key, found);
+        }
+        let found = round.candidates.get_mut(&key)?;
+        loop {
+            if let Some(best) = self.pop(key, &mut found.best) {
+                return Some(best);
+            }
+            if !found.cut {
+                return None;
+            }
+            *found = self.collect(key, self.roomy.iter());
+        }
     }
 
-    /// The workers on which a group may find what it did not find before.
-    fn to_look_at(&self, key: GroupKey) -> Box<dyn Iterator<Item = &Worker> + '_> {
-        if self.groups.get(&key).is_some_and(|group| group.exhausted) {
-            Box::new(self.fresh_room.iter().filter_map(|id| self.workers.get(id)))
+    fn pop(
+        &self,
+        key: GroupKey,
+        heap: &mut BinaryHeap<Reverse<(Score, WorkerId)>>,
+    ) -> Option<(WorkerId, Spot)> {
+        while let Some(Reverse((score, id))) = heap.pop() {
+            let Some(worker) = self.workers.get(&id) else { continue };
+            let Some(present) = self.score(key, worker) else { continue };
+            if present > score {
+                heap.push(Reverse((present, id)));
+            } else {
+                return Some((id, self.spot(key, worker)?));
+            }
+        }
+        None
+    }
+
+    fn candidates(&self, key: GroupKey, round: &Round) -> Candidates {
+        if self.exhausted.contains(&key) {
+            self.collect(key, round.rooms.iter())
+        } else {
+            self.collect(key, self.roomy.iter())
+        }
+    }
+
+    fn collect<'a>(
+        &self,
+        key: GroupKey,
+        workers: impl Iterator<Item = &'a WorkerId>,
+    ) -> Candidates {
+        let mut scores = workers
+            .filter_map(|id| self.workers.get(id))
+            .filter_map(|worker| Some(Reverse((self.score(key, worker)?, worker.id))));
+        let best: BinaryHeap<_> = scores.by_ref().take(AT_MOST).collect();
+        Candidates { cut: best.len() == AT_MOST, best }
+    }
+
+    /// The workers on which a group may have room made that it did not find before.
+    fn to_look_at<'a>(
+        &'a self,
+        key: GroupKey,
+        round: &'a Round,
+    ) -> Box<dyn Iterator<Item = &'a Worker> + 'a> {
+        if self.exhausted.contains(&key) {
+            Box::new(round.rooms.iter().filter_map(|id| self.workers.get(id)))
         } else {
             Box::new(self.workers.values())
         }
@@ -140,19 +230,6 @@ impl Core {
     fn score(&self, key: GroupKey, worker: &Worker) -> Option<Score> {
         let spot = self.spot(key, worker)?;
         Some(place::score(&self.stubs.get(&key.stub)?.spec, worker, &spot))
-    }
-
-    fn best(&self, key: GroupKey, heap: &mut Candidates) -> Option<(WorkerId, Spot)> {
-        while let Some(Reverse((score, id))) = heap.pop() {
-            let Some(worker) = self.workers.get(&id) else { continue };
-            let Some(present) = self.score(key, worker) else { continue };
-            if present > score {
-                heap.push(Reverse((present, id)));
-            } else {
-                return Some((id, self.spot(key, worker)?));
-            }
-        }
-        None
     }
 
     /// Starts a container on the worker for the first task of the group.
@@ -178,6 +255,7 @@ impl Core {
         let container = self.ids.container();
         self.add_container(now, container, key.stub, worker, spot);
         self.assign(now, task, container, true, actions);
+        self.note_room(worker);
     }
 
     /// When the calls that run now turn out long, more containers may be worth starting.
@@ -190,13 +268,19 @@ impl Core {
 
     /// Has idle containers of other stubs ended so that one more task of the group has room, and
     /// reserves it.
-    fn make_room(&mut self, now: Moment, key: GroupKey, actions: &mut Vec<Action>) -> bool {
+    fn make_room(
+        &mut self,
+        now: Moment,
+        key: GroupKey,
+        round: &Round,
+        actions: &mut Vec<Action>,
+    ) -> bool {
         let Some(group) = self.groups.get(&key) else { return false };
         if group.reservations.len() >= group.tasks.len() {
             return false;
         }
         let best = self
-            .to_look_at(key)
+            .to_look_at(key, round)
             .filter(|worker| self.may_make_room(key, worker))
             .filter_map(|worker| {
                 let (clearing, victims) = self.clearing(key, worker)?;

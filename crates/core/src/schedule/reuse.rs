@@ -1,15 +1,18 @@
 //! Idle containers take the next task of their stub.
 
+use std::collections::BTreeSet;
+
 use metal9_types::{ContainerId, Moment, TaskId};
 
+use super::Round;
 use crate::Action;
 use crate::core::Core;
 use crate::place;
 use crate::state::{GroupKey, Stub};
 
 impl Core {
-    pub(super) fn reuse_idle(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        for key in self.groups_by_turn() {
+    pub(super) fn reuse_idle(&mut self, now: Moment, round: &Round, actions: &mut Vec<Action>) {
+        for key in self.by_turn(&round.groups) {
             while let Some((container, task)) = self.reusable(now, key) {
                 self.assign(now, task, container, false, actions);
                 self.served = Some(key.workspace);
@@ -17,10 +20,10 @@ impl Core {
         }
     }
 
-    /// Keys of all queues, beginning after the workspace that was served last.
-    pub(super) fn groups_by_turn(&self) -> Vec<GroupKey> {
-        let after = |key: &&GroupKey| self.served.is_some_and(|served| key.workspace > served);
-        let (mut first, rest): (Vec<_>, Vec<_>) = self.groups.keys().partition(after);
+    /// Queues in order, beginning after the workspace that was served last.
+    pub(super) fn by_turn(&self, keys: &BTreeSet<GroupKey>) -> Vec<GroupKey> {
+        let after = |key: &GroupKey| self.served.is_some_and(|served| key.workspace > served);
+        let (mut first, rest): (Vec<_>, Vec<_>) = keys.iter().copied().partition(after);
         first.extend(rest);
         first
     }
@@ -40,7 +43,7 @@ impl Core {
 
     fn has_spot_above(&self, key: GroupKey, rank: usize) -> bool {
         let Some(stub) = self.stubs.get(&key.stub) else { return false };
-        self.workers.values().any(|worker| {
+        self.roomy.iter().filter_map(|id| self.workers.get(id)).any(|worker| {
             worker.takes_work()
                 && worker.starting < worker.start_limit(&self.config)
                 && place::spot(&stub.spec, worker, key).is_some_and(|spot| spot.rank < rank)

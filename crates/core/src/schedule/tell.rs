@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use metal9_types::Moment;
 
+use super::Round;
 use crate::Action;
 use crate::core::Core;
 use crate::explain;
@@ -20,17 +21,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 impl Core {
     /// Tells tasks that have just begun to wait.
-    pub(super) fn tell_new(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let keys: Vec<GroupKey> = self
-            .groups
-            .iter()
-            .filter(|(key, group)| {
-                let asleep = self.deadlines.get(Deadline::Tell(**key)).is_none();
+    pub(super) fn tell_new(&mut self, now: Moment, round: &Round, actions: &mut Vec<Action>) {
+        let keys = round.groups.iter().copied().filter(|key| {
+            self.groups.get(key).is_some_and(|group| {
+                let asleep = self.deadlines.get(Deadline::Tell(*key)).is_none();
                 group.reason.is_none() || !group.untold.is_empty() && asleep
             })
-            .map(|(key, _)| *key)
-            .collect();
-        for key in keys {
+        });
+        for key in keys.collect::<Vec<_>>() {
             self.find_reason(key);
             self.tell_group(now, key, actions);
         }

@@ -32,9 +32,6 @@ pub(crate) struct Group {
     pub(crate) untold: BTreeSet<i64>,
     /// The reason found last.
     pub(crate) reason: Option<Reason>,
-    /// `true` if all workers were looked at and none had room: then only those where room has
-    /// appeared since need another look.
-    pub(crate) exhausted: bool,
     /// Since when no worker has had room; counts anew after each success.
     pub(crate) blocked_since: Option<Moment>,
     /// The workers on which room is being made for it; one may be there several times.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use metal9_types::{ContainerId, Moment};
 
+use super::GroupKey;
 use crate::StubSpec;
 
 /// How long a new container is thought to take before one was seen.
@@ -16,6 +17,8 @@ pub(crate) struct Stub {
     pub(crate) spec: StubSpec,
     /// Queued tasks in all workspaces.
     pub(crate) waiting: usize,
+    /// Its queues.
+    pub(crate) groups: BTreeSet<GroupKey>,
     /// Idle containers on workers that take work: place in the list of accelerators, since when,
     /// id.
     pub(crate) idle: BTreeSet<(usize, Moment, ContainerId)>,
@@ -32,6 +35,7 @@ impl Stub {
         Self {
             spec,
             waiting: 0,
+            groups: BTreeSet::new(),
             idle: BTreeSet::new(),
             calls: BTreeSet::new(),
             call_time: None,

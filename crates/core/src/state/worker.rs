@@ -35,6 +35,8 @@ pub(crate) struct Worker {
     pub(crate) holders: Vec<Option<ContainerId>>,
     /// Rooms that are being made.
     pub(crate) reservations: Vec<Reservation>,
+    /// When queues that were kept waiting last looked in vain for a place to take on it.
+    pub(crate) looked_at: Option<Moment>,
     /// `true` if it came back offering less than its containers hold.
     pub(crate) shrunk: bool,
 }
@@ -65,6 +67,7 @@ impl Worker {
             returning: Resources::default(),
             holders,
             reservations: Vec::new(),
+            looked_at: None,
             shrunk: false,
         }
     }
@@ -114,6 +117,22 @@ impl Worker {
     pub(crate) fn start_limit(&self, config: &Config) -> u32 {
         let cores = u32::try_from(self.offer.capacity.cpu_millicores / 1000).unwrap_or(u32::MAX);
         cores.saturating_mul(config.starts_per_core).max(1)
+    }
+
+    /// `true` if a container could start on it now, were it small enough.
+    pub(crate) fn is_roomy(&self, config: &Config) -> bool {
+        let free = self.free();
+        self.takes_work()
+            && self.starting < self.start_limit(config)
+            && free.cpu_millicores > 0
+            && free.memory_mib > 0
+    }
+
+    /// `true` if a container could start on it now or after others have ended.
+    pub(crate) fn may_have_room(&self, config: &Config) -> bool {
+        let makes_room = !self.idle.is_empty() || self.returning != Resources::default();
+        self.is_roomy(config)
+            || makes_room && self.takes_work() && self.starting < self.start_limit(config)
     }
 
     /// When to look next at whether it is still there.

@@ -70,7 +70,7 @@ impl Core {
                     *holder = None;
                 }
             }
-            self.fresh_room.insert(container.worker);
+            self.mark_room(container.worker);
         }
     }
 
@@ -91,7 +91,7 @@ impl Core {
             return;
         }
         self.set_idle(now, id);
-        self.fresh_room.extend(self.containers.get(&id).map(|container| container.worker));
+        self.mark_room_of(id);
     }
 
     pub(crate) fn set_idle(&mut self, now: Moment, id: ContainerId) {
@@ -129,12 +129,17 @@ impl Core {
 
     pub(crate) fn set_stopping(&mut self, now: Moment, id: ContainerId) {
         self.deadlines.disarm(Deadline::KeepWarm(id));
-        let worker = self.containers.get(&id).map(|container| container.worker);
         self.change_container(id, |container| {
             container.state = ContainerState::Stopping;
             container.since = now;
         });
-        self.fresh_room.extend(worker);
+        self.mark_room_of(id);
+    }
+
+    fn mark_room_of(&mut self, id: ContainerId) {
+        if let Some(worker) = self.containers.get(&id).map(|container| container.worker) {
+            self.mark_room(worker);
+        }
     }
 
     /// A worker that has started a container has its image and code.
@@ -170,6 +175,9 @@ impl Core {
                 worker.idle.insert((container.since, id));
                 if usable {
                     stub.idle.insert((container.rank, container.since, id));
+                    if stub.waiting > 0 {
+                        self.changes.stubs.insert(container.stub);
+                    }
                 }
             }
             ContainerState::Stopping => {
@@ -188,6 +196,9 @@ impl Core {
                 let starting = matches!(container.state, ContainerState::Starting(_));
                 worker.starting -= u32::from(starting);
                 stub.calls.remove(&(container.call_began, id));
+                if stub.waiting > 0 {
+                    self.changes.stubs.insert(container.stub);
+                }
                 if let Some(workspace) = container.workspace
                     && let Some(held) = self.held.get_mut(&workspace)
                 {

@@ -27,7 +27,7 @@ impl Core {
         let group = self.groups.entry(key).or_default();
         if group.reservations.len() >= group.tasks.len() {
             // So far nobody looked for room to make for one more.
-            group.exhausted = false;
+            self.exhausted.remove(&key);
         }
         let queued = if at_front {
             self.next_front -= 1;
@@ -43,8 +43,9 @@ impl Core {
         }
         if let Some(stub) = self.stubs.get_mut(&key.stub) {
             stub.waiting += 1;
+            stub.groups.insert(key);
         }
-        self.wake = true;
+        self.changes.groups.insert(key);
     }
 
     /// Takes a task away from where it is: its queue, or its attempt. A container it ran in is
@@ -82,6 +83,10 @@ impl Core {
         }
         if left == 0 {
             self.groups.remove(&key);
+            self.exhausted.remove(&key);
+            if let Some(stub) = self.stubs.get_mut(&key.stub) {
+                stub.groups.remove(&key);
+            }
             self.deadlines.disarm(Deadline::Tell(key));
         }
     }

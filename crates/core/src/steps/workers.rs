@@ -27,12 +27,35 @@ impl Core {
             self.index_container(container);
         }
         if takes_work {
-            self.fresh_room.insert(id);
+            self.mark_room(id);
         } else {
             self.drop_reservations(id);
-            self.wake = true;
+            self.note_room(id);
         }
         self.fleet_changed(now);
+    }
+
+    /// Room may have appeared on a worker.
+    pub(crate) fn mark_room(&mut self, id: WorkerId) {
+        if self.workers.contains_key(&id) {
+            self.changes.rooms.insert(id);
+            self.note_room(id);
+        }
+    }
+
+    /// Takes note of whether a container could start on a worker now.
+    pub(crate) fn note_room(&mut self, id: WorkerId) {
+        if self.has_room(id) {
+            self.roomy.insert(id);
+        } else {
+            self.roomy.remove(&id);
+        }
+    }
+
+    pub(crate) fn has_room(&self, id: WorkerId) -> bool {
+        self.workers.get(&id).is_some_and(|worker| {
+            worker.is_roomy(&self.config) || self.room_in_full && worker.takes_work()
+        })
     }
 
     /// Holds room on a worker for one task of a group.
@@ -74,8 +97,9 @@ impl Core {
                 group.reservations.remove(place);
             }
             // Its tasks need room elsewhere, maybe where there was none to make before.
-            group.exhausted = false;
+            self.exhausted.remove(&reservation.group);
+            self.changes.groups.insert(reservation.group);
         }
-        self.fresh_room.insert(id);
+        self.mark_room(id);
     }
 }

@@ -111,7 +111,8 @@ impl Job {
 }
 
 fn kill_all(victims: &HashSet<Identity>) {
-    for victim in victims {
+    // Stopping them took a while, in which one may have ended and another got its id.
+    for victim in victims.iter().filter(|victim| alive(**victim)) {
         signal(*victim, Signal::SIGKILL);
     }
 }

@@ -291,6 +291,18 @@ async fn a_worker_that_ends_says_what_it_could_not_finish() {
 }
 
 #[tokio::test]
+async fn a_worker_with_nothing_to_do_says_that_it_leaves_and_ends() {
+    let mut rig = Rig::start().await;
+    // An answer means that the session is open.
+    rig.order(Order::Ping).await;
+    assert!(matches!(rig.report().await, Report::Heartbeat(_)));
+    rig.shutdown.cancel();
+    assert_eq!(rig.report().await, Report::Leaving);
+    let ended = tokio::time::timeout(END_WITHIN / 2, rig.task);
+    assert!(ended.await.is_ok(), "there is nothing to wait for");
+}
+
+#[tokio::test]
 async fn a_worker_without_a_gateway_ends_at_once() {
     let mut rig = Rig::start().await;
     rig.disconnect().await;
