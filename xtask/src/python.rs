@@ -11,11 +11,8 @@ use crate::{apt, pins, run};
 /// The oldest Python that the SDK runs on.
 const OLDEST: (u32, u32) = (3, 10);
 
-/// The first Python for which the SDK's dependencies have no wheels.
-const TOO_NEW: (u32, u32) = (3, 13);
-
 /// Interpreters to look for; the first that fits is used.
-const CANDIDATES: [&str; 4] = ["python3.11", "python3.12", "python3.10", "python3"];
+const CANDIDATES: [&str; 5] = ["python3.11", "python3.12", "python3.13", "python3.10", "python3"];
 
 /// An environment with the SDK and the development tools.
 pub(crate) struct Venv {
@@ -86,18 +83,12 @@ impl Venv {
 
 fn find_python() -> Result<&'static str> {
     for name in CANDIDATES {
-        if version(name).is_some_and(|version| (OLDEST..TOO_NEW).contains(&version)) {
+        if version(name).is_some_and(|version| version >= OLDEST) {
             return Ok(name);
         }
     }
-    bail!(
-        "there is no Python from {}.{} up to, but not including, {}.{}; install one of {}",
-        OLDEST.0,
-        OLDEST.1,
-        TOO_NEW.0,
-        TOO_NEW.1,
-        CANDIDATES.join(", ")
-    )
+    let ((major, minor), names) = (OLDEST, CANDIDATES.join(", "));
+    bail!("there is no Python from {major}.{minor} on; install one of {names}")
 }
 
 fn version(python: &str) -> Option<(u32, u32)> {

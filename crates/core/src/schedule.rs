@@ -19,7 +19,7 @@ mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use metal9_types::{Moment, WorkerId};
+use metal9_types::{Moment, Resources, WorkerId};
 
 use self::grow::Candidates;
 use crate::Action;
@@ -33,6 +33,8 @@ struct Round {
     rooms: BTreeSet<WorkerId>,
     /// Queues to look at even if none has.
     groups: BTreeSet<GroupKey>,
+    /// The most that could be had on each of those workers, by ending all that is idle there.
+    reach: Vec<Resources>,
     /// Workers that may take one more container, for each queue that asked.
     candidates: BTreeMap<GroupKey, Candidates>,
 }
@@ -59,6 +61,6 @@ impl Core {
         for stub in changes.stubs.iter().filter_map(|stub| self.stubs.get(stub)) {
             groups.extend(&stub.groups);
         }
-        Round { rooms: changes.rooms, groups, candidates: BTreeMap::new() }
+        Round { rooms: changes.rooms, groups, ..Round::default() }
     }
 }

@@ -69,11 +69,6 @@ impl CodeCache {
         entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
     }
 
-    /// `true` if the object need not be fetched.
-    pub(crate) fn has(&self, object: ObjectId) -> bool {
-        self.path(object).is_dir()
-    }
-
     fn path(&self, object: ObjectId) -> PathBuf {
         self.directory.join(object.to_string())
     }

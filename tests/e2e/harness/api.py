@@ -9,8 +9,14 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import cloudpickle
+import grpc
 import requests
-from beta9.channel import Channel, request_metadata, rpc_timeout
+from beta9.channel import (
+    GRPC_MAX_MESSAGE_SIZE,
+    AuthTokenInterceptor,
+    request_metadata,
+    rpc_timeout,
+)
 from beta9.clients.function import FunctionInvokeRequest, FunctionServiceStub
 from beta9.clients.gateway import (
     Autoscaler,
@@ -31,6 +37,10 @@ from .waiting import eventually
 
 CALLER = "cli/0.1.291"
 LONGEST_CALL = 120.0
+MESSAGE_LIMITS = [
+    ("grpc.max_receive_message_length", GRPC_MAX_MESSAGE_SIZE),
+    ("grpc.max_send_message_length", GRPC_MAX_MESSAGE_SIZE),
+]
 TERMINAL = ("COMPLETE", "ERROR", "CANCELLED", "TIMEOUT")
 
 
@@ -105,14 +115,12 @@ class Call:
 class Api:
     """A client of one gateway."""
 
-    def __init__(self, grpc: str, http: str, token: str):
+    def __init__(self, address: str, http: str, token: str):
         self.http = http if http.startswith("http") else f"http://{http}"
         self.token = token
-        self.channel = Channel(
-            grpc,
-            token,
-            retry=(lambda _: None, False),
-            metadata=[("x-beta9-caller", CALLER)],
+        interceptor = AuthTokenInterceptor(token, [("x-beta9-caller", CALLER)])
+        self.channel = grpc.intercept_channel(
+            grpc.insecure_channel(address, options=MESSAGE_LIMITS), interceptor
         )
         self.gateway = GatewayServiceStub(self.channel)
         self.functions = FunctionServiceStub(self.channel)

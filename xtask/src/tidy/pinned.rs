@@ -1,32 +1,47 @@
 //! A version that is written down twice will be raised once.
 
-use super::files::Repository;
+use super::files::{Repository, TextFile};
+use crate::pins;
 
+/// The one file with the SDK's version.
 const SDK_PIN: &str = "python/sdk.txt";
 
-/// Checks that the SDK's version is pinned in one file only.
+/// Checks that the SDK's version is written down in one file only. Prose may name it.
 pub(super) fn check(repository: &Repository) -> Vec<String> {
-    let pins = repository.files.iter().filter(|file| !file.is("md") && pins_the_sdk(&file.text));
-    let places: Vec<&str> = pins.map(|file| file.path.as_str()).collect();
-    if places == [SDK_PIN] {
-        return Vec::new();
-    }
-    vec![format!("the SDK's version must be pinned in {SDK_PIN} only, not in {places:?}")]
+    let pin = pins::SDK.trim();
+    let others = repository.files.iter().filter(|file| file.path != SDK_PIN && repeats(file, pin));
+    others.map(|file| format!("{}: the SDK's version belongs in {SDK_PIN}", file.path)).collect()
 }
 
-/// True if the text asks for one exact version of the SDK.
-fn pins_the_sdk(text: &str) -> bool {
-    let after = text.split(concat!("beta9", "==")).skip(1);
-    after.into_iter().any(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+fn repeats(file: &TextFile, pin: &str) -> bool {
+    if file.is("md") {
+        return false;
+    }
+    let version = pin.rsplit("==").next().unwrap_or(pin);
+    // In Rust, a bare version is an example in a comment or a test.
+    let bare = file.is("py") || file.is("toml") || file.is("sh") || file.is("yml");
+    file.text.contains(pin) || (bare && file.text.contains(version))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn repeated(path: &str, text: &str) -> bool {
+        repeats(&TextFile { path: path.into(), text: text.into() }, "sdk==1.2.3")
+    }
+
     #[test]
-    fn a_format_string_is_no_pin() {
-        assert!(!pins_the_sdk(&["beta9", "=={version}"].concat()));
-        assert!(pins_the_sdk(&["x beta9", "==0.1"].concat()));
+    fn the_pin_is_found_wherever_it_would_be_forgotten() {
+        assert!(repeated("a.rs", "const PIN: &str = \"sdk==1.2.3\";"));
+        assert!(repeated("a.py", "CALLER = 'cli/1.2.3'"));
+        assert!(repeated("a.toml", "test = ['sdk==1.2.3']"));
+    }
+
+    #[test]
+    fn examples_and_prose_may_name_a_version() {
+        assert!(!repeated("a.rs", "/// As `1.2.3`."));
+        assert!(!repeated("a.rs", "format!(\"sdk=={version}\")"));
+        assert!(!repeated("a.md", "works with sdk==1.2.3"));
     }
 }

@@ -8,13 +8,12 @@
 
 use std::time::Duration;
 
-use metal9_types::{ContainerId, Moment, Resources, WorkerId};
+use metal9_types::{ContainerId, Moment, WorkerId};
 
 use super::Round;
 use crate::Action;
 use crate::core::Core;
 use crate::place;
-use crate::state::worker::saturating_sub;
 use crate::state::{Container, GroupKey, Reservation, Worker};
 
 /// How long a queue waits before it takes others' places; at least twice what starting its
@@ -79,7 +78,7 @@ impl Core {
         }
         let spec = &self.stubs.get(&key.stub)?.spec;
         let comes = |device: usize| self.device_comes_free(worker, device);
-        let enough = self.comes(worker).fits(spec.resources)
+        let enough = worker.coming().fits(spec.resources)
             && place::pick_devices(spec, worker, comes).is_some();
         if enough || place::obstacle(spec, worker).is_some() {
             return None;
@@ -88,11 +87,6 @@ impl Core {
             comes(device) || victims.iter().any(|victim| victim.devices.contains(&device))
         })?;
         Some(spot.devices)
-    }
-
-    /// What will be free and promised to nobody once stopping containers are gone.
-    fn comes(&self, worker: &Worker) -> Resources {
-        saturating_sub(worker.free().saturating_add(worker.returning), worker.reserved(None))
     }
 
     fn claim(

@@ -9,7 +9,6 @@ use super::Round;
 use crate::Action;
 use crate::core::Core;
 use crate::place::{self, Candidate, Clearing, Score, Spot};
-use crate::state::worker::saturating_sub;
 use crate::state::{Deadline, GroupKey, Reservation, Worker};
 
 /// Workers looked at before the best of them is taken; the bound keeps a single task on a large
@@ -43,6 +42,7 @@ impl Core {
         round: &mut Round,
         actions: &mut Vec<Action>,
     ) {
+        self.measure_reach(round);
         let mut turns = self.turns(round);
         while !turns.is_empty() {
             let mut next = Vec::with_capacity(turns.len());
@@ -68,11 +68,10 @@ impl Core {
 
     /// The groups worth a look, by workspace in order of turns, each workspace's by who came first.
     fn turns(&self, round: &Round) -> Vec<(WorkspaceId, BTreeMap<i64, GroupKey>)> {
-        let keys = if self.exhausted.is_empty() || !self.may_have_room(round) {
-            self.by_turn(&round.groups)
-        } else {
-            self.by_turn(&round.groups.union(&self.exhausted).copied().collect())
-        };
+        let within_reach = |key: &&GroupKey| self.is_within_reach(**key, round);
+        let mut keys = round.groups.clone();
+        keys.extend(self.exhausted.iter().filter(within_reach));
+        let keys = self.by_turn(&keys);
         let mut turns: Vec<(WorkspaceId, BTreeMap<i64, GroupKey>)> = Vec::new();
         for key in keys {
             let Some(order) = self.head(key) else { continue };
@@ -86,10 +85,26 @@ impl Core {
         turns
     }
 
+    fn measure_reach(&self, round: &mut Round) {
+        let workers = round.rooms.iter().filter_map(|id| self.workers.get(id)).filter(|worker| {
+            worker.takes_work() && worker.starting < worker.start_limit(&self.config)
+        });
+        let reach = workers.map(|worker| {
+            let idle = worker.idle.iter().filter_map(|(_, id)| self.containers.get(id));
+            idle.fold(worker.coming(), |sum, idle| sum.saturating_add(idle.resources))
+        });
+        round.reach = reach.collect();
+    }
+
     /// `true` if a queue that found no room before may find some now.
-    fn may_have_room(&self, round: &Round) -> bool {
-        let may = |worker: &Worker| worker.may_have_room(&self.config) || self.room_in_full;
-        round.rooms.iter().filter_map(|id| self.workers.get(id)).any(may)
+    fn is_within_reach(&self, key: GroupKey, round: &Round) -> bool {
+        if round.reach.is_empty() {
+            return false;
+        }
+        let promised = || self.groups.get(&key).is_some_and(|group| !group.reservations.is_empty());
+        self.stubs.get(&key.stub).is_some_and(|stub| {
+            round.reach.iter().any(|reach| reach.fits(stub.spec.resources)) || promised()
+        })
     }
 
     fn head(&self, key: GroupKey) -> Option<i64> {
@@ -104,8 +119,14 @@ impl Core {
         round: &mut Round,
         actions: &mut Vec<Action>,
     ) -> bool {
+        if self.exhausted.contains(&key) && !self.is_within_reach(key, round) {
+            return false;
+        }
         match self.take_turn(now, key, round, actions) {
-            Turn::Served | Turn::Reserved => return true,
+            Turn::Served | Turn::Reserved => {
+                self.measure_reach(round);
+                return true;
+            }
             Turn::Enough => {
                 self.exhausted.remove(&key);
                 if let Some(group) = self.groups.get_mut(&key) {
@@ -137,9 +158,6 @@ impl Core {
         let Some(stub) = self.stubs.get(&key.stub) else { return Turn::NoRoom };
         if !stub.wants_container(now) {
             return Turn::Enough;
-        }
-        if self.exhausted.contains(&key) && !self.may_have_room(round) {
-            return Turn::NoRoom;
         }
         if let Some((worker, spot)) = self.best(key, round) {
             self.start_on(now, key, worker, spot, actions);
@@ -325,8 +343,7 @@ impl Core {
             .iter()
             .map(|idle| Candidate { resources: idle.resources, devices: idle.devices.clone() })
             .collect();
-        let there = worker.free().saturating_add(worker.returning);
-        let coming = saturating_sub(there, worker.reserved(None));
+        let coming = worker.coming();
         let is_coming = |device: usize| self.device_comes_free(worker, device);
         let clearing = place::clearing(spec, worker, &candidates, coming, is_coming)?;
         let victims = clearing.victims.iter().map(|&index| idle[index].id).collect();

@@ -14,7 +14,7 @@ use crate::explain;
 use crate::state::{Deadline, GroupKey, Reason};
 
 /// A task that waits only because everything is busy is told so after this long.
-const BUSY_AFTER: Duration = Duration::from_secs(2);
+const BUSY_AFTER: Duration = Duration::from_secs(10);
 /// Tasks told at a time, and how soon the next ones are.
 const AT_A_TIME: usize = 256;
 const PAUSE: Duration = Duration::from_millis(10);

@@ -128,11 +128,9 @@ impl Worker {
             && free.memory_mib > 0
     }
 
-    /// `true` if a container could start on it now or after others have ended.
-    pub(crate) fn may_have_room(&self, config: &Config) -> bool {
-        let makes_room = !self.idle.is_empty() || self.returning != Resources::default();
-        self.is_roomy(config)
-            || makes_room && self.takes_work() && self.starting < self.start_limit(config)
+    /// What will be free and promised to nobody once stopping containers are gone.
+    pub(crate) fn coming(&self) -> Resources {
+        saturating_sub(self.free().saturating_add(self.returning), self.reserved(None))
     }
 
     /// When to look next at whether it is still there.

@@ -14,7 +14,7 @@ fn a_busy_fleet_is_mentioned_only_after_a_while() {
         env.submit(number);
     }
     assert_eq!(env.all_given().len(), 2);
-    env.millis(1999);
+    env.millis_alive(9999, &[(1, 1), (2, 2)]);
     env.nothing();
     env.millis(1);
     assert_eq!(env.waiting(task(3)), "waiting: all 2 workers are busy; it is next");
@@ -52,7 +52,7 @@ fn a_long_queue_is_told_in_portions() {
     for number in 1..=1000 {
         env.submit(number);
     }
-    env.now = env.now.after(std::time::Duration::from_secs(2));
+    env.now = env.now.after(std::time::Duration::from_secs(10));
     env.ok(Input::Timer);
     assert_eq!(env.actions.len(), 256);
     env.millis(100);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metal9_env::{Environment, Progress};
 use metal9_types::{Failure, FailureKind, ImageSpec, Phase};
@@ -12,6 +12,9 @@ use crate::code::CodeCache;
 use crate::container::{Command, Container, Halt, Job, Makings, Workshop, failure, phase};
 use crate::event::Event;
 use crate::runner::Runner;
+
+/// A step that takes longer than this is told to the user.
+const SILENCE: Duration = Duration::from_secs(1);
 
 impl Container {
     /// A runner in this container's environment with its code in place, or why there is none.
@@ -93,23 +96,31 @@ impl Container {
             Some(lock) => lock.clone(),
             None => {
                 let image = read_image(&self.spec.image_spec)?;
-                self.progress(job, "resolving the packages of the environment").await;
-                environments.lock(&image, &progress).await.map_err(failed)?
+                let locking = environments.lock(&image, &progress);
+                let what = "resolving the packages of the environment";
+                self.telling(job, what, locking).await.map_err(failed)?
             }
         };
-        if !environments.cached().contains(&lock.hash()) {
-            self.progress(job, "building the environment").await;
+        let building = environments.ensure(&lock, &progress);
+        self.telling(job, "building the environment", building).await.map_err(failed)
+    }
+
+    /// Waits for a step, and says what it is once it takes longer than one waits in silence.
+    async fn telling<T>(&self, job: &Job, what: &str, step: impl Future<Output = T>) -> T {
+        let mut step = Box::pin(step);
+        tokio::select! {
+            done = &mut step => return done,
+            () = tokio::time::sleep(SILENCE) => {}
         }
-        environments.ensure(&lock, &progress).await.map_err(failed)
+        self.progress(job, what).await;
+        step.await
     }
 
     /// The directory of the code, which is to be copied; nothing if there is no code.
     async fn code(&self, makings: &Makings, job: &Job) -> Result<Option<PathBuf>, Failure> {
         let Some(object) = self.spec.object else { return Ok(None) };
-        if !makings.code.has(object) {
-            self.progress(job, "fetching the code").await;
-        }
-        let code = makings.code.ensure(object).await;
+        let fetching = makings.code.ensure(object);
+        let code = self.telling(job, "fetching the code", fetching).await;
         code.map(Some).map_err(|error| failure::code(&error))
     }
 
