@@ -1,6 +1,7 @@
 """Figures: percentiles, memory, and raw calls that cost the client next to nothing."""
 
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Dict, List
 
@@ -42,7 +43,7 @@ class RawCaller:
     def __init__(self, address: str, token: str, stub_id: str, headless: bool = False):
         self.metadata = (
             ("authorization", f"Bearer {token}"),
-            ("x-beta9-caller", "cli/0.1.291"),
+            ("x-beta9-caller", "cli/" + version("beta9")),
             ("x-beta9-task-id", ""),
             ("x-beta9-log-offset", "0"),
         )

@@ -66,22 +66,36 @@ def api(fleet: DevFleet) -> Api:
     return fleet.api
 
 
-@pytest.fixture
-def split(tmp_path: Path, request) -> Iterator[SplitFleet]:
-    """A gateway and a worker as separate processes, for this test alone."""
+@pytest.fixture(scope="module")
+def split_fleet(tmp_path_factory) -> Iterator[SplitFleet]:
+    """A gateway and a worker as separate processes, which this module's tests may kill."""
     fleet = SplitFleet(
-        tmp_path / "split",
+        tmp_path_factory.mktemp("split"),
         METAL9_GATEWAY_WORKER_SUSPECT_SECONDS="1",
         METAL9_GATEWAY_WORKER_LOST_SECONDS="3",
         METAL9_GATEWAY_CLIENT_GRACE_SECONDS="1",
     )
-    fleet.root.mkdir()
-    request.node.stash[LOGS] = fleet.logs
     try:
         fleet.start()
         yield fleet
     finally:
         fleet.stop()
+
+
+@pytest.fixture
+def split(split_fleet: SplitFleet, request) -> SplitFleet:
+    """The separate gateway and worker, running."""
+    request.node.stash[LOGS] = split_fleet.logs
+    split_fleet.restore()
+    return split_fleet
+
+
+@pytest.fixture
+def split_app(split: SplitFleet, tmp_path: Path) -> Iterator[App]:
+    """Runs users' programs against the separate gateway."""
+    app = App(tmp_path, split.config)
+    yield app
+    app.close()
 
 
 LOGS = pytest.StashKey()

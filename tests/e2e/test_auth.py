@@ -37,7 +37,7 @@ def test_a_program_without_a_valid_token_is_told_so(app, fleet, tmp_path, token)
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1/workspace/current", "/api/v1/status", "/metrics", "/api/v1/task/x/y"]
+    "path", ["/api/v1/workspace/current", "/api/v1/status", "/api/v1/task/x/y"]
 )
 def test_http_wants_a_token(api, path):
     for token in ("", "wrong"):

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from harness.code import WAITING
 from harness.receiver import Receiver
 
 PROGRAM = """
@@ -76,6 +77,19 @@ def test_a_timeout_is_posted(called, receiver):
     post = receiver.wait("/timeout")
     assert post.headers["x-task-status"] == "TIMEOUT"
     assert post.headers["x-task-id"] == called["timeout"]
+
+
+def test_a_cancelled_call_is_posted(api, app):
+    receiver = Receiver()
+    try:
+        stub = api.stub(WAITING, "app:wait", callback_url=receiver.url + "/cancelled")
+        call = api.call(stub, str(app.gate())).until("in")
+        api.cancel(call.task_id)
+        post = receiver.wait("/cancelled")
+    finally:
+        receiver.close()
+    assert post.headers["x-task-status"] == "CANCELLED"
+    assert post.headers["x-task-id"] == call.task_id
 
 
 def test_each_outcome_is_posted_once(called, receiver):

@@ -95,7 +95,12 @@ pub enum Action {
         /// One sentence for a person.
         sentence: String,
     },
-    /// A worker is gone for good: lost, or empty after it wanted to leave.
+    /// A worker that wanted to leave is empty, and forgotten.
+    WorkerLeft {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker is gone for good, although nobody asked.
     WorkerLost {
         /// The worker.
         worker: WorkerId,

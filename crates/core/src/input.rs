@@ -96,7 +96,8 @@ pub struct WorkerHello {
     pub offer: Offer,
     /// Attempts it has.
     pub attempts: Vec<Reattach>,
-    /// Containers it has, with their stubs; those of `attempts` among them.
+    /// All containers it has, with their stubs, ending ones too. The container of an attempt that
+    /// has ended unacknowledged may be missing.
     pub containers: Vec<(ContainerId, StubId)>,
     /// Object and image ids it has cached.
     pub cached: Vec<String>,

@@ -35,6 +35,8 @@ struct Round {
     groups: BTreeSet<GroupKey>,
     /// The most that could be had on each of those workers, by ending all that is idle there.
     reach: Vec<Resources>,
+    /// Queues that room is being made for on those workers.
+    promised: BTreeSet<GroupKey>,
     /// Workers that may take one more container, for each queue that asked.
     candidates: BTreeMap<GroupKey, Candidates>,
 }

@@ -60,7 +60,7 @@ pub(crate) async fn resolve(
 fn requirements(spec: &ImageSpec) -> Result<Requirements, EnvError> {
     let mut refusals = spec.native_refusals();
     let sdk = match spec.sdk_version.trim() {
-        "" => pinned(SDK_PIN, "beta9").unwrap_or("0.1.291"),
+        "" => pinned(SDK_PIN, "beta9").unwrap_or_default(),
         version => version,
     };
     let is_version = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '!' | '-');
@@ -79,7 +79,8 @@ fn requirements(spec: &ImageSpec) -> Result<Requirements, EnvError> {
         return Err(EnvError::Refused(refusals));
     }
     let mut requirements = read?;
-    requirements.packages.push(format!("beta9=={sdk}"));
+    let pin = if sdk.is_empty() { "" } else { "==" };
+    requirements.packages.push(format!("beta9{pin}{sdk}"));
     Ok(requirements)
 }
 

@@ -77,11 +77,17 @@ async fn fresh() -> (TempDir, Environments) {
     (root, environments)
 }
 
+/// The SDK's requirement and its version.
+fn sdk() -> (&'static str, &'static str) {
+    let requirement = include_str!("../../../python/sdk.txt").trim();
+    (requirement, requirement.strip_prefix("beta9==").unwrap())
+}
+
 fn spec(packages: &[&str]) -> ImageSpec {
     ImageSpec {
         python_version: "python3".into(),
         python_packages: packages.iter().map(|line| (*line).to_owned()).collect(),
-        sdk_version: "0.1.291".into(),
+        sdk_version: sdk().1.into(),
         ..ImageSpec::default()
     }
 }
@@ -115,7 +121,7 @@ async fn an_image_becomes_the_same_lock_twice_and_an_environment_with_the_sdk() 
     assert_eq!(lock, again);
     assert_eq!(heard.count("Resolved "), 1, "{}", heard.text());
     assert!(lock.requirements.contains("six==1.16.0 \\\n    --hash=sha256:"), "{lock:?}");
-    assert!(lock.requirements.contains("beta9==0.1.291 \\\n"), "{lock:?}");
+    assert!(lock.requirements.contains(&format!("{} \\\n", sdk().0)), "{lock:?}");
     assert!(!lock.requirements.contains('#'), "{lock:?}");
 
     let environment = environments.ensure(&lock, &heard.progress()).await.unwrap();
@@ -252,7 +258,7 @@ async fn packages_that_cannot_be_had_are_named_in_uvs_own_words() {
     for (packages, named) in [
         (&["no-such-package-metal9-qq"][..], "no-such-package-metal9-qq"),
         (&["six==1.16.0", "six==1.17.0"][..], "six==1.17.0"),
-        (&["beta9==0.1.200"][..], "beta9==0.1.291"),
+        (&["beta9==0.1.200"][..], sdk().0),
     ] {
         let heard = Heard::default();
         let error = environments.lock(&spec(packages), &heard.progress()).await.unwrap_err();

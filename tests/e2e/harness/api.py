@@ -6,6 +6,7 @@ import textwrap
 import uuid
 import zipfile
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import cloudpickle
@@ -35,7 +36,7 @@ from beta9.clients.image import BuildImageRequest, ImageServiceStub
 
 from .waiting import eventually
 
-CALLER = "cli/0.1.291"
+CALLER = "cli/" + version("beta9")
 LONGEST_CALL = 120.0
 MESSAGE_LIMITS = [
     ("grpc.max_receive_message_length", GRPC_MAX_MESSAGE_SIZE),

@@ -84,6 +84,15 @@ class SplitFleet:
         self.wait_for_workers(known + 1)
         return worker
 
+    def restore(self) -> None:
+        """Starts what a test has killed."""
+        if not self.gateway.running:
+            self.start_gateway()
+        for worker in self.workers:
+            if not worker.running:
+                worker.start()
+        self.wait_for_workers(len(self.workers))
+
     def _join_token(self) -> str:
         answer = requests.post(
             f"http://{self.http}/api/v1/worker/join-tokens",

@@ -102,7 +102,7 @@ impl Core {
     pub(crate) fn forget_if_left(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
         let left = self.workers.get(&id).is_some_and(|w| w.leaving && w.containers.is_empty());
         if left {
-            actions.push(Action::WorkerLost { worker: id });
+            actions.push(Action::WorkerLeft { worker: id });
             self.forget_worker(self.now, id);
         }
     }

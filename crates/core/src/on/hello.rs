@@ -39,6 +39,8 @@ impl Core {
             self.compare_container(now, hello.worker, container, stub, &mut notes);
         }
         self.lose_unlisted(now, hello, &mut notes, actions);
+        // A list that names one attempt twice must not end the one that stays.
+        notes.drop_attempts.retain(|attempt| !notes.kept.contains(attempt));
         let welcome = Action::Welcome {
             worker: hello.worker,
             session: hello.session,
@@ -105,7 +107,7 @@ impl Core {
                 && known.container == listed.container
                 && self.attempts.get(&listed.attempt) == Some(&listed.task)
         });
-        if known.is_some() || self.adopt_attempt(now, worker, listed, notes, actions) {
+        if known.is_some() || self.adopt_attempt(now, worker, listed, actions) {
             notes.kept.insert(listed.attempt);
             notes.hosts.insert(listed.container);
         } else {
@@ -120,7 +122,6 @@ impl Core {
         now: Moment,
         worker: WorkerId,
         listed: Reattach,
-        notes: &Notes,
         actions: &mut Vec<Action>,
     ) -> bool {
         let Some(task) = self.tasks.get(&listed.task) else { return false };
@@ -128,7 +129,7 @@ impl Core {
         let free = !matches!(task.state, TaskState::Assigned(_));
         let fresh_id = self.ids.was_given_attempt(listed.attempt)
             && !self.attempts.contains_key(&listed.attempt);
-        if !free || !fresh_id || notes.hosts.contains(&listed.container) {
+        if !free || !fresh_id {
             return false;
         }
         let hosted = match self.containers.get(&listed.container) {
@@ -237,10 +238,8 @@ impl Core {
             if attempt.is_some_and(|attempt| notes.kept.contains(&attempt)) {
                 continue;
             }
-            // The container of an unwanted attempt may be there although only the attempt is
-            // listed.
-            let unsure = state == ContainerState::Stopping && notes.tainted.contains(&id);
-            if !listed.contains(&id) && !unsure {
+            // The list of containers is complete, so one that is not on it holds nothing any more.
+            if !listed.contains(&id) {
                 self.lose_container(now, id, &text, actions);
                 continue;
             }

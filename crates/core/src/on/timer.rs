@@ -27,7 +27,7 @@ impl Core {
     /// A task was not begun within its time to live.
     fn on_expired(&mut self, id: TaskId, actions: &mut Vec<Action>) {
         let Some(task) = self.tasks.get(&id) else { return };
-        if !matches!(task.state, TaskState::Queued(_)) || task.attempts_used > 0 {
+        if !matches!(task.state, TaskState::Queued(_)) {
             return;
         }
         let ttl = task.spec.ttl.as_secs_f64();

@@ -68,9 +68,12 @@ impl Core {
 
     /// The groups worth a look, by workspace in order of turns, each workspace's by who came first.
     fn turns(&self, round: &Round) -> Vec<(WorkspaceId, BTreeMap<i64, GroupKey>)> {
-        let within_reach = |key: &&GroupKey| self.is_within_reach(**key, round);
         let mut keys = round.groups.clone();
-        keys.extend(self.exhausted.iter().filter(within_reach));
+        keys.extend(&round.promised);
+        if !round.reach.is_empty() {
+            let within_reach = |key: &&GroupKey| self.is_within_reach(**key, round);
+            keys.extend(self.exhausted.iter().filter(within_reach));
+        }
         let keys = self.by_turn(&keys);
         let mut turns: Vec<(WorkspaceId, BTreeMap<i64, GroupKey>)> = Vec::new();
         for key in keys {
@@ -85,26 +88,33 @@ impl Core {
         turns
     }
 
+    /// Finds out for which of the queues that found no room before another look is worth while.
     fn measure_reach(&self, round: &mut Round) {
-        let workers = round.rooms.iter().filter_map(|id| self.workers.get(id)).filter(|worker| {
-            worker.takes_work() && worker.starting < worker.start_limit(&self.config)
-        });
-        let reach = workers.map(|worker| {
+        round.reach.clear();
+        round.promised.clear();
+        for worker in round.rooms.iter().filter_map(|id| self.workers.get(id)) {
+            if !worker.takes_work() || worker.starting >= worker.start_limit(&self.config) {
+                continue;
+            }
+            round.promised.extend(worker.reservations.iter().map(|promise| promise.group));
             let idle = worker.idle.iter().filter_map(|(_, id)| self.containers.get(id));
-            idle.fold(worker.coming(), |sum, idle| sum.saturating_add(idle.resources))
-        });
-        round.reach = reach.collect();
+            let reach = idle.fold(worker.coming(), |sum, idle| sum.saturating_add(idle.resources));
+            if self.room_in_full || reach.cpu_millicores > 0 && reach.memory_mib > 0 {
+                round.reach.push(reach);
+            }
+        }
     }
 
     /// `true` if a queue that found no room before may find some now.
     fn is_within_reach(&self, key: GroupKey, round: &Round) -> bool {
-        if round.reach.is_empty() {
-            return false;
+        if round.promised.contains(&key) {
+            return true;
         }
-        let promised = || self.groups.get(&key).is_some_and(|group| !group.reservations.is_empty());
-        self.stubs.get(&key.stub).is_some_and(|stub| {
-            round.reach.iter().any(|reach| reach.fits(stub.spec.resources)) || promised()
-        })
+        !round.reach.is_empty()
+            && self
+                .stubs
+                .get(&key.stub)
+                .is_some_and(|stub| round.reach.iter().any(|reach| reach.fits(stub.spec.resources)))
     }
 
     fn head(&self, key: GroupKey) -> Option<i64> {
@@ -299,7 +309,7 @@ impl Core {
         }
         let best = self
             .to_look_at(key, round)
-            .filter(|worker| self.may_make_room(key, worker))
+            .filter(|worker| self.may_make_room(worker))
             .filter_map(|worker| {
                 let (clearing, victims) = self.clearing(key, worker)?;
                 let last_used = victims.iter().filter_map(|id| self.containers.get(id));
@@ -317,14 +327,12 @@ impl Core {
         true
     }
 
-    /// A worker with room that only starts too many containers needs none made.
-    fn may_make_room(&self, key: GroupKey, worker: &Worker) -> bool {
+    /// A worker that starts as many containers as it may needs no room made now.
+    fn may_make_room(&self, worker: &Worker) -> bool {
         let stopping = worker.returning != Resources::default();
         worker.takes_work()
             && worker.starting < worker.start_limit(&self.config)
             && (stopping || !worker.idle.is_empty())
-            && worker.reservations.iter().filter(|r| r.group == key).count()
-                < worker.containers.len()
     }
 
     /// Which idle containers of a worker to end for one more task of the group.

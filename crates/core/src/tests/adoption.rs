@@ -83,6 +83,42 @@ fn ids_that_were_never_given_are_not_taken_over() {
 }
 
 #[test]
+fn an_attempt_that_was_never_given_is_not_taken_over_in_a_known_container() {
+    let mut env = TestEnv::new().stub();
+    env.submit(1);
+    env.waiting(task(1));
+    let mut liar = hello(1, 1, 1, 16_384);
+    let (attempt, container) = (AttemptId(1 << 32 | 1), ContainerId(7));
+    liar.attempts = vec![Reattach { attempt, task: task(1), container }];
+    liar.containers = vec![(container, stub(1))];
+    assert_eq!(env.reconnect(liar), (vec![attempt], vec![container]));
+    env.nothing();
+    env.gone(container);
+    assert_eq!(env.waiting(task(1)), "");
+    let given = env.given();
+    assert_eq!((given.attempt, given.fresh), (attempt, true));
+}
+
+#[test]
+fn one_attempt_is_not_taken_over_for_two_tasks() {
+    let mut env = TestEnv::new().stub();
+    for number in 1..=2 {
+        env.submit(number);
+        env.waiting(task(number));
+    }
+    let mut liar = hello(1, 1, 2, 16_384);
+    let attempt = AttemptId(7);
+    for number in 1..=2 {
+        let container = ContainerId(number);
+        liar.attempts.push(Reattach { attempt, task: task(number), container });
+        liar.containers.push((container, stub(1)));
+    }
+    assert_eq!(env.reconnect(liar), (vec![], vec![ContainerId(2)]));
+    assert_eq!(env.transition().task, task(1));
+    assert_eq!(env.core.attempt_task(attempt), Some(task(1)));
+}
+
+#[test]
 fn idle_containers_beyond_what_the_worker_offers_are_dropped() {
     let mut env = TestEnv::new().stub();
     let mut crowded = hello(1, 1, 2, 16_384);
@@ -122,4 +158,18 @@ fn an_attempt_whose_end_was_already_counted_leaves_its_idle_container_alone() {
     assert_eq!(env.reconnect(again), (vec![given.attempt], vec![]));
     env.submit(2);
     assert_eq!(env.given().container, given.container);
+}
+
+#[test]
+fn an_idle_container_that_is_not_listed_is_gone_whatever_else_is_said_of_it() {
+    let mut env = TestEnv::new().stub();
+    env.hello(1, 1, 1);
+    env.submit(1);
+    let given = env.given();
+    env.finish(given);
+    let mut again = hello(1, 2, 1, 16_384);
+    again.attempts = vec![given.reattach()];
+    assert_eq!(env.reconnect(again), (vec![given.attempt], vec![]));
+    env.submit(2);
+    assert!(env.given().fresh);
 }

@@ -342,6 +342,10 @@ impl TestEnv {
         }
     }
 
+    pub(super) fn worker_left(&mut self, number: u64) {
+        assert_eq!(self.next(), Action::WorkerLeft { worker: worker(number) });
+    }
+
     pub(super) fn worker_lost(&mut self, number: u64) {
         assert_eq!(self.next(), Action::WorkerLost { worker: worker(number) });
     }

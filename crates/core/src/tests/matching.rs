@@ -112,6 +112,27 @@ fn a_free_first_choice_comes_before_a_warm_second_choice() {
 }
 
 #[test]
+fn a_warm_second_choice_is_taken_where_no_further_container_is_worth_starting() {
+    let mut env = TestEnv::new();
+    env.define(gpu_stub(1, "MPS,H100", 1));
+    let mut server = hello(1, 1, 8, 65_536);
+    server.offer.devices = vec![device(Vendor::Nvidia, "H100", ""); 2];
+    env.connect(server);
+    env.submit(1);
+    env.submit(2);
+    for given in env.all_given() {
+        env.started(given);
+        env.finish(given);
+    }
+    env.submit(3);
+    assert!(!env.given().fresh);
+    env.connect(mac(2, 2, "M3", ""));
+    env.submit(4);
+    let given = env.given();
+    assert_eq!((given.worker, given.fresh), (worker(1), false));
+}
+
+#[test]
 fn an_apple_gpus_memory_budget_counts_beside_the_hosts() {
     let mut env = TestEnv::new();
     let mut spec = gpu_stub(1, "MPS", 1);

@@ -176,8 +176,16 @@ impl Chaos {
             }
         }
         for index in 0..lies as usize {
-            hello.attempts.push(self.attempt(index * 3));
+            let mut claim = self.attempt(index * 3);
             let (container, of) = self.container(index * 2);
+            // Sometimes nothing of it goes together.
+            if lies > 1 && index == 0 {
+                claim.task = task(self.session % 30);
+            }
+            if lies > 2 && index == 1 {
+                claim.container = container;
+            }
+            hello.attempts.push(claim);
             hello.containers.push((container, stub(of)));
         }
         Input::WorkerHello(hello)

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::env::{TestEnv, stub, stub_spec, task};
+use super::env::{TestEnv, stub, stub_spec, task, task_spec};
 use super::sim::Sim;
+use crate::{Config, Input, TaskSpec};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -112,4 +113,21 @@ fn a_stub_without_keep_warm_uses_all_the_room_there_is() {
     let took = sim.run(40, MINUTE);
     assert_eq!(sim.container_count(stub(1)), 40);
     assert!(took < Duration::from_millis(10 * 125), "{took:?}");
+}
+
+#[test]
+fn a_large_idle_fleet_takes_a_whole_queue_at_once() {
+    let hour = Duration::from_secs(3600);
+    let config = Config { suspect_after: hour, lost_after: hour, ..Config::default() };
+    let mut env = TestEnv::with(config).stub();
+    env.check_every = 50;
+    for number in 1..=600 {
+        env.hello(number, number, 1);
+    }
+    for number in 1..=600 {
+        env.ok(Input::Submit(TaskSpec { recovered: true, ..task_spec(number, 1) }));
+    }
+    env.nothing();
+    env.millis(15_000);
+    assert_eq!(env.all_given().len(), 600);
 }

@@ -146,6 +146,32 @@ fn a_promised_room_is_not_given_to_a_smaller_task_that_comes_later() {
 }
 
 #[test]
+fn room_promised_to_a_large_task_is_kept_while_it_comes_together() {
+    let mut env = TestEnv::new().stub();
+    let mut large = stub_spec(2);
+    large.resources.cpu_millicores = 2000;
+    env.define(large);
+    env.define(stub_spec(3));
+    env.define(stub_spec(4));
+    env.hello(1, 1, 2);
+    env.submit(1);
+    env.submit(2);
+    for given in env.all_given() {
+        env.finish(given);
+    }
+    env.ok(Input::Submit(task_spec(3, 2)));
+    let (first, second) = (env.stopped_container(), env.stopped_container());
+    env.ok(Input::Submit(task_spec(4, 3)));
+    env.gone(first);
+    env.nothing();
+    env.ok(Input::Submit(task_spec(5, 4)));
+    env.nothing();
+    env.gone(second);
+    assert_eq!(env.given().task, task(3));
+    env.nothing();
+}
+
+#[test]
 fn nobodys_container_is_ended_for_a_task_that_would_not_fit_anyway() {
     let mut env = TestEnv::new().stub();
     let mut large = stub_spec(2);

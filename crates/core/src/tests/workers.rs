@@ -141,6 +141,22 @@ fn a_cancellation_while_the_worker_is_away_reaches_it_when_it_is_back() {
 }
 
 #[test]
+fn a_container_that_ended_while_the_worker_was_away_holds_no_room() {
+    let mut env = TestEnv::new().stub();
+    env.hello(1, 1, 1);
+    env.submit(1);
+    let given = env.given();
+    env.disconnect(1, 1);
+    env.cancel(task(1));
+    env.ended(task(1));
+    let mut again = hello(1, 2, 1, 16_384);
+    again.attempts = vec![given.reattach()];
+    assert_eq!(env.reconnect(again), (vec![given.attempt], vec![]));
+    env.submit(2);
+    assert!(env.given().fresh);
+}
+
+#[test]
 fn a_leaving_worker_finishes_what_it_has_and_is_forgotten() {
     let mut env = TestEnv::new().stub();
     env.hello(1, 1, 2);
@@ -156,7 +172,7 @@ fn a_leaving_worker_finishes_what_it_has_and_is_forgotten() {
     env.finish(second);
     assert_eq!(env.stopped_container(), second.container);
     env.gone(second.container);
-    env.worker_lost(1);
+    env.worker_left(1);
     assert!(env.core.workers().is_empty());
     env.millis(250);
     assert_eq!(env.waiting(task(3)), "waiting: no worker is connected");
@@ -167,7 +183,7 @@ fn an_empty_worker_that_leaves_is_forgotten_at_once() {
     let mut env = TestEnv::new();
     env.hello(1, 1, 2);
     env.ok(Input::WorkerLeaving { worker: worker(1) });
-    env.worker_lost(1);
+    env.worker_left(1);
     assert_eq!(env.input(Input::WorkerLeaving { worker: worker(1) }), {
         Err(Ignored::UnknownWorker)
     });

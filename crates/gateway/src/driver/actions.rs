@@ -47,6 +47,7 @@ impl Driver {
                 Some(Action::Waiting { task, sentence }) => {
                     self.shared.hub.say(task, &format!("{sentence}\n")).await;
                 }
+                Some(Action::WorkerLeft { worker }) => tracing::info!(%worker, "worker left"),
                 Some(Action::WorkerLost { worker }) => {
                     tracing::warn!(%worker, "worker lost");
                     ::metrics::counter!(crate::metrics::WORKERS_LOST).increment(1);
