@@ -95,8 +95,8 @@ impl Client {
     /// # Errors
     /// When the gateway refuses.
     pub async fn stub(&self, options: &StubOptions) -> Result<String> {
-        let object_id = self.put_object().await?;
-        let image_id = self.build_image().await?;
+        let object_id = Box::pin(self.put_object()).await?;
+        let image_id = Box::pin(self.build_image()).await?;
         let request = wire::GetOrCreateStubRequest {
             object_id,
             image_id,
@@ -116,7 +116,8 @@ impl Client {
             ..Default::default()
         };
         let mut client = gateway_client(self.channel());
-        let answer = client.get_or_create_stub(self.request(request)?).await?.into_inner();
+        let answering = Box::pin(client.get_or_create_stub(self.request(request)?));
+        let answer = answering.await?.into_inner();
         ensure!(answer.ok, "GetOrCreateStub: {}", answer.err_msg);
         Ok(answer.stub_id)
     }
