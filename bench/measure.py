@@ -8,6 +8,7 @@ from typing import Dict, List
 import cloudpickle
 import grpc
 from beta9.clients.function import FunctionInvokeRequest
+from harness import eventually
 
 INVOKE = "/function.FunctionService/FunctionInvoke"
 
@@ -35,6 +36,30 @@ def memory_mib(pid: int) -> Dict[str, float]:
         name, value, *_ = line.split()
         figures[name.rstrip(":")] = int(value) / 1024
     return {"rss_mib": figures["Rss"], "pss_mib": figures["Pss"]}
+
+
+def processor_ticks(pid: int) -> int:
+    """Processor time of a process and all below it, in the kernel's ticks."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(stat[11]) + int(stat[12]) + sum(processor_ticks(int(child)) for child in below)
+
+
+def wait_until_idle(pid: int, looks: int = 5) -> None:
+    """Waits until a process and all below it have done next to nothing for some looks in a row."""
+    last, still = processor_ticks(pid), 0
+
+    def look() -> int:
+        nonlocal last, still
+        ticks = processor_ticks(pid)
+        still = still + 1 if ticks - last <= 1 else 0
+        last = ticks
+        return still
+
+    eventually(look, lambda still: still >= looks, what="the worker is idle", within=30)
 
 
 class RawCaller:

@@ -26,7 +26,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 from harness import App, SplitFleet
-from measure import RawCaller, memory_mib, summary
+from measure import RawCaller, memory_mib, summary, wait_until_idle
 
 NOOP = {"app.py": "def noop(*_):\n    return None\n"}
 RAY = "ray==2.60.0"
@@ -87,8 +87,9 @@ def measure_metal9(fleet: SplitFleet, asked: argparse.Namespace, directory: Path
     stub = api.stub(NOOP, "app:noop", timeout=60)
     api.call(stub).finish()
 
-    say(f"{asked.cold_calls} cold calls")
-    figures["cold"] = cold_calls(fleet, asked.cold_calls)
+    say(f"twice {asked.cold_calls} cold calls")
+    figures["cold"] = cold_calls(fleet, asked.cold_calls, spare=True)
+    figures["cold_in_a_row"] = cold_calls(fleet, asked.cold_calls, spare=False)
 
     say(f"{asked.raw_calls} warm calls of the API")
     caller = RawCaller(fleet.grpc, api.token, stub)
@@ -113,20 +114,27 @@ def memory(fleet: SplitFleet) -> Dict[str, Any]:
     }
 
 
-def cold_calls(fleet: SplitFleet, count: int) -> Dict[str, Any]:
-    """Calls of stubs that nobody has called, with the environment and nothing else in place."""
+def cold_calls(fleet: SplitFleet, count: int, spare: bool) -> Dict[str, Any]:
+    """Calls of stubs that nobody has called, with the environment and nothing else in place.
+
+    With `spare`, the worker has the time before each call to start the process it keeps ready.
+    """
     seconds: List[float] = []
     phases: Dict[str, List[float]] = {}
     for _ in range(count):
         stub = fleet.api.stub(NOOP, "app:noop")
         caller = RawCaller(fleet.grpc, fleet.api.token, stub)
         known = {task.id for task in fleet.api.tasks()}
+        if spare:
+            wait_until_idle(fleet.workers[0].pid)
         seconds.append(caller.call())
         caller.close()
         [task] = [task for task in fleet.api.tasks() if task.id not in known]
         fleet.api.wait(task.id)
-        for phase in fleet.api.task(task.id)["phases"]:
-            phases.setdefault(phase["name"], []).append(phase["micros"] / 1000)
+        told = {p["name"]: p["micros"] / 1000 for p in fleet.api.task(task.id)["phases"]}
+        told["in no phase"] = seconds[-1] * 1000 - sum(told.values())
+        for name, millis in told.items():
+            phases.setdefault(name, []).append(millis)
     medians = {name: statistics.median(values) for name, values in phases.items()}
     return {**summary(seconds), "phases_p50_ms": medians}
 
@@ -205,11 +213,11 @@ def show(report: Dict[str, Any]) -> None:
     own, ray = report["metal9"], report.get("ray")
     print(f"\n{report['machine']['system']}, {report['machine']['cores']} cores\n")
     heads = ("", "metal9", f"ray {ray['version']}" if ray else "")
-    print(f"{heads[0]:52}{heads[1]:>16}{heads[2]:>16}".rstrip())
+    print(f"{heads[0]:62}{heads[1]:>16}{heads[2]:>16}".rstrip())
 
     def row(title: str, read: Callable[[Dict[str, Any]], str], peer: bool = False) -> None:
         other = read(ray) if ray and peer else ""
-        print(f"{title:52}{read(own):>16}{other:>16}".rstrip())
+        print(f"{title:62}{read(own):>16}{other:>16}".rstrip())
 
     def times(key: str, name: str) -> Callable[[Dict[str, Any]], str]:
         return lambda figures: f"{figures[key][name]:.2f} ms"
@@ -231,13 +239,17 @@ def show(report: Dict[str, Any]) -> None:
     )
     row("calls started at once: accepted", lambda f: f"{f['spawn']['accepted_per_second']:.0f} /s")
     row("calls started at once: done", lambda f: f"{f['spawn']['done_per_second']:.0f} /s")
-    row("cold call, environment cached, p50", times("cold", "p50_ms"))
-    for name, value in own["cold"]["phases_p50_ms"].items():
-        print(f"{'    ' + name:52}{value:>13.2f} ms")
+    for key, title in {
+        "cold": "cold call, environment and spare process there, p50",
+        "cold_in_a_row": "cold calls without a pause, p50",
+    }.items():
+        row(title, times(key, "p50_ms"))
+        for name, value in own[key]["phases_p50_ms"].items():
+            print(f"{'    ' + name:62}{value:>13.2f} ms")
     for when in ("memory_idle", "memory_after"):
         for who, figures in own[when].items():
             title = f"{who}, {'idle at start' if when == 'memory_idle' else 'after all of this'}"
-            print(f"{title + ', resident (own share)':52}", end="")
+            print(f"{title + ', resident (own share)':62}", end="")
             print(f"{figures['rss_mib']:>8.1f} ({figures['pss_mib']:.1f}) MiB")
 
 

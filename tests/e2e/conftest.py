@@ -1,6 +1,7 @@
 """Fixtures: one running system for all tests, programs to run against it, raw clients."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Iterator
 
@@ -8,6 +9,8 @@ from typing import Iterator
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.pop("CONTAINER_ID", None)
+# A shell that runs this in the background makes it ignore Ctrl-C, and its programs with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 

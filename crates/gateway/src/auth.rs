@@ -30,6 +30,10 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    fn job(workspace: WorkspaceId, task: TaskId) -> Self {
+        Self { workspace, workspace_name: "default".into(), rights: Rights::Job(task) }
+    }
+
     /// Refuses callers that are jobs or restricted tokens.
     pub(crate) fn require_owner(&self) -> Result<(), ApiError> {
         match self.rights {
@@ -80,8 +84,7 @@ impl Shared {
             if !self.hub.is_live(task) {
                 return Err(ApiError::Unauthenticated("the task of this token has ended"));
             }
-            let rights = Rights::Job(task);
-            return Ok(Caller { workspace, workspace_name: "default".into(), rights });
+            return Ok(Caller::job(workspace, task));
         }
         let identity: Option<Identity> = self.store.authenticate(token).await?;
         let identity = identity.ok_or(ApiError::Unauthenticated("invalid or missing token"))?;
@@ -94,6 +97,18 @@ impl Shared {
             workspace_name: identity.workspace_name,
             rights,
         })
+    }
+
+    /// Finds out who wants a signature: also a job whose task has just ended, for its callback.
+    pub(crate) async fn signing_caller(&self, metadata: &MetadataMap) -> Result<Caller, ApiError> {
+        let token = grpc_bearer(metadata);
+        let job = token.and_then(|token| self.signer.verify_job_token(token));
+        match job {
+            Some((workspace, task)) if self.hub.ended_just_now(task) => {
+                Ok(Caller::job(workspace, task))
+            }
+            _ => self.caller(token).await,
+        }
     }
 
     /// Finds out who makes this gRPC call.

@@ -3,10 +3,11 @@
 //! A stream attached to a task watches its [`Live`] entry: how much output there is, and how it
 //! ended. The output itself is in the task's log, so that a slow reader costs no memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use metal9_store::{Appended, LogStream, TaskLogs};
@@ -79,16 +80,22 @@ impl Live {
     }
 }
 
+/// How long after its end a task's job may still sign: a job that is cancelled or takes too long
+/// posts its callback when its task has ended already.
+const FAREWELL: Duration = Duration::from_secs(10);
+
 /// All tasks that have not ended.
 #[derive(Debug)]
 pub(crate) struct Hub {
     live: Mutex<HashMap<TaskId, Arc<Live>>>,
+    /// Tasks that ended a moment ago, oldest first.
+    ended: Mutex<VecDeque<(Instant, TaskId)>>,
     logs: TaskLogs,
 }
 
 impl Hub {
     pub(crate) fn new(logs: TaskLogs) -> Self {
-        Self { live: Mutex::new(HashMap::new()), logs }
+        Self { live: Mutex::default(), ended: Mutex::default(), logs }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, Arc<Live>>> {
@@ -125,6 +132,20 @@ impl Hub {
     /// `true` until a task's end is durable.
     pub(crate) fn is_live(&self, task: TaskId) -> bool {
         self.lock().contains_key(&task)
+    }
+
+    /// `true` until a moment after a task's end.
+    pub(crate) fn ended_just_now(&self, task: TaskId) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.iter().rev().take_while(|(at, _)| at.elapsed() < FAREWELL).any(|(_, id)| *id == task)
+    }
+
+    fn remember_end(&self, task: TaskId) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        while ended.front().is_some_and(|(at, _)| at.elapsed() >= FAREWELL) {
+            ended.pop_front();
+        }
+        ended.push_back((Instant::now(), task));
     }
 
     /// Removes a task that was never handed to the scheduler.
@@ -187,6 +208,7 @@ impl Hub {
     /// Tells a task's end, which must be durable, and forgets the task.
     pub(crate) fn end(&self, task: TaskId, ended: Ended) {
         let Some(live) = self.lock().remove(&task) else { return };
+        self.remember_end(task);
         live.snapshot.send_modify(|snapshot| {
             snapshot.status = ended.status;
             snapshot.ended = Some(Arc::new(ended));

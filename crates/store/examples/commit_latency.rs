@@ -154,6 +154,7 @@ fn config() -> StubConfig {
         callback_url: String::new(),
         env: Vec::new(),
         secrets: Vec::new(),
+        secrets_changed_at: 0,
         resources: Resources::default(),
         gpu: GpuRequest::default(),
         pool: None,

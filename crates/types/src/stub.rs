@@ -74,6 +74,11 @@ pub struct StubConfig {
     pub env: Vec<(String, String)>,
     /// Names of secrets that become environment variables.
     pub secrets: Vec<String>,
+    /// When the newest of the secrets it refers to was last changed, in Unix microseconds; 0 for
+    /// none. Warm containers hold the values they were started with, so a changed secret must make
+    /// another stub.
+    #[serde(default)]
+    pub secrets_changed_at: i64,
     /// Processor and memory of one container.
     pub resources: Resources,
     /// Accelerators of one container.

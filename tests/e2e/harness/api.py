@@ -32,7 +32,7 @@ from beta9.clients.gateway import (
     Task,
     TaskPolicy,
 )
-from beta9.clients.image import BuildImageRequest, ImageServiceStub
+from beta9.clients.image import BuildImageRequest, ImageServiceStub, VerifyImageBuildRequest
 
 from .waiting import eventually
 
@@ -156,8 +156,12 @@ class Api:
         return response.object_id
 
     def image(self, **spec: Any) -> str:
-        """Builds an image; returns its id."""
-        request = BuildImageRequest(**{"python_version": "python3", **spec})
+        """Builds an image unless it is there; returns its id."""
+        spec = {"python_version": "python3", **spec}
+        known = self.images.verify_image_build(VerifyImageBuildRequest(**spec))
+        if known.exists:
+            return known.image_id
+        request = BuildImageRequest(**spec)
         text = ""
         with rpc_timeout(LONGEST_CALL):
             for message in self.images.build_image(request):

@@ -57,7 +57,7 @@ impl wire::gateway_service_server::GatewayService for GatewayApi {
         &self,
         request: Request<wire::SignPayloadRequest>,
     ) -> Result<Response<wire::SignPayloadResponse>, Status> {
-        let caller = self.shared.grpc_caller(request.metadata()).await?;
+        let caller = self.shared.signing_caller(request.metadata()).await?;
         Ok(Response::new(sign_payload::sign(&self.shared, &caller, &request.into_inner())))
     }
 

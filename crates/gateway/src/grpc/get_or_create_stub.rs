@@ -81,13 +81,15 @@ async fn check(
     let secrets: Vec<_> = request.secrets.into_iter().map(|secret| secret.name).collect();
     let mut wanted = references::secret_names(&env)?;
     wanted.extend(secrets.iter().cloned());
+    let mut secrets_changed_at = 0;
     for name in &wanted {
-        if shared.store.secret(caller.workspace, name).await?.is_none() {
-            return Err(invalid(format!(
+        let row = shared.store.secret(caller.workspace, name).await?.ok_or_else(|| {
+            invalid(format!(
                 "Secret \"{name}\" does not exist in this workspace; create it with `beta9 secret \
                  create {name} VALUE`"
-            )));
-        }
+            ))
+        })?;
+        secrets_changed_at = secrets_changed_at.max(row.updated_at);
     }
     let policy = request.task_policy.unwrap_or_default();
     let keep_warm_seconds = if request.keep_warm_seconds > 0.0 {
@@ -109,6 +111,7 @@ async fn check(
         callback_url: request.callback_url,
         env,
         secrets,
+        secrets_changed_at,
         resources: resources(request.cpu, request.memory)?,
         gpu: GpuRequest::parse(&request.gpu, request.gpu_count),
         pool,

@@ -2,8 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use metal9_gateway::start;
+use metal9_proto::beta9::gateway::SignPayloadRequest;
 use metal9_proto::beta9::taskqueue::TaskQueuePutRequest;
 use metal9_proto::beta9::taskqueue::task_queue_service_client::TaskQueueServiceClient;
+use metal9_proto::gateway_client;
 use metal9_testkit::{Client, FakeWorker, StubOptions};
 use tonic::Code;
 
@@ -39,6 +41,10 @@ async fn a_job_token_serves_its_job_and_ends_with_it() -> Result<()> {
     call.end().await?;
     let error = job.status(&task).await.unwrap_err();
     assert_eq!(status(&error)?.code(), Code::Unauthenticated);
+    // Its callback may still have to be signed.
+    let request = job.request(SignPayloadRequest { payload: "{}".into() })?;
+    let signed = gateway_client(job.channel()).sign_payload(request).await?.into_inner();
+    assert_eq!((signed.ok, signed.signature.len()), (true, 64));
     fixture.running.stop().await
 }
 

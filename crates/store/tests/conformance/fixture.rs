@@ -79,6 +79,7 @@ pub(crate) fn config(name: &str) -> StubConfig {
         callback_url: String::new(),
         env: vec![("A".into(), "1".into())],
         secrets: Vec::new(),
+        secrets_changed_at: 0,
         resources: Resources { cpu_millicores: 1000, memory_mib: 128 },
         gpu: GpuRequest::default(),
         pool: None,
