@@ -48,7 +48,7 @@ def processor_ticks(pid: int) -> int:
     return int(stat[11]) + int(stat[12]) + sum(processor_ticks(int(child)) for child in below)
 
 
-def wait_until_idle(pid: int, looks: int = 5) -> None:
+def wait_until_idle(pid: int, looks: int = 12) -> None:
     """Waits until a process and all below it have done next to nothing for some looks in a row."""
     last, still = processor_ticks(pid), 0
 

@@ -1,5 +1,8 @@
 """Kinds of functions: async ones, ones that want their context, ones with schemas."""
 
+import cloudpickle
+import pytest
+
 
 def test_an_async_function_is_awaited(app):
     done = app(
@@ -172,6 +175,24 @@ def test_a_handler_without_a_function_name_is_refused(api):
         assert "nonsense" in call.output
     else:
         assert "nonsense" in response.err_msg
+
+
+def test_a_pickled_function_as_notebooks_send_it_can_be_called(api):
+    step = 3
+
+    def shifted(value):
+        return value + step
+
+    stub = api.stub({"shifted.pkl": cloudpickle.dumps(shifted)}, "shifted.pkl:shifted")
+    assert api.call(stub, 4).value == 7
+
+
+@pytest.mark.parametrize("kind", ["endpoint", "taskqueue", "pod/run", "sandbox"])
+def test_a_kind_of_workload_that_is_not_there_yet_is_refused_by_name(api, kind):
+    object_id = api.upload({"app.py": "def ask():\n    return 1\n"})
+    response = api.try_stub(object_id, "app:ask", stub_type=kind)
+    assert not response.ok
+    assert kind in response.err_msg, response.err_msg
 
 
 def test_a_generator_inside_a_function_may_be_consumed_there(app):

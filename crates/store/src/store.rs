@@ -19,7 +19,7 @@ use crate::images::ImageCache;
 use crate::keys::Keys;
 use crate::objects::ObjectFiles;
 use crate::stubs::StubCache;
-use crate::writer::{Apply, Writer};
+use crate::writer::{Apply, Sync, Writer};
 use crate::{StoreError, TaskLogs};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -142,10 +142,25 @@ impl Store {
         apply: Apply<D, T>,
     ) -> Result<T, StoreError>
     where
-        D: Send + Sync + 'static,
+        D: Send + std::marker::Sync + 'static,
         T: Send + 'static,
     {
-        match self.inner.writer.apply(data, apply).await {
+        self.write_with(Sync::Disk, doing, data, apply).await
+    }
+
+    /// The same with a choice of what the answer waits for.
+    pub(crate) async fn write_with<D, T>(
+        &self,
+        sync: Sync,
+        doing: &'static str,
+        data: D,
+        apply: Apply<D, T>,
+    ) -> Result<T, StoreError>
+    where
+        D: Send + std::marker::Sync + 'static,
+        T: Send + 'static,
+    {
+        match self.inner.writer.apply(sync, data, apply).await {
             Some(outcome) => outcome.map_err(database(doing)),
             None => Err(StoreError::Closed),
         }

@@ -25,6 +25,16 @@ const BATCH: usize = 512;
 pub(crate) type Apply<D, T> =
     for<'c> fn(&'c D, &'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>;
 
+/// Whether the answer to a change waits for the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sync {
+    /// The change survives a power cut once it is answered.
+    Disk,
+    /// The change survives the end of this process, and a power cut as soon as any later change
+    /// that waits for the disk is answered. Saves a wait where what is lost can be found out again.
+    Later,
+}
+
 /// The way to the writer.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -42,7 +52,7 @@ impl Writer {
     ) -> (Self, JoinHandle<()>) {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
-        let database = Database { connection, commits: Arc::clone(&commits) };
+        let database = Database { connection, commits: Arc::clone(&commits), sync: Sync::Disk };
         let handle = metal9_tasks::spawn_infallible(
             "store writer",
             write_all(database, waiting, closing, lock),
@@ -54,24 +64,27 @@ impl Writer {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Applies a change; the answer comes when it is on disk. Nothing if the writer has ended.
+    /// Applies a change; the answer comes when it is committed, and on disk if `sync` says so.
+    /// Nothing if the writer has ended.
     pub(crate) async fn apply<D, T>(
         &self,
+        sync: Sync,
         data: D,
         apply: Apply<D, T>,
     ) -> Option<Result<T, sqlx::Error>>
     where
-        D: Send + Sync + 'static,
+        D: Send + std::marker::Sync + 'static,
         T: Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let change = Queued { data, apply, outcome: None, reply };
+        let change = Queued { sync, data, apply, outcome: None, reply };
         self.queue.send(Box::new(change)).await.ok()?;
         answer.await.ok()
     }
 }
 
 trait Change: Send {
+    fn sync(&self) -> Sync;
     fn apply<'c>(
         &'c mut self,
         connection: &'c mut SqliteConnection,
@@ -81,13 +94,18 @@ trait Change: Send {
 }
 
 struct Queued<D, T> {
+    sync: Sync,
     data: D,
     apply: Apply<D, T>,
     outcome: Option<Result<T, sqlx::Error>>,
     reply: oneshot::Sender<Result<T, sqlx::Error>>,
 }
 
-impl<D: Send + Sync, T: Send> Change for Queued<D, T> {
+impl<D: Send + std::marker::Sync, T: Send> Change for Queued<D, T> {
+    fn sync(&self) -> Sync {
+        self.sync
+    }
+
     fn apply<'c>(
         &'c mut self,
         connection: &'c mut SqliteConnection,
@@ -113,6 +131,8 @@ impl<D: Send + Sync, T: Send> Change for Queued<D, T> {
 struct Database {
     connection: SqliteConnection,
     commits: Arc<AtomicU64>,
+    /// What the connection does now; it opens with `Disk`.
+    sync: Sync,
 }
 
 async fn write_all(
@@ -158,7 +178,23 @@ impl Database {
         }
     }
 
+    /// In WAL mode, SQLite waits for the disk at every commit with FULL, and only when it moves the
+    /// log into the database with NORMAL.
+    async fn set_sync(&mut self, sync: Sync) -> Result<(), sqlx::Error> {
+        if self.sync != sync {
+            let pragma = match sync {
+                Sync::Disk => "PRAGMA synchronous = FULL",
+                Sync::Later => "PRAGMA synchronous = NORMAL",
+            };
+            sqlx::query(pragma).execute(&mut self.connection).await?;
+            self.sync = sync;
+        }
+        Ok(())
+    }
+
     async fn commit(&mut self, batch: &mut [Box<dyn Change>]) -> Result<(), sqlx::Error> {
+        let to_disk = batch.iter().any(|change| change.sync() == Sync::Disk);
+        self.set_sync(if to_disk { Sync::Disk } else { Sync::Later }).await?;
         let connection = &mut self.connection;
         let applied = async {
             sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;

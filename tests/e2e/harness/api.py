@@ -7,7 +7,7 @@ import uuid
 import zipfile
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 import cloudpickle
 import grpc
@@ -132,13 +132,15 @@ class Api:
 
     # ---- preparing ----
 
-    def upload(self, files: Mapping[str, str]) -> str:
+    def upload(self, files: Mapping[str, Union[str, bytes]]) -> str:
         """Stores code; returns the object's id."""
         archive = io.BytesIO()
         manifest = hashlib.sha256()
         with zipfile.ZipFile(archive, "w") as bundle:
             for name in sorted(files):
-                text = textwrap.dedent(files[name]).lstrip("\n").encode()
+                text = files[name]
+                if isinstance(text, str):
+                    text = textwrap.dedent(text).lstrip("\n").encode()
                 entry = zipfile.ZipInfo(name)
                 entry.external_attr = 0o100644 << 16
                 bundle.writestr(entry, text)
@@ -197,7 +199,7 @@ class Api:
         )
         return self.gateway.get_or_create_stub(request)
 
-    def stub(self, files: Mapping[str, str], handler: str, **fields: Any) -> str:
+    def stub(self, files: Mapping[str, Union[str, bytes]], handler: str, **fields: Any) -> str:
         """Makes a function stub of some code; returns its id."""
         response = self.try_stub(self.upload(files), handler, **fields)
         assert response.ok, response.err_msg

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::clock::now;
 use crate::columns::to_json;
+use crate::writer::Sync;
 use crate::{Accepted, Changed, NewTask, Store, StoreError, TaskChange, UnixMicros};
 
 impl Store {
@@ -24,7 +25,8 @@ impl Store {
         .ok_or(StoreError::UnknownStub { stub })
     }
 
-    /// Brings a task into a new state, unless it has ended; when this returns, it is on disk.
+    /// Brings a task into a new state, unless it has ended. When this returns, an end is on disk;
+    /// any other state survives the end of this process, but not yet a power cut.
     ///
     /// Its arguments go when it ends; its result, if it has one, is kept.
     ///
@@ -43,8 +45,12 @@ impl Store {
             phases,
             at: now(),
         };
-        self.write("change a task", update, |update, conn| Box::pin(update_task(update, conn)))
-            .await
+        // What a power cut takes of a task that goes on, its workers tell again.
+        let sync = if update.change.status.is_terminal() { Sync::Disk } else { Sync::Later };
+        self.write_with(sync, "change a task", update, |update, conn| {
+            Box::pin(update_task(update, conn))
+        })
+        .await
     }
 }
 
