@@ -104,9 +104,21 @@ def test_the_traceback_reaches_the_caller(failures, how, texts):
         assert text in output, output
 
 
-def test_what_was_printed_before_the_exception_comes_before_the_traceback(failures):
-    output = failures["builtin"][3]
-    assert output.index("about to fail: builtin\n") < output.index("Traceback")
+def test_what_was_printed_before_the_exception_comes_before_the_traceback(api):
+    stub = api.warm(
+        {
+            "app.py": """
+            def fail():
+                print("one")
+                print("two")
+                raise ValueError("three")
+            """
+        },
+        "app:fail",
+    )
+    for _ in range(30):
+        output = api.call(stub).finish().output
+        assert output.startswith("one\ntwo\nTraceback (most recent call last):\n"), output
 
 
 def test_the_traceback_shows_no_line_of_the_platform(failures):

@@ -6,6 +6,7 @@
 
 mod utf8;
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ impl Pump {
             stdout: Pipe::new(stdout),
             stderr: Pipe::new(stderr),
             sink: None,
-            waiting: None,
+            waiting: VecDeque::new(),
             unclaimed: String::new(),
             buffer: vec![0; READ_BYTES],
             events,
@@ -135,6 +136,17 @@ impl Pipe {
         text
     }
 
+    /// What the kernel has right now, at most about as much as a pipe holds.
+    fn read_pending(&mut self, buffer: &mut [u8]) -> String {
+        let mut text = String::new();
+        while text.len() < READ_BYTES
+            && let Some(read) = self.read_now(buffer)
+        {
+            text.push_str(&self.decoder.push(&buffer[..read]));
+        }
+        text
+    }
+
     /// What is there, asked of the kernel rather than of the runtime, which may not have heard of
     /// the last write yet. Nothing if the pipe is empty.
     fn read_now(&mut self, buffer: &mut [u8]) -> Option<usize> {
@@ -160,7 +172,8 @@ struct Reading {
     stdout: Pipe,
     stderr: Pipe,
     sink: Option<Sink>,
-    waiting: Option<Chunk>,
+    /// Chunks that wait for room, in order.
+    waiting: VecDeque<Chunk>,
     unclaimed: String,
     buffer: Vec<u8>,
     events: mpsc::Sender<Event>,
@@ -169,12 +182,14 @@ struct Reading {
 impl Reading {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
-            if let (Some(chunk), Some(sink)) = (self.waiting.take(), self.sink.clone()) {
+            if let Some(sink) = self.sink.clone()
+                && let Some(chunk) = self.waiting.pop_front()
+            {
                 let room = sink.budget.clone().acquire_many_owned(cost(&chunk.text));
                 tokio::select! {
                     room = room => self.tell(sink.attempt, chunk, room.ok()).await,
                     command = commands.recv() => {
-                        self.waiting = Some(chunk);
+                        self.waiting.push_front(chunk);
                         match command {
                             Some(command) => self.obey(command).await,
                             None => return,
@@ -194,6 +209,10 @@ impl Reading {
                 }
                 () = self.stderr.readable() => {
                     let text = self.stderr.read(&mut self.buffer);
+                    // What a job prints before it fails comes before its traceback: whatever was
+                    // written to stdout before this is in the pipe by now.
+                    let before = self.stdout.read_pending(&mut self.buffer);
+                    self.take(Stream::Stdout, before).await;
                     self.take(Stream::Stderr, text).await;
                 }
             }
@@ -228,9 +247,13 @@ impl Reading {
         let Some(sink) = &self.sink else { return self.keep(&text) };
         let attempt = sink.attempt;
         let chunk = Chunk { stream, text };
+        if !self.waiting.is_empty() {
+            self.waiting.push_back(chunk);
+            return;
+        }
         match sink.budget.clone().try_acquire_many_owned(cost(&chunk.text)) {
             Ok(room) => self.tell(attempt, chunk, Some(room)).await,
-            Err(_) => self.waiting = Some(chunk),
+            Err(_) => self.waiting.push_back(chunk),
         }
     }
 
@@ -249,7 +272,7 @@ impl Reading {
 
     /// Tells everything that is waiting or in the pipes, whether there is room or not.
     async fn drain(&mut self) {
-        if let Some(chunk) = self.waiting.take() {
+        while let Some(chunk) = self.waiting.pop_front() {
             self.force(chunk.stream, chunk.text).await;
         }
         for stream in [Stream::Stdout, Stream::Stderr] {
