@@ -31,7 +31,16 @@ pub(super) fn build(
     let shared = SharedRef::clone(shared);
     let spec = from_build(request, sdk_version);
     metal9_tasks::spawn_infallible("image build", async move {
-        let last = match run(&shared, &spec, &sender).await {
+        let built = tokio::select! {
+            built = run(&shared, &spec, &sender) => built,
+            () = shared.shutdown.cancelled() => {
+                let status = Status::unavailable("the gateway is stopping; build again later");
+                // A client that went away is told nothing.
+                let _ = sender.send(Err(status)).await;
+                return;
+            }
+        };
+        let last = match built {
             Ok(python) => BuildImageResponse {
                 image_id: spec.id().to_string(),
                 done: true,
