@@ -10,7 +10,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 
-use crate::wait::within;
+use crate::wait::{until, within};
 
 /// The smallest zip archive: an end record and nothing else.
 const EMPTY_ZIP: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -214,6 +214,22 @@ impl Client {
         let answer = gateway_client(self.channel()).list_tasks(request).await?.into_inner();
         ensure!(answer.ok, "ListTasks: {}", answer.err_msg);
         Ok(answer.tasks.into_iter().next().context("no such task")?.status)
+    }
+}
+
+impl Client {
+    /// Waits until a task is in this state.
+    ///
+    /// # Errors
+    /// When it does not get there.
+    pub async fn becomes(&self, task: &str, wanted: &str) -> Result<()> {
+        until(&format!("a task to be {wanted}"), || async {
+            match self.status(task).await {
+                Ok(status) if status == wanted => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
     }
 }
 

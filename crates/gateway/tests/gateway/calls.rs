@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use metal9_proto::worker::gateway_message::Message;
-use metal9_testkit::{StubOptions, until};
+use metal9_testkit::StubOptions;
 
 use crate::fixture::fresh;
 
@@ -13,7 +13,7 @@ async fn a_call_streams_its_output_and_ends_with_its_result() -> Result<()> {
     let mut worker = fixture.worker.connect(fixture.running.grpc, &[], &[]).await?;
     let stub = worker.while_building(client.stub(&StubOptions::default())).await?;
     let mut call = client.invoke(&stub, b"arguments", false).await?;
-    assert_eq!(client.status(&call.task).await?, "RUNNING");
+    client.becomes(&call.task, "RUNNING").await?;
 
     let assign = worker.assignment().await?;
     assert_eq!(&assign.arguments[..], b"arguments");
@@ -155,13 +155,7 @@ async fn a_lost_session_is_noticed() -> Result<()> {
     let stub = worker.while_building(client.stub(&StubOptions::default())).await?;
     drop(worker);
     let call = client.invoke(&stub, b"", false).await?;
-    until("the task to wait", || async {
-        match client.status(&call.task).await {
-            Ok(status) if status == "PENDING" => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await?;
+    client.becomes(&call.task, "PENDING").await?;
     let mut back = fixture.worker.connect(fixture.running.grpc, &[], &[]).await?;
     let assign = back.assignment().await?;
     back.returned(assign.attempt_id, b"after").await?;

@@ -33,7 +33,7 @@ async fn a_job_token_serves_its_job_and_ends_with_it() -> Result<()> {
     let call = client.invoke(&stub, b"", false).await?;
     let assign = worker.assignment().await?;
     let job = Client::connect(fixture.running.grpc, &assign.job_token).await?;
-    assert_eq!(job.status(&call.task).await?, "RUNNING");
+    job.becomes(&call.task, "RUNNING").await?;
     let refused = job.stop(&call.task).await.unwrap_err();
     assert!(refused.to_string().contains("running job"), "{refused}");
     worker.returned(assign.attempt_id, b"value").await?;
