@@ -207,8 +207,9 @@ impl Hub {
 
     /// Tells a task's end, which must be durable, and forgets the task.
     pub(crate) fn end(&self, task: TaskId, ended: Ended) {
-        let Some(live) = self.lock().remove(&task) else { return };
+        // Remembered first, so that a job that signs meanwhile is known by one or the other.
         self.remember_end(task);
+        let Some(live) = self.lock().remove(&task) else { return };
         live.snapshot.send_modify(|snapshot| {
             snapshot.status = ended.status;
             snapshot.ended = Some(Arc::new(ended));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use metal9_core::{Action, Input, Transition, WorkerHello};
 use metal9_proto::worker as wire;
-use metal9_types::{AttemptId, CallOutcome, Phase, SessionId, TaskStatus};
+use metal9_types::{AttemptId, CallOutcome, Phase, SessionId, TaskStatus, WorkerId};
 
 use super::Driver;
 use super::persist::Change;
@@ -52,8 +52,8 @@ impl Driver {
                     tracing::warn!(%worker, "worker lost");
                     ::metrics::counter!(crate::metrics::WORKERS_LOST).increment(1);
                 }
-                Some(Action::Welcome { session, drop_attempts, drop_containers, .. }) => {
-                    self.welcome(session, &drop_attempts, &drop_containers);
+                Some(Action::Welcome { worker, session, drop_attempts, drop_containers }) => {
+                    self.welcome(worker, session, &drop_attempts, &drop_containers);
                 }
                 Some(other) => tracing::error!(?other, "an action nobody carries out"),
             }
@@ -88,19 +88,16 @@ impl Driver {
 
     fn welcome(
         &self,
+        worker: WorkerId,
         session: SessionId,
         drop_attempts: &[AttemptId],
         drop_containers: &[metal9_types::ContainerId],
     ) {
         let shared = &self.shared;
-        let connections = shared.fleet.connections();
-        let Some((_, connection)) = connections.iter().find(|(id, _)| *id == session) else {
-            return;
-        };
         let host = shared.advertised_host();
         let heartbeat = shared.options.heartbeat().as_millis();
         let message = wire::Welcome {
-            worker_id: connection.worker.to_string(),
+            worker_id: worker.to_string(),
             protocol_version: metal9_proto::PROTOCOL_VERSION,
             heartbeat_millis: u32::try_from(heartbeat).unwrap_or(1000),
             drop_attempts: drop_attempts.iter().map(|attempt| attempt.0).collect(),
