@@ -112,7 +112,7 @@ fn python() -> Result<Command> {
 }
 
 fn e2e() -> Result<Command> {
-    run::quietly("cargo build", &mut run::cargo(&["build", "--package", "metal9-cli"]))?;
+    run::quietly("cargo build", &mut run::cargo(&["build", "--workspace", "--bin", "metal9"]))?;
     let venv = Venv::ensure()?;
     let mut command = venv.python();
     command
@@ -142,14 +142,24 @@ fn summary(log: &str) -> String {
         .map_or_else(String::new, |line| line.split(" in ").next().unwrap_or(line).to_owned())
 }
 
+/// Tests that passed and failed in all suites, by their summaries.
+fn total<'a>(summaries: impl Iterator<Item = &'a str>) -> [u32; 2] {
+    summaries.fold([0, 0], |[passed, failed], summary| {
+        let count = |word| count_before(summary, word).unwrap_or(0);
+        [passed + count(" passed"), failed + count(" failed")]
+    })
+}
+
+/// The number that stands before a word.
+fn count_before(text: &str, word: &str) -> Option<u32> {
+    let (before, _) = text.split_once(word)?;
+    before.split_whitespace().next_back()?.parse().ok()
+}
+
 /// Passed and failed in a line of `cargo test`.
 fn cargo_counts(line: &str) -> Option<[u32; 2]> {
     let rest = line.strip_prefix("test result: ")?;
-    let count = |word: &str| {
-        let before = rest.split(word).next()?;
-        before.split_whitespace().next_back()?.parse().ok()
-    };
-    Some([count(" passed")?, count(" failed")?])
+    Some([count_before(rest, " passed")?, count_before(rest, " failed")?])
 }
 
 fn print_line(outcome: &Outcome) {
@@ -173,6 +183,10 @@ fn report(outcomes: &[Outcome], took: Duration) -> Result<()> {
     }
     if failed.is_empty() {
         println!("all is well");
+    }
+    let [passed, tests_failed] = total(outcomes.iter().map(|outcome| outcome.summary.as_str()));
+    println!("{passed} passed, {tests_failed} failed");
+    if failed.is_empty() {
         return Ok(());
     }
     bail!(
@@ -198,5 +212,11 @@ mod tests {
     fn the_last_line_of_pytest_is_the_summary() {
         assert_eq!(summary("x\n===== 2 failed, 9 passed in 3.21s =====\n"), "2 failed, 9 passed");
         assert_eq!(summary("nothing of the kind"), "");
+    }
+
+    #[test]
+    fn tests_of_all_suites_are_added_up() {
+        let summaries = ["448 passed, 1 failed", "", "2 failed, 9 passed", "276 passed"];
+        assert_eq!(total(summaries.into_iter()), [733, 3]);
     }
 }
