@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask demo`, `test`, `bench` and `tidy`.
+//! The project's own chores: `cargo xtask demo`, `test`, `fuzz`, `bench` and `tidy`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to a person is its job")]
@@ -6,6 +6,7 @@
 mod apt;
 mod bench;
 mod demo;
+mod fuzz;
 mod pins;
 mod python;
 mod run;
@@ -32,6 +33,8 @@ enum Chore {
     Demo(demo::Arguments),
     /// Install what the tests need and run all of them
     Test(test::Arguments),
+    /// Feed hostile input to what reads other people's bytes, for a bounded time
+    Fuzz(fuzz::Arguments),
     /// Measure a release build
     Bench(bench::Arguments),
     /// Check the rules that the compiler does not know
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
+        Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Tidy => tidy::run(),
     };

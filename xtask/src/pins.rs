@@ -9,6 +9,9 @@ pub(crate) const DEV: &str = include_str!("../../python/dev.txt");
 /// The version of cargo-deny that reads `deny.toml`.
 pub(crate) const CARGO_DENY: &str = "0.20.2";
 
+/// The version of cargo-fuzz that runs what is in `fuzz/`.
+pub(crate) const CARGO_FUZZ: &str = "0.13.2";
+
 /// The requirement of `name` in `requirements`, as `uv==1.2.3`.
 pub(crate) fn requirement<'a>(requirements: &'a str, name: &str) -> Option<&'a str> {
     requirements

@@ -1,4 +1,4 @@
-//! Cargo tools that the tests need, kept in `target/tools` unless the machine has them.
+//! Cargo tools that the chores need, kept in `target/tools` unless the machine has them.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,19 +13,32 @@ use crate::{pins, run};
 ///
 /// If it cannot be built.
 pub(crate) fn cargo_deny() -> Result<PathBuf> {
+    cargo_tool("cargo-deny", pins::CARGO_DENY)
+}
+
+/// The path of cargo-fuzz, which is built if there is none of the pinned version.
+///
+/// # Errors
+///
+/// If it cannot be built.
+pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
+    cargo_tool("cargo-fuzz", pins::CARGO_FUZZ)
+}
+
+fn cargo_tool(name: &str, wanted: &str) -> Result<PathBuf> {
     let ours = crate::root().join("target/tools");
-    let built = ours.join("bin/cargo-deny");
-    for program in [PathBuf::from("cargo-deny"), built.clone()] {
+    let built = ours.join("bin").join(name);
+    for program in [PathBuf::from(name), built.clone()] {
         let version = run::output(Command::new(&program).arg("--version")).unwrap_or_default();
-        if version.split_whitespace().any(|word| word == pins::CARGO_DENY) {
+        if version.split_whitespace().any(|word| word == wanted) {
             return Ok(program);
         }
     }
-    println!("building cargo-deny {}; the first time takes minutes", pins::CARGO_DENY);
-    let mut install = run::cargo(&["install", "cargo-deny", "--locked", "--version"]);
-    install.arg(pins::CARGO_DENY).arg("--root").arg(&ours);
+    println!("building {name} {wanted}; the first time takes minutes");
+    let mut install = run::cargo(&["install", name, "--locked", "--version", wanted]);
+    install.arg("--root").arg(&ours);
     // A tool that runs for a second is not worth minutes of optimising.
     install.args(["--profile", "dev", "--config", "profile.dev.debug=false"]);
-    run::quietly("cargo install cargo-deny", &mut install)?;
+    run::quietly(&format!("cargo install {name}"), &mut install)?;
     Ok(built)
 }

@@ -57,9 +57,28 @@ impl FakeWorker {
         attempts: &[(u64, &str, u64)],
         containers: &[(u64, &str)],
     ) -> Result<Session> {
-        let channel = Channel::from_shared(format!("http://{grpc}"))?.connect().await?;
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let running =
+            attempts.iter().map(|(attempt_id, task, container_id)| wire::RunningAttempt {
+                attempt_id: *attempt_id,
+                task_id: (*task).into(),
+                container_id: *container_id,
+            });
+        let live = containers.iter().map(|(container_id, stub)| wire::LiveContainer {
+            container_id: *container_id,
+            stub_id: (*stub).into(),
+        });
         let hello = wire::Hello {
+            attempts: running.collect(),
+            containers: live.collect(),
+            ..Self::hello()
+        };
+        self.connect_with(grpc, hello).await
+    }
+
+    /// What a worker with two cores and nothing under way says first.
+    #[must_use]
+    pub fn hello() -> wire::Hello {
+        wire::Hello {
             protocol_version: PROTOCOL_VERSION,
             metal9_version: "test".into(),
             hostname: "fake".into(),
@@ -67,23 +86,21 @@ impl FakeWorker {
             cpu_millicores: 2000,
             memory_mib: 4096,
             runtimes: vec!["native".into()],
-            attempts: attempts
-                .iter()
-                .map(|(attempt_id, task, container_id)| wire::RunningAttempt {
-                    attempt_id: *attempt_id,
-                    task_id: (*task).into(),
-                    container_id: *container_id,
-                })
-                .collect(),
-            containers: containers
-                .iter()
-                .map(|(container_id, stub)| wire::LiveContainer {
-                    container_id: *container_id,
-                    stub_id: (*stub).into(),
-                })
-                .collect(),
             ..Default::default()
-        };
+        }
+    }
+
+    /// Opens a session with a Hello of the test's own.
+    ///
+    /// # Errors
+    /// When the gateway refuses.
+    pub async fn connect_with(
+        &self,
+        grpc: std::net::SocketAddr,
+        hello: wire::Hello,
+    ) -> Result<Session> {
+        let channel = Channel::from_shared(format!("http://{grpc}"))?.connect().await?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
         sender.send(wire::WorkerMessage { message: Some(ToGateway::Hello(hello)) }).await?;
         let mut request = Request::new(ReceiverStream::new(receiver));
         let bearer = MetadataValue::try_from(format!("Bearer {}", self.credential))?;

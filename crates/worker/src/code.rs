@@ -1,7 +1,7 @@
 //! The code cache: archives fetched once, unpacked once, copied for each container.
 
 mod copy;
-mod unpack;
+pub(crate) mod unpack;
 
 use std::collections::HashMap;
 use std::fs;

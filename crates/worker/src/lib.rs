@@ -18,6 +18,8 @@ mod container;
 mod convert;
 mod errors;
 mod event;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gateway;
 mod identity;
 mod join;

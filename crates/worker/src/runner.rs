@@ -1,7 +1,7 @@
 //! A runner: the Python process inside a container, its socket, its outputs and its directory.
 
 mod directory;
-mod frames;
+pub(crate) mod frames;
 mod launch;
 mod messages;
 mod supervisor;

@@ -45,7 +45,7 @@ pub(crate) fn encode(message: &ToRunner) -> Result<Vec<u8>, FrameError> {
 }
 
 /// Takes one message off the front of `buffer`, if all of it is there.
-fn decode(buffer: &mut BytesMut) -> Result<Option<FromRunner>, FrameError> {
+pub(crate) fn decode(buffer: &mut BytesMut) -> Result<Option<FromRunner>, FrameError> {
     let Some(prefix) = buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let length = u32::from_be_bytes(*prefix) as usize;
     if length > MAX_FRAME_BYTES {
