@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 /// Directories that hold nothing we wrote.
-const SKIPPED: [&str; 8] = [
+const SKIPPED: [&str; 10] = [
     ".git",
     "target",
     ".venv",
@@ -15,6 +15,9 @@ const SKIPPED: [&str; 8] = [
     ".pytest_cache",
     "node_modules",
     ".ruff_cache",
+    // What the fuzzer keeps.
+    "corpus",
+    "artifacts",
 ];
 
 /// A text file.
