@@ -168,6 +168,7 @@ impl Gateway {
                 }
             }
         });
+        crate::retention::start(Arc::clone(&shared));
         let grpc = grpc::serve(Arc::clone(&shared), grpc, stop.clone());
         let http = http::serve(Arc::clone(&shared), http, stop.clone());
         let (grpc, http) = tokio::join!(

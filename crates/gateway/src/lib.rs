@@ -23,6 +23,7 @@ mod job_token;
 mod metrics;
 mod options;
 mod references;
+mod retention;
 mod session;
 mod shared;
 mod timestamps;

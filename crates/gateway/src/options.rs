@@ -30,6 +30,12 @@ pub struct Options {
     pub worker_lost_seconds: f32,
     /// Seconds an image build waits for a worker to connect.
     pub build_wait_seconds: u64,
+    /// Days that ended tasks, their results and their output are kept.
+    pub keep_ended_days: f64,
+    /// Room for results and output of ended tasks, in MiB: when they take more, the oldest go.
+    pub keep_ended_mib: u64,
+    /// Days after which stubs without tasks and code archives that nobody has asked for are removed.
+    pub keep_unused_days: f64,
 }
 
 impl Options {
@@ -47,11 +53,32 @@ impl Options {
             worker_suspect_seconds: 5.0,
             worker_lost_seconds: 15.0,
             build_wait_seconds: 60,
+            keep_ended_days: 30.0,
+            keep_ended_mib: 10 * 1024,
+            keep_unused_days: 90.0,
         }
+    }
+
+    /// How long ended tasks are kept.
+    pub(crate) fn keep_ended(&self) -> Duration {
+        days(self.keep_ended_days)
+    }
+
+    /// How long what nobody asks for is kept.
+    pub(crate) fn keep_unused(&self) -> Duration {
+        days(self.keep_unused_days)
     }
 
     /// How often a worker must say something: three chances before it is suspect.
     pub(crate) fn heartbeat(&self) -> Duration {
         Duration::from_secs_f32((self.worker_suspect_seconds / 3.0).clamp(0.1, 1.0))
     }
+}
+
+/// Days as a duration; what is no duration keeps everything, for a century.
+fn days(days: f64) -> Duration {
+    const DAY: f64 = 86_400.0;
+    let century = 36_525.0 * DAY;
+    let seconds = days * DAY;
+    Duration::from_secs_f64(if seconds >= 0.0 { seconds.min(century) } else { century })
 }

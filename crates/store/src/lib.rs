@@ -25,6 +25,7 @@ mod images;
 mod keys;
 mod logs;
 mod objects;
+mod retention;
 mod rows;
 mod secrets;
 mod store;
@@ -36,6 +37,7 @@ mod writer;
 pub use error::StoreError;
 pub use logs::{Appended, LOG_LIMIT_BYTES, LogStream, TaskLogs};
 pub use objects::{ObjectStream, ObjectUpload};
+pub use retention::Unused;
 pub use rows::{
     Accepted, Bootstrap, Changed, Identity, Joined, NewTask, SecretInfo, SecretRow, StubRow,
     TaskChange, TaskFilter, TaskRow, TokenKind, TokenRow, UnixMicros, WorkerRow,

@@ -9,7 +9,9 @@ mod file;
 mod record;
 
 use std::collections::HashMap;
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -142,6 +144,40 @@ impl TaskLogs {
         if idle {
             known.logs.remove(&task);
         }
+    }
+
+    /// Removes the logs of tasks; those that have none are no error.
+    pub(crate) async fn remove(&self, tasks: Vec<TaskId>) -> io::Result<()> {
+        for task in &tasks {
+            self.close(*task);
+        }
+        let dir = self.inner.dir.clone();
+        blocking(move || {
+            tasks.iter().try_for_each(|task| match fs::remove_file(path(&dir, *task)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            })
+        })
+        .await
+    }
+
+    /// Bytes all logs take on disk.
+    pub(crate) async fn disk_bytes(&self) -> io::Result<u64> {
+        let dir = self.inner.dir.clone();
+        blocking(move || {
+            let mut bytes = 0;
+            for shelf in fs::read_dir(dir)? {
+                let shelf = shelf?;
+                if shelf.file_type()?.is_dir() {
+                    for log in fs::read_dir(shelf.path())? {
+                        // One that is removed at this moment takes nothing.
+                        bytes += log?.metadata().map_or(0, |facts| facts.blocks() * 512);
+                    }
+                }
+            }
+            Ok(bytes)
+        })
+        .await
     }
 
     async fn with<T: Send + 'static>(

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::clock::{new_uuid, now};
 use crate::columns::Columns;
 use crate::directory::{create_private, file_error};
+use crate::retention::USE_OBJECT;
 use crate::store::database;
 use crate::{Store, StoreError, UnixMicros};
 
@@ -65,6 +66,14 @@ impl ObjectFiles {
             .map_err(objects("open the objects"))?
             .with_fsync(true);
         Ok(Self(Arc::new(files)))
+    }
+
+    /// Removes an object's bytes; one that has none is no error.
+    pub(crate) async fn delete(&self, id: ObjectId) -> Result<(), StoreError> {
+        match self.0.delete(&path(id)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(objects("remove an object")(error)),
+        }
     }
 
     async fn has(&self, id: ObjectId) -> Result<bool, StoreError> {
@@ -144,15 +153,21 @@ impl Store {
         workspace: WorkspaceId,
         hash: &str,
     ) -> Result<Option<ObjectId>, StoreError> {
-        let row = sqlx::query("SELECT id FROM objects WHERE workspace = ? AND hash = ?")
+        let row = sqlx::query("SELECT id, used_at FROM objects WHERE workspace = ? AND hash = ?")
             .bind(&workspace.0.as_bytes()[..])
             .bind(hash)
             .fetch_optional(self.readers())
             .await
             .map_err(database("look up an object"))?;
         let Some(row) = row else { return Ok(None) };
-        let id = ObjectId(Columns { what: "object", row: &row }.uuid("id")?);
-        Ok(self.inner.objects.has(id).await?.then_some(id))
+        let columns = Columns { what: "object", row: &row };
+        let (id, used_at) = (columns.uuid("id")?, columns.number("used_at")?);
+        if !self.inner.objects.has(ObjectId(id)).await? {
+            return Ok(None);
+        }
+        // Whoever asks is about to name it in a stub, so it must not be removed meanwhile.
+        self.note_use(USE_OBJECT, id, used_at).await?;
+        Ok(Some(ObjectId(id)))
     }
 
     /// Begins an upload. `hash` is the client's name for the content and is not checked against
@@ -250,24 +265,28 @@ async fn insert_object(
     conn: &mut SqliteConnection,
 ) -> Result<ObjectId, sqlx::Error> {
     let inserted = sqlx::query(
-        "INSERT INTO objects (id, workspace, hash, announced_size, created_at) \
-         VALUES (?, ?, ?, ?, ?) ON CONFLICT (workspace, hash) DO NOTHING",
+        "INSERT INTO objects (id, workspace, hash, announced_size, created_at, used_at) \
+         VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (workspace, hash) DO NOTHING",
     )
     .bind(&row.id.0.as_bytes()[..])
     .bind(&row.workspace.0.as_bytes()[..])
     .bind(&row.hash)
     .bind(row.announced_size)
     .bind(row.created_at)
+    .bind(row.created_at)
     .execute(&mut *conn)
     .await?;
     if inserted.rows_affected() > 0 {
         return Ok(row.id);
     }
-    let id: Vec<u8> = sqlx::query_scalar("SELECT id FROM objects WHERE workspace = ? AND hash = ?")
-        .bind(&row.workspace.0.as_bytes()[..])
-        .bind(&row.hash)
-        .fetch_one(conn)
-        .await?;
+    let id: Vec<u8> = sqlx::query_scalar(
+        "UPDATE objects SET used_at = ? WHERE workspace = ? AND hash = ? RETURNING id",
+    )
+    .bind(row.created_at)
+    .bind(&row.workspace.0.as_bytes()[..])
+    .bind(&row.hash)
+    .fetch_one(conn)
+    .await?;
     let id = Uuid::from_slice(&id).map_err(|error| sqlx::Error::Decode(error.into()))?;
     Ok(ObjectId(id))
 }

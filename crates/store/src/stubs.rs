@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::cache::Cache;
 use crate::clock::{new_uuid, now};
 use crate::columns::{Columns, to_json};
+use crate::retention::USE_STUB;
 use crate::store::database;
 use crate::{Store, StoreError, StubRow, UnixMicros};
 
@@ -48,7 +49,8 @@ impl Store {
         let config_hash = (!force).then(|| <[u8; 32]>::from(Sha256::digest(&text)));
         if let Some(hash) = config_hash {
             let found = by_hash(workspace, &hash, self.readers()).await;
-            if let Some(id) = found.map_err(database("look up a stub"))? {
+            if let Some((id, used_at)) = found.map_err(database("look up a stub"))? {
+                self.note_use(USE_STUB, id.0, used_at).await?;
                 return Ok(id);
             }
         }
@@ -90,37 +92,40 @@ impl Store {
     }
 }
 
+/// The stub with this configuration, and when it was last used.
 async fn by_hash(
     workspace: WorkspaceId,
     hash: &[u8; 32],
     executor: impl SqliteExecutor<'_>,
-) -> Result<Option<StubId>, sqlx::Error> {
-    let id: Option<Vec<u8>> =
-        sqlx::query_scalar("SELECT id FROM stubs WHERE workspace = ? AND config_hash = ?")
+) -> Result<Option<(StubId, UnixMicros)>, sqlx::Error> {
+    let found: Option<(Vec<u8>, UnixMicros)> =
+        sqlx::query_as("SELECT id, used_at FROM stubs WHERE workspace = ? AND config_hash = ?")
             .bind(&workspace.0.as_bytes()[..])
             .bind(&hash[..])
             .fetch_optional(executor)
             .await?;
-    id.map(|id| Uuid::from_slice(&id).map(StubId))
+    found
+        .map(|(id, used_at)| Ok((StubId(Uuid::from_slice(&id)?), used_at)))
         .transpose()
-        .map_err(|error| sqlx::Error::Decode(error.into()))
+        .map_err(|error: uuid::Error| sqlx::Error::Decode(error.into()))
 }
 
 async fn insert_stub(stub: &NewStub, conn: &mut SqliteConnection) -> Result<StubId, sqlx::Error> {
     if let Some(hash) = &stub.config_hash
-        && let Some(id) = by_hash(stub.workspace, hash, &mut *conn).await?
+        && let Some((id, _)) = by_hash(stub.workspace, hash, &mut *conn).await?
     {
         return Ok(id);
     }
     sqlx::query(
-        "INSERT INTO stubs (id, workspace, config_hash, name, config, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO stubs (id, workspace, config_hash, name, config, created_at, used_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&stub.id.0.as_bytes()[..])
     .bind(&stub.workspace.0.as_bytes()[..])
     .bind(stub.config_hash.as_ref().map(|hash| &hash[..]))
     .bind(&stub.name)
     .bind(&stub.config)
+    .bind(stub.created_at)
     .bind(stub.created_at)
     .execute(conn)
     .await?;
