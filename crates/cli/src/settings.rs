@@ -66,6 +66,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) pool: String,
     pub(crate) cpu: Option<f64>,
     pub(crate) memory_mib: Option<u64>,
+    pub(crate) cache_mib: Option<u64>,
     pub(crate) uv: Option<PathBuf>,
     pub(crate) python: Option<String>,
     #[serde(default)]

@@ -8,11 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use metal9_types::{EnvLock, ImageSpec, Platform, PythonVersion};
 
 use crate::build::Build;
+use crate::collect::{self, Collected};
 use crate::flight::Flights;
 use crate::layout::{self, Layout};
+use crate::lease::Lease;
+use crate::process::{self, Input};
 use crate::pythons::Pythons;
 use crate::uv::Uv;
-use crate::{EnvError, lock, runner};
+use crate::{EnvError, hold, lock, runner};
+
+/// How often an environment that is removed at once is built again.
+const ATTEMPTS: u32 = 3;
 
 /// Receives whole lines of text for the user, each ending in a newline.
 pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
@@ -39,6 +45,8 @@ pub struct Environment {
     pub dir: PathBuf,
     /// Its Python.
     pub python: PathBuf,
+    /// Keeps it from being removed.
+    pub lease: Lease,
 }
 
 /// All environments of one machine. Cheap to clone; clones share builds.
@@ -123,13 +131,31 @@ impl Environments {
         lock: &EnvLock,
         progress: &Progress,
     ) -> Result<Environment, EnvError> {
-        let inner = &*self.0;
-        let environment = inner.layout.environment(&lock.hash());
-        if layout::is_ready(&environment) {
-            layout::touch(&environment);
-            self.compile_runner(lock, &environment);
-            return Ok(environment);
+        let environment = self.0.layout.environment(&lock.hash());
+        // It may be removed between its completion and the lease, but hardly again and again.
+        for _ in 0..ATTEMPTS {
+            if layout::is_ready(&environment) {
+                let lock_file = self.0.layout.lock_file(&environment.hash);
+                let lease = Lease::new(hold::acquire_share(&lock_file).await?);
+                if layout::is_ready(&environment) {
+                    layout::touch(&environment);
+                    self.compile_runner(lock, &environment);
+                    return Ok(Environment { lease, ..environment });
+                }
+            }
+            self.build(lock, &environment, progress).await?;
         }
+        let gone = std::io::Error::other("it was removed as soon as it was built");
+        Err(EnvError::files("use", &environment.dir, gone))
+    }
+
+    async fn build(
+        &self,
+        lock: &EnvLock,
+        environment: &Environment,
+        progress: &Progress,
+    ) -> Result<(), EnvError> {
+        let inner = &*self.0;
         if Platform::current() != Some(lock.platform) {
             let here = Platform::current();
             return Err(EnvError::WrongPlatform { wanted: lock.platform, here });
@@ -141,12 +167,47 @@ impl Environments {
             python: &python,
             runner_dir: &inner.runner_dir,
             lock,
-            target: &environment,
+            target: environment,
         };
         let work = |to_all: Progress| async move { build.run(&to_all).await };
         inner.flights.once(&environment.hash, progress, work).await?;
         inner.note_compiled(&lock.python);
-        Ok(environment)
+        Ok(())
+    }
+
+    /// Makes environments and uv's cache take no more than `budget` bytes, as far as they are not
+    /// in use.
+    ///
+    /// # Errors
+    /// One could not be removed.
+    pub async fn collect(&self, budget: u64) -> Result<Collected, EnvError> {
+        let mut collected = Collected::default();
+        if self.disk_bytes().await <= budget {
+            return Ok(collected);
+        }
+        // It waits for builds that use the cache.
+        let ended = process::run(
+            self.0.uv.command(&["cache", "clean"]),
+            Input::Nothing,
+            &mut |line: &str| tracing::debug!(line = line.trim_end(), "uv cache clean"),
+        )
+        .await?;
+        collected.cache = ended.success;
+        let layout = self.0.layout.clone();
+        let removing =
+            tokio::task::spawn_blocking(move || collect::remove_oldest(&layout, budget)).await;
+        collected.environments = removing.unwrap_or_else(|error| {
+            let source = std::io::Error::other(error);
+            Err(EnvError::files("clean", &self.0.layout.root, source))
+        })?;
+        Ok(collected)
+    }
+
+    /// Bytes that environments and uv's cache take on disk.
+    pub async fn disk_bytes(&self) -> u64 {
+        let layout = self.0.layout.clone();
+        let count = move || collect::disk_bytes(&[&layout.envs, &layout.uv_cache]);
+        tokio::task::spawn_blocking(count).await.unwrap_or(0)
     }
 
     /// The hashes of the environments that are ready, in order.

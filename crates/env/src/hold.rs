@@ -13,9 +13,21 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Takes the lock of a file, which is made if it is not there; calls `on_wait` once if somebody
 /// else has it. Tries again and again rather than block a thread, so that it can be given up.
 pub(crate) async fn acquire(path: &Path, on_wait: impl Fn() + Send) -> Result<File, EnvError> {
+    wait(|| try_acquire(path), on_wait).await
+}
+
+/// Takes a share of the lock of a file once nobody has all of it.
+pub(crate) async fn acquire_share(path: &Path) -> Result<File, EnvError> {
+    wait(|| try_share(path), || ()).await
+}
+
+async fn wait(
+    attempt: impl Fn() -> Result<Option<File>, EnvError> + Send,
+    on_wait: impl Fn() + Send,
+) -> Result<File, EnvError> {
     let mut told = false;
     loop {
-        if let Some(file) = try_acquire(path)? {
+        if let Some(file) = attempt()? {
             return Ok(file);
         }
         if !told {
@@ -26,8 +38,20 @@ pub(crate) async fn acquire(path: &Path, on_wait: impl Fn() + Send) -> Result<Fi
     }
 }
 
-/// Takes the lock of a file if nobody has it.
+/// Takes the lock of a file if nobody has it or a share of it.
 pub(crate) fn try_acquire(path: &Path) -> Result<Option<File>, EnvError> {
+    try_with(path, File::try_lock)
+}
+
+/// Takes a share of the lock of a file if nobody has all of it. Others may have shares too.
+pub(crate) fn try_share(path: &Path) -> Result<Option<File>, EnvError> {
+    try_with(path, File::try_lock_shared)
+}
+
+fn try_with(
+    path: &Path,
+    lock: impl Fn(&File) -> Result<(), TryLockError>,
+) -> Result<Option<File>, EnvError> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -35,7 +59,7 @@ pub(crate) fn try_acquire(path: &Path) -> Result<Option<File>, EnvError> {
         .truncate(false)
         .open(path)
         .map_err(|error| EnvError::files("open", path, error))?;
-    match file.try_lock() {
+    match lock(&file) {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(EnvError::files("lock", path, error)),

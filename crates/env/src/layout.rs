@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::hold;
-use crate::{EnvError, Environment};
+use crate::{EnvError, Environment, Lease};
 
 /// The file that makes a directory an environment; its time is that of the last use.
 const MARKER: &str = ".complete";
@@ -24,7 +24,7 @@ pub(crate) struct Layout {
     pub(crate) root: PathBuf,
     pub(crate) tools: PathBuf,
     pub(crate) uv_cache: PathBuf,
-    envs: PathBuf,
+    pub(crate) envs: PathBuf,
     locks: PathBuf,
 }
 
@@ -50,7 +50,8 @@ impl Layout {
     /// Where the environment of this name is, built or not.
     pub(crate) fn environment(&self, hash: &str) -> Environment {
         let dir = self.envs.join(hash);
-        Environment { hash: hash.to_owned(), python: dir.join("bin/python"), dir }
+        let python = dir.join("bin/python");
+        Environment { hash: hash.to_owned(), python, dir, lease: Lease::default() }
     }
 
     /// The file whose lock the builder of this environment holds.
@@ -62,6 +63,19 @@ impl Layout {
     pub(crate) fn ready(&self) -> Vec<String> {
         let mut ready = self.names();
         ready.retain(|hash| is_ready(&self.environment(hash)));
+        ready
+    }
+
+    /// Names of the environments that are ready, the one not used for longest first.
+    pub(crate) fn by_last_use(&self) -> Vec<String> {
+        let last_use = |hash: &String| {
+            let marker = self.environment(hash).dir.join(MARKER);
+            fs::metadata(marker)
+                .and_then(|facts| facts.modified())
+                .unwrap_or(SystemTime::UNIX_EPOCH)
+        };
+        let mut ready = self.ready();
+        ready.sort_by_cached_key(last_use);
         ready
     }
 

@@ -8,11 +8,13 @@
 
 mod build;
 mod child_env;
+mod collect;
 mod environments;
 mod error;
 mod flight;
 mod hold;
 mod layout;
+mod lease;
 mod lock;
 mod process;
 mod pythons;
@@ -21,5 +23,7 @@ mod runner;
 mod talk;
 mod uv;
 
+pub use collect::Collected;
 pub use environments::{Environment, Environments, Options, Progress};
 pub use error::EnvError;
+pub use lease::Lease;

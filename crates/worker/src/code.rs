@@ -1,14 +1,16 @@
 //! The code cache: archives fetched once, unpacked once, copied for each container.
 
+mod collect;
 mod copy;
 pub(crate) mod unpack;
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File, FileTimes};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use metal9_types::ObjectId;
 use tokio::sync::OnceCell;
@@ -45,6 +47,9 @@ impl CodeError {
     }
 }
 
+/// How often an object that is removed at once is fetched again.
+const ATTEMPTS: u32 = 3;
+
 type Flight = Arc<OnceCell<PathBuf>>;
 
 /// The cache. An object's directory is complete if it is there at all.
@@ -75,7 +80,19 @@ impl CodeCache {
 
     /// The directory of the object's files, which must not be changed. Concurrent requests fetch
     /// it once.
-    pub(crate) async fn ensure(&self, object: ObjectId) -> Result<PathBuf, CodeError> {
+    pub(crate) async fn ensure(&self, object: ObjectId) -> Result<Code, CodeError> {
+        // It may be removed before it is held, but hardly again and again.
+        for _ in 0..ATTEMPTS {
+            let path = self.there(object).await?;
+            if let Some(code) = Code::hold(path) {
+                return Ok(code);
+            }
+        }
+        let source = io::Error::other("it was removed as soon as it was there");
+        Err(CodeError::Files { path: self.path(object), source: source.into() })
+    }
+
+    async fn there(&self, object: ObjectId) -> Result<PathBuf, CodeError> {
         let path = self.path(object);
         if path.is_dir() {
             return Ok(path);
@@ -119,11 +136,42 @@ impl CodeCache {
     }
 
     /// Copies the object's files into `target`, an empty directory; the copies are writable.
-    pub(crate) async fn copy(source: PathBuf, target: PathBuf) -> Result<(), CodeError> {
+    pub(crate) async fn copy(source: Code, target: PathBuf) -> Result<(), CodeError> {
         blocking(move || {
-            copy::tree(&source, &target).map_err(|error| CodeError::Copy(error.into()))
+            copy::tree(&source.path, &target).map_err(|error| CodeError::Copy(error.into()))
         })
         .await
+    }
+
+    /// Removes objects, those not used for longest first, until the rest takes no more than
+    /// `budget` bytes or only those in use are left. Returns how many.
+    pub(crate) async fn collect(&self, budget: u64) -> Result<usize, CodeError> {
+        let (directory, temporary) = (self.directory.clone(), self.temporary.clone());
+        blocking(move || {
+            collect::oldest(&directory, &temporary, budget).map_err(|source| CodeError::Files {
+                path: directory.clone(),
+                source: source.into(),
+            })
+        })
+        .await
+    }
+}
+
+/// An object's files. They are not removed for as long as this is there.
+#[derive(Debug)]
+pub(crate) struct Code {
+    path: PathBuf,
+    _share: File,
+}
+
+impl Code {
+    /// Holds the files in a directory, and notes that they are used; nothing if they are gone, or
+    /// about to be.
+    fn hold(path: PathBuf) -> Option<Self> {
+        let share = File::open(&path).ok()?;
+        share.try_lock_shared().ok()?;
+        let _ = share.set_times(FileTimes::new().set_modified(SystemTime::now()));
+        path.is_dir().then_some(Self { path, _share: share })
     }
 }
 

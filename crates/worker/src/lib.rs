@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod caches;
 mod code;
 mod container;
 mod convert;
@@ -39,7 +40,7 @@ mod spares;
 
 pub use identity::IdentityError;
 pub use join::{JoinError, Joined, join};
-pub use options::{JoinOptions, Options};
+pub use options::{CACHE_MIB, JoinOptions, Options};
 pub use paths::PathsError;
 pub use run::{RunError, run};
 pub use runner_files::RunnerFilesError;

@@ -76,6 +76,7 @@ mod tests {
             pool: String::new(),
             cpu,
             memory_mib,
+            cache_mib: 0,
             uv: None,
             python: None,
             labels: BTreeMap::new(),

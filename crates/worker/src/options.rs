@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Room for environments, code and the package cache if nobody says otherwise, in MiB. An environment
+/// with PyTorch for CUDA takes some 6 GiB.
+pub const CACHE_MIB: u64 = 20 * 1024;
+
 /// Everything [`crate::run`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -16,6 +20,9 @@ pub struct Options {
     pub cpu: Option<f64>,
     /// Memory given to jobs, in MiB; nothing for nine tenths of the machine's.
     pub memory_mib: Option<u64>,
+    /// Room for environments, code and the package cache, in MiB: what was not used for longest
+    /// goes when they take more.
+    pub cache_mib: u64,
     /// The uv that builds environments; nothing to find or install one.
     pub uv: Option<PathBuf>,
     /// The Python version for images that ask for any, as `3.11`.

@@ -11,6 +11,7 @@ use metal9_types::{Offer, Platform, Runtime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::caches;
 use crate::code::CodeCache;
 use crate::container::{Makings, Tools, Workshop};
 use crate::gateway::{AddressError, Gateway};
@@ -136,6 +137,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         pythons = ?offer.pythons,
         "the worker is ready"
     );
+    caches::start(Arc::clone(&tools), options.state_dir.clone(), options.cache_mib);
     let session = session::run(gateway, offer, events, shutdown.clone());
     let mut session = metal9_tasks::spawn_infallible("session", session);
     Manager::new(tools, paths.outbox()).run(inbox, shutdown).await;

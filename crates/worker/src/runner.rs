@@ -12,6 +12,7 @@ pub(crate) mod scripted;
 use std::time::Duration;
 
 use futures::FutureExt;
+use metal9_env::Lease;
 use metal9_sandbox::Exit;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
@@ -39,6 +40,8 @@ pub(crate) struct Runner {
     pub(crate) memory: MemoryWatch,
     /// Its Python version, as `3.11.7`.
     pub(crate) python: String,
+    /// Keeps its environment.
+    pub(crate) environment: Lease,
     reader: FrameReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
 }
@@ -54,7 +57,8 @@ impl Runner {
         let (reader, writer) = channel.into_split();
         let reader = FrameReader::new(reader);
         let (memory, python) = (MemoryWatch::unlimited(), String::new());
-        Self { supervisor, pump, directory, memory, python, reader, writer }
+        let environment = Lease::default();
+        Self { supervisor, pump, directory, memory, python, environment, reader, writer }
     }
 
     /// Sends a message. Must not be dropped half-way unless the runner is given up.

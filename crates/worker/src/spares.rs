@@ -73,7 +73,8 @@ mod tests {
     use super::*;
 
     fn environment(hash: &str) -> Environment {
-        Environment { hash: hash.into(), dir: "/e".into(), python: "/e/bin/python".into() }
+        let lease = metal9_env::Lease::default();
+        Environment { hash: hash.into(), dir: "/e".into(), python: "/e/bin/python".into(), lease }
     }
 
     #[test]

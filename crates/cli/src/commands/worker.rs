@@ -141,6 +141,7 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         pool: settings.pool,
         cpu: settings.cpu,
         memory_mib: settings.memory_mib,
+        cache_mib: settings.cache_mib.unwrap_or(metal9_worker::CACHE_MIB),
         uv: settings.uv,
         python: settings.python,
         labels: settings.labels,

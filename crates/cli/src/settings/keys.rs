@@ -66,6 +66,7 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "pool", Kind::Text, "the pool, if not the one that was joined"),
     key("worker", "cpu", Kind::Number, "processor cores for jobs; all if not set"),
     key("worker", "memory_mib", Kind::Count, "memory for jobs; most of it if not set"),
+    key("worker", "cache_mib", Kind::Count, "room for environments, code and the package cache; 20480 if not set"),
     key("worker", "uv", Kind::Path, "the uv that builds environments; found or fetched if not set"),
     key("worker", "python", Kind::Text, "the Python version for images that ask for any"),
     key("worker", "labels", Kind::Labels, "labels that jobs can ask for"),

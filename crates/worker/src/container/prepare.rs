@@ -1,6 +1,5 @@
 //! Making a container ready: environment, code, process.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use metal9_env::{Environment, Progress};
 use metal9_types::{Failure, FailureKind, ImageSpec, Phase};
 use tokio::sync::oneshot;
 
-use crate::code::CodeCache;
+use crate::code::{Code, CodeCache};
 use crate::container::{Command, Container, Halt, Job, Makings, Workshop, failure, phase};
 use crate::event::Event;
 use crate::runner::Runner;
@@ -116,8 +115,8 @@ impl Container {
         step.await
     }
 
-    /// The directory of the code, which is to be copied; nothing if there is no code.
-    async fn code(&self, makings: &Makings, job: &Job) -> Result<Option<PathBuf>, Failure> {
+    /// The code, which is to be copied; nothing if there is no code.
+    async fn code(&self, makings: &Makings, job: &Job) -> Result<Option<Code>, Failure> {
         let Some(object) = self.spec.object else { return Ok(None) };
         let fetching = makings.code.ensure(object);
         let code = self.telling(job, "fetching the code", fetching).await;

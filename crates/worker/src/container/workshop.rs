@@ -24,6 +24,15 @@ pub(crate) enum Workshop {
 }
 
 impl Workshop {
+    /// Where things are made; nothing if runners are handed in.
+    pub(crate) fn makings(&self) -> Option<&Makings> {
+        match self {
+            Self::Real(makings) => Some(makings),
+            #[cfg(test)]
+            Self::Scripted(_) => None,
+        }
+    }
+
     /// Hashes of the environments and ids of the objects that are there.
     pub(crate) fn cached(&self) -> (Vec<String>, Vec<ObjectId>) {
         match self {

@@ -75,6 +75,7 @@ impl Launcher {
         let channel = process.take_channel().ok_or(LaunchError::NoChannel)?;
         let pump = Pump::start(process.take_stdout(), process.take_stderr(), self.events.clone());
         let mut runner = Runner::new(Supervisor::Process(process), channel, pump, directory);
+        runner.environment = environment.lease.clone();
         let ready = tokio::time::timeout(READY_WITHIN, until_ready(&mut runner)).await;
         match ready {
             Ok(Ok(())) => Ok(runner),

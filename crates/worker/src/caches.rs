@@ -1,0 +1,98 @@
+//! Keeping environments and code within their disk budget, and the disk from filling up.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, interval};
+
+use crate::container::{Makings, Tools};
+use crate::errors::chain;
+
+const MIB: u64 = 1024 * 1024;
+
+/// How often the free room of the disk is looked at.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// How often the caches are measured, which means a look at every file of theirs.
+const MEASURE: Duration = Duration::from_secs(600);
+
+/// Room that is left to everything else on the disk.
+const RESERVE: u64 = 1024 * MIB;
+
+/// The part of the budget that is code: a tenth.
+const CODE_PART: u64 = 10;
+
+/// Keeps the caches below `budget_mib` until the worker ends.
+pub(crate) fn start(tools: Arc<Tools>, state_dir: PathBuf, budget_mib: u64) {
+    metal9_tasks::spawn_infallible("caches", async move {
+        let budget = budget_mib.saturating_mul(MIB);
+        let mut looks = interval(LOOK);
+        let mut measured: Option<Instant> = None;
+        loop {
+            looks.tick().await;
+            let Some(makings) = tools.workshop.makings() else { return };
+            let missing = RESERVE.saturating_sub(free(&state_dir).unwrap_or(RESERVE));
+            let due = measured.is_none_or(|at| at.elapsed() >= MEASURE);
+            if missing > 0 || due {
+                collect(makings, budget, missing).await;
+                measured = Some(Instant::now());
+            }
+        }
+    });
+}
+
+/// Bytes that are free on a directory's disk.
+#[cfg_attr(
+    target_os = "linux",
+    expect(clippy::useless_conversion, reason = "the numbers are smaller elsewhere")
+)]
+fn free(directory: &Path) -> Option<u64> {
+    let facts = nix::sys::statvfs::statvfs(directory).ok()?;
+    Some(u64::from(facts.blocks_available()) * u64::from(facts.fragment_size()))
+}
+
+async fn collect(makings: &Makings, budget: u64, missing: u64) {
+    let code = budget / CODE_PART;
+    match makings.code.collect(code).await {
+        Ok(0) => {}
+        Ok(removed) => tracing::info!(removed, "removed code that was not used for long"),
+        Err(error) => tracing::warn!(error = chain(&error), "could not remove unused code"),
+    }
+    let environments = allowed(budget - code, missing, makings.environments.disk_bytes().await);
+    match makings.environments.collect(environments).await {
+        Ok(collected) if collected.cache || collected.environments > 0 => {
+            tracing::info!(
+                environments = collected.environments,
+                package_cache = collected.cache,
+                "made room on the disk"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(error = chain(&error), "could not remove environments"),
+    }
+}
+
+/// What environments may take: their budget, less what is missing on the disk.
+fn allowed(budget: u64, missing: u64, used: u64) -> u64 {
+    if missing == 0 { budget } else { budget.min(used.saturating_sub(missing)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fills_up_makes_the_budget_smaller() {
+        assert_eq!(allowed(1000, 0, 5000), 1000);
+        assert_eq!(allowed(1000, 300, 900), 600);
+        assert_eq!(allowed(1000, 300, 5000), 1000);
+        assert_eq!(allowed(1000, 2000, 900), 0);
+    }
+
+    #[test]
+    fn the_free_room_of_a_disk_is_known() {
+        assert!(free(Path::new("/")).is_some());
+        assert_eq!(free(Path::new("/nowhere")), None);
+    }
+}
