@@ -1,0 +1,135 @@
+//! Runs a simulated fleet and says what it came to.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to a person is its job")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use metal9_sim::script::Script;
+use metal9_sim::{Options, Plan, Summary, World, shrink};
+
+/// Simulates a fleet with faults, from one seed, in virtual time
+#[derive(Debug, Parser)]
+#[command(name = "metal9-sim")]
+struct Arguments {
+    /// What everything is drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Seeds to run, one after another
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Workers in the fleet
+    #[arg(long, default_value_t = 20)]
+    workers: u64,
+    /// Tasks that clients hand in
+    #[arg(long, default_value_t = 2000)]
+    tasks: u64,
+    /// Check the scheduler's books after every so many inputs; by default as often as a fleet of
+    /// this size allows
+    #[arg(long)]
+    check_every: Option<u64>,
+    /// Run this script instead of drawing one, and tell everything that happens
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "workers", "tasks"])]
+    script: Option<PathBuf>,
+    /// Print the drawn script instead of running it
+    #[arg(long)]
+    print: bool,
+    /// Runs that shrinking a failure may take
+    #[arg(long, default_value_t = 400)]
+    shrink: usize,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match &arguments.script {
+        Some(path) => replay(path),
+        None => draw(&arguments),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a script and tells what happens.
+#[expect(clippy::disallowed_methods, reason = "the program reads scripts, the library does not")]
+fn replay(path: &PathBuf) -> anyhow::Result<bool> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the script `{}`", path.display()))?;
+    let script: Script = text.parse().with_context(|| format!("in `{}`", path.display()))?;
+    let mut world = World::new(Options { trace: true, ..Options::default() });
+    let result = world.run(&script);
+    for line in world.lines() {
+        println!("{line}");
+    }
+    print(&world.summary());
+    if let Err(violation) = &result {
+        println!("VIOLATION {violation}");
+    }
+    Ok(result.is_ok())
+}
+
+/// Draws and runs one script for each seed; stops at the first that fails.
+fn draw(arguments: &Arguments) -> anyhow::Result<bool> {
+    // A check looks at every container and task.
+    let usual = (arguments.workers * arguments.tasks / 10_000).max(1);
+    let options = Options {
+        check_every: arguments.check_every.unwrap_or(usual).max(1),
+        patience: Duration::from_secs(1800),
+        ..Options::default()
+    };
+    for seed in arguments.seed..arguments.seed + arguments.seeds {
+        let plan = Plan { seed, workers: arguments.workers, tasks: arguments.tasks };
+        let script = plan.script();
+        if arguments.print {
+            print!("{script}");
+            continue;
+        }
+        let mut world = World::new(options);
+        let result = world.run(&script);
+        println!("seed {seed}");
+        print(&world.summary());
+        if let Err(violation) = result {
+            println!("VIOLATION {violation}");
+            eprintln!("shrinking the script");
+            let shrunk = shrink(&script, options, &violation, arguments.shrink);
+            println!("# seed {seed}, shrunk in {} runs", shrunk.runs);
+            println!("# {}", shrunk.violation);
+            print!("{}", shrunk.script);
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn print(summary: &Summary) {
+    let ends: Vec<String> =
+        summary.ends.iter().map(|(status, count)| format!("{status} {count}")).collect();
+    println!("  tasks        {} accepted; {}", summary.accepted, ends.join(", "));
+    println!(
+        "  attempts     {}, of which {} failed and were followed by another; {} ran beside another",
+        summary.attempts, summary.retries, summary.doubles
+    );
+    println!(
+        "  faults       {} of workers and links, {} restarts of the gateway; {} workers lost",
+        summary.faults, summary.restarts, summary.workers_lost
+    );
+    println!(
+        "  traffic      {} sessions, {} messages, {} writes to the store",
+        summary.sessions, summary.messages, summary.writes
+    );
+    println!(
+        "  scheduler    {} inputs, of which {} had no effect",
+        summary.inputs, summary.ignored
+    );
+    println!("  virtual time {:.1} s", summary.time.as_secs_f64());
+    println!("  digest       {:016x}", summary.digest);
+}
