@@ -1,8 +1,9 @@
 //! Runs a simulated fleet and says what it came to.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to a person is its job")]
+#![allow(clippy::print_stderr, reason = "talking to a person is its job")]
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -67,13 +68,12 @@ fn replay(path: &PathBuf) -> anyhow::Result<bool> {
     let script: Script = text.parse().with_context(|| format!("in `{}`", path.display()))?;
     let mut world = World::new(Options { trace: true, ..Options::default() });
     let result = world.run(&script);
-    for line in world.lines() {
-        println!("{line}");
-    }
-    print(&world.summary());
+    let mut text = world.lines().join("\n") + "\n";
+    text += &told(&world.summary());
     if let Err(violation) = &result {
-        println!("VIOLATION {violation}");
+        text += &format!("VIOLATION {violation}\n");
     }
+    say(&text)?;
     Ok(result.is_ok())
 }
 
@@ -90,46 +90,48 @@ fn draw(arguments: &Arguments) -> anyhow::Result<bool> {
         let plan = Plan { seed, workers: arguments.workers, tasks: arguments.tasks };
         let script = plan.script();
         if arguments.print {
-            print!("{script}");
+            say(&script.to_string())?;
             continue;
         }
         let mut world = World::new(options);
         let result = world.run(&script);
-        println!("seed {seed}");
-        print(&world.summary());
+        say(&format!("seed {seed}\n{}", told(&world.summary())))?;
         if let Err(violation) = result {
-            println!("VIOLATION {violation}");
-            eprintln!("shrinking the script");
+            eprintln!("VIOLATION {violation}\nshrinking the script");
             let shrunk = shrink(&script, options, &violation, arguments.shrink);
-            println!("# seed {seed}, shrunk in {} runs", shrunk.runs);
-            println!("# {}", shrunk.violation);
-            print!("{}", shrunk.script);
+            let (runs, violation, script) = (shrunk.runs, shrunk.violation, shrunk.script);
+            say(&format!("# seed {seed}, shrunk in {runs} runs\n# {violation}\n{script}"))?;
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn print(summary: &Summary) {
+/// Writes to stdout; a reader that has seen enough is no error.
+fn say(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to stdout"),
+    }
+}
+
+/// What a run came to, for people.
+fn told(summary: &Summary) -> String {
+    let Summary { accepted, attempts, retries, doubles, faults, restarts, .. } = summary;
+    let Summary { workers_lost, sessions, messages, writes, inputs, ignored, .. } = summary;
     let ends: Vec<String> =
         summary.ends.iter().map(|(status, count)| format!("{status} {count}")).collect();
-    println!("  tasks        {} accepted; {}", summary.accepted, ends.join(", "));
-    println!(
-        "  attempts     {}, of which {} failed and were followed by another; {} ran beside another",
-        summary.attempts, summary.retries, summary.doubles
-    );
-    println!(
-        "  faults       {} of workers and links, {} restarts of the gateway; {} workers lost",
-        summary.faults, summary.restarts, summary.workers_lost
-    );
-    println!(
-        "  traffic      {} sessions, {} messages, {} writes to the store",
-        summary.sessions, summary.messages, summary.writes
-    );
-    println!(
-        "  scheduler    {} inputs, of which {} had no effect",
-        summary.inputs, summary.ignored
-    );
-    println!("  virtual time {:.1} s", summary.time.as_secs_f64());
-    println!("  digest       {:016x}", summary.digest);
+    let ends = ends.join(", ");
+    let (time, digest) = (summary.time.as_secs_f64(), summary.digest);
+    format!(
+        "  tasks        {accepted} accepted; {ends}\n\
+         \x20 attempts     {attempts}; {retries} failed and were followed by another; \
+         {doubles} ran beside another\n\
+         \x20 faults       {faults} of workers and links, {restarts} restarts of the gateway; \
+         {workers_lost} workers lost\n\
+         \x20 traffic      {sessions} sessions, {messages} messages, {writes} writes to the store\n\
+         \x20 scheduler    {inputs} inputs, of which {ignored} had no effect\n\
+         \x20 virtual time {time:.1} s\n\
+         \x20 digest       {digest:016x}\n"
+    )
 }

@@ -24,6 +24,7 @@ pub struct Shrunk {
 pub fn shrink(script: &Script, options: Options, violation: &Violation, at_most: usize) -> Shrunk {
     let shrunk = Shrunk { script: script.clone(), violation: violation.clone(), runs: 0 };
     let mut search = Search { options, at_most, best: shrunk };
+    search.cut_off();
     search.leave_out();
     let singly = search.best.script.singly();
     if singly.steps.len() > search.best.script.steps.len() && search.attempt(singly) {
@@ -32,6 +33,7 @@ pub fn shrink(script: &Script, options: Options, violation: &Violation, at_most:
     search.shorten_pauses();
     // A shorter pause may have made something needless.
     search.leave_out();
+    search.cut_off();
     search.best
 }
 
@@ -57,6 +59,22 @@ impl Search {
             }
             _ => false,
         }
+    }
+
+    /// Leaves out what comes after the rule is broken. Nothing is counted before a `settle` ends,
+    /// so in a script with one that is left to [`Search::leave_out`].
+    fn cut_off(&mut self) {
+        let mut script = self.best.script.clone();
+        let until = self.best.violation.at;
+        let settles = |step: &Step| matches!(step.command, Command::Settle);
+        let first = script.steps.iter().position(settles);
+        if first.is_none_or(|first| script.steps[first].at > until) {
+            script.steps.retain(|step| step.at <= until);
+            script.end = Duration::from_millis(u64::try_from(until.as_millis()).unwrap_or(0) + 1);
+        } else if first.is_some_and(|first| first + 1 == script.steps.len()) {
+            script.end = script.steps.last().map(|step| step.at).unwrap_or_default();
+        }
+        self.attempt(script);
     }
 
     fn without(&self, from: usize, count: usize) -> Script {
@@ -107,10 +125,6 @@ impl Search {
                 }
             }
             index += 1;
-        }
-        let settles = |step: &Step| matches!(step.command, Command::Settle);
-        if let Some(last) = self.best.script.steps.last().filter(|step| settles(step)) {
-            self.best.script.end = last.at;
         }
     }
 

@@ -421,7 +421,7 @@ impl World {
     /// A rule is broken; the first time counts.
     fn fail(&mut self, rule: &str, subject: String) {
         let at = self.now.since(Moment::ZERO);
-        self.failure.get_or_insert(Violation { at, rule: rule.to_owned(), subject });
+        self.failure.get_or_insert_with(|| Violation { at, rule: rule.to_owned(), subject });
     }
 
     fn mix(&mut self, value: u64) {

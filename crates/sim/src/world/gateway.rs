@@ -370,12 +370,13 @@ impl World {
         self.gateway.core = Core::new(config);
         self.summary.restarts += 1;
         self.say(|_| "the gateway is back".to_owned());
-        let open: Vec<usize> = self.ledger.open.iter().copied().collect();
-        for task in open {
+        for task in 0..self.gateway.rows.len() {
             let Some(row) = self.gateway.rows[task].clone() else { continue };
             if row.status.is_terminal() {
-                // Its client asks again and reads the end.
-                self.tell(task, row.status, row.attempt, row.failure);
+                // Its client, if it does not know yet, asks again and reads the end.
+                if self.ledger.open.contains(&task) {
+                    self.tell(task, row.status, row.attempt, row.failure);
+                }
                 continue;
             }
             let mut spec = self.task_spec(task);

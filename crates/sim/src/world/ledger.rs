@@ -141,11 +141,10 @@ impl Ledger {
         }
         facts.told = Some((now, status));
         self.open.remove(&task);
+        let returned = attempt.is_some_and(|attempt| facts.returned.contains(&attempt));
         match (status, failure) {
-            (TaskStatus::Complete, _) => {
-                if !attempt.is_some_and(|attempt| facts.returned.contains(&attempt)) {
-                    return Err(("a task that completed has returned", name));
-                }
+            (TaskStatus::Complete, _) if !returned => {
+                return Err(("a task that completed has returned", name));
             }
             (TaskStatus::Cancelled, _) if !facts.cancelled => {
                 return Err(("only who asks for it is cancelled", name));
@@ -153,12 +152,9 @@ impl Ledger {
             (TaskStatus::Timeout, Some(FailureKind::Timeout)) if !limits.timeout => {
                 return Err(("only a call with a limit times out", name));
             }
-            (_, Some(FailureKind::WorkerLost)) => {
-                // Every attempt was used, some of them before a restart that the store survived.
-                if facts.assigned < limits.retries + 1 {
-                    let text = format!("{name} after {} attempts", facts.assigned);
-                    return Err(("a lost attempt is tried again while it may be", text));
-                }
+            (_, Some(FailureKind::WorkerLost)) if facts.assigned <= limits.retries => {
+                let text = format!("{name} after {} attempts", facts.assigned);
+                return Err(("a lost attempt is tried again while it may be", text));
             }
             _ => {}
         }

@@ -113,6 +113,11 @@ impl World {
                 known.gateway_open = true;
                 let worker = known.worker;
                 self.say(|names| format!("{} connects", names.worker(worker)));
+                // What the worker has must be counted, whether or not a task of it is left.
+                for (_, stub) in &hello.containers {
+                    let spec = self.stubs[super::index_of(stub.0)].spec.clone();
+                    self.feed(Input::DefineStub(spec), None);
+                }
                 self.feed(Input::WorkerHello(*hello), None);
             }
             ToGateway::Close => self.gateway_closes(session),

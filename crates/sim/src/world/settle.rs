@@ -21,7 +21,17 @@ impl World {
             let passed = self.now.since(began);
             if passed > self.options.patience {
                 let left = self.left();
-                self.fail("everything comes to an end", left);
+                let hull = |it: &super::Worker| it.containers.is_empty();
+                let rule = if self.ledger.tasks.iter().any(|facts| facts.told.is_none()) {
+                    "every task comes to an end"
+                } else if self.gateway.core.counts().containers > 0
+                    || !self.workers.iter().all(hull)
+                {
+                    "every container comes to an end"
+                } else {
+                    "every worker is heard in the end"
+                };
+                self.fail(rule, left);
                 break;
             }
             let until = self.now.since(metal9_types::Moment::ZERO) + Duration::from_secs(1);
