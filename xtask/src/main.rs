@@ -11,6 +11,7 @@ mod pins;
 mod python;
 mod run;
 mod server;
+mod sim;
 mod test;
 mod tidy;
 mod tools;
@@ -37,6 +38,8 @@ enum Chore {
     Fuzz(fuzz::Arguments),
     /// Measure a release build
     Bench(bench::Arguments),
+    /// Run simulated fleets with faults, each from one seed, in virtual time
+    Sim(sim::Arguments),
     /// Check the rules that the compiler does not know
     Tidy,
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Sim(arguments) => sim::run(&arguments),
         Chore::Tidy => tidy::run(),
     };
     match done {

@@ -75,6 +75,13 @@ impl Fleet {
         self.lock().remove(&session);
     }
 
+    /// Cuts every session of a worker: it connects again and says what it has.
+    pub(crate) fn cut(&self, worker: WorkerId) {
+        for connection in self.lock().values().filter(|connection| connection.worker == worker) {
+            connection.cut.cancel();
+        }
+    }
+
     /// Resolves when a worker connects after this call; look at [`Fleet::connections`] afterwards.
     pub(crate) fn connected(&self) -> impl Future<Output = ()> + '_ {
         let mut arrival = Box::pin(self.arrivals.notified());

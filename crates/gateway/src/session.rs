@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use metal9_core::Input;
+use metal9_core::{Input, WorkerHello};
 use metal9_proto::worker as wire;
 use metal9_store::WorkerRow;
 use metal9_tasks::CancellationToken;
-use metal9_types::{AttemptId, SessionId, TaskId};
-use std::collections::HashMap;
+use metal9_types::{AttemptId, SessionId, StubId, TaskId};
+use std::collections::{BTreeSet, HashMap};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) use convert::failure_kind_name;
 
 use crate::auth::grpc_bearer;
-use crate::driver::Command;
+use crate::driver::{Command, stub_spec};
 use crate::error::ApiError;
 use crate::fleet::{Connection, Outbound, QUEUE};
 use crate::shared::SharedRef;
@@ -91,6 +91,18 @@ impl WorkerApi {
         Self { shared, results: Arc::default() }
     }
 
+    /// Makes the stubs of a worker's containers known: after a restart nobody may have asked for
+    /// them yet, and a container that is ending is counted with what its stub asks for.
+    async fn define_stubs(&self, hello: &WorkerHello) -> Result<(), ApiError> {
+        let stubs: BTreeSet<StubId> = hello.containers.iter().map(|(_, stub)| *stub).collect();
+        for stub in stubs {
+            if let Some(stub) = self.shared.store.stub(stub).await? {
+                self.shared.driver.input(Input::DefineStub(stub_spec(&stub))).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn worker<T>(&self, request: &Request<T>) -> Result<WorkerRow, ApiError> {
         let credential = grpc_bearer(request.metadata())
             .ok_or(ApiError::Unauthenticated("a worker's credential is missing"))?;
@@ -151,7 +163,11 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         for reattach in &hello.attempts {
             session.remember(reattach.attempt, reattach.task);
         }
-        if let Err(error) = self.shared.driver.send(Command::Hello(hello)).await {
+        let told = async {
+            self.define_stubs(&hello).await?;
+            self.shared.driver.send(Command::Hello(hello)).await
+        };
+        if let Err(error) = told.await {
             self.shared.fleet.remove(session_id);
             return Err(error.into());
         }

@@ -51,6 +51,9 @@ impl Driver {
                 Some(Action::WorkerLost { worker }) => {
                     tracing::warn!(%worker, "worker lost");
                     ::metrics::counter!(crate::metrics::WORKERS_LOST).increment(1);
+                    // A machine that slept may still hold its session, in which the scheduler
+                    // would not know it any more: it must say hello again.
+                    self.shared.fleet.cut(worker);
                 }
                 Some(Action::Welcome { worker, session, drop_attempts, drop_containers }) => {
                     self.welcome(worker, session, &drop_attempts, &drop_containers);

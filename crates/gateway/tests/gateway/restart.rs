@@ -72,3 +72,45 @@ async fn what_waited_before_waits_again_and_what_ended_stays_ended() -> Result<(
     assert_eq!(&end.result[..], b"late");
     gateway.stop().await
 }
+
+#[tokio::test]
+async fn what_a_worker_kept_warm_serves_again_after_a_restart() -> Result<()> {
+    let fixture = fresh().await?;
+    let client = fixture.client().await?;
+    let mut worker = fixture.worker.connect(fixture.running.grpc, &[], &[]).await?;
+    let stub = worker.while_building(client.stub(&StubOptions::default())).await?;
+    let call = client.invoke(&stub, b"", false).await?;
+    let assign = worker.assignment().await?;
+    worker.returned(assign.attempt_id, b"value").await?;
+    call.end().await?;
+    fixture.running.stop().await?;
+    drop(worker);
+
+    let gateway = run(start(options(fixture.dir.path())).await?);
+    let containers = [(assign.container_id, stub.as_str())];
+    // No task of the stub is left, but the container is counted and used all the same.
+    let mut worker = fixture.worker.connect(gateway.grpc, &[], &containers).await?;
+    assert_eq!(worker.welcome.drop_containers, Vec::<u64>::new());
+    let client = Client::connect(gateway.grpc, &fixture.token).await?;
+    let call = client.invoke(&stub, b"", false).await?;
+    let again = worker.assignment().await?;
+    assert_eq!((again.container_id, again.container), (assign.container_id, None));
+    worker.returned(again.attempt_id, b"again").await?;
+    assert_eq!(&call.end().await?.result[..], b"again");
+    gateway.stop().await
+}
+
+#[tokio::test]
+async fn a_worker_that_was_silent_for_too_long_must_connect_again() -> Result<()> {
+    let fixture = fresh().await?;
+    fixture.running.stop().await?;
+    let mut options = options(fixture.dir.path());
+    options.worker_lost_seconds = 0.3;
+    let gateway = run(start(options).await?);
+    let mut silent = fixture.worker.connect(gateway.grpc, &[], &[]).await?;
+    // In its old session the scheduler would never hear it again.
+    let end = silent.next().await.unwrap_err();
+    assert_eq!(end.to_string(), "the session ended");
+    fixture.worker.connect(gateway.grpc, &[], &[]).await?;
+    gateway.stop().await
+}
