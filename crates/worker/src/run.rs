@@ -22,6 +22,7 @@ use crate::paths::{Paths, PathsError};
 use crate::runner::Launcher;
 use crate::runner_files::{self, RunnerFilesError};
 use crate::session;
+use crate::spares;
 
 /// Events the manager can be behind with; those who have more wait.
 const EVENTS: usize = 256;
@@ -112,6 +113,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
 
     let (events, inbox) = mpsc::channel(EVENTS);
     let offer = offer(&options, &identity, platform, &opened);
+    let spares = spares::most(offer.capacity.memory_mib);
     let tools = Arc::new(Tools {
         workshop: Workshop::Real(Box::new(Makings {
             environments: opened,
@@ -138,7 +140,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     );
     let session = session::run(gateway, offer, events, shutdown.clone());
     let mut session = metal9_tasks::spawn_infallible("session", session);
-    Manager::new(tools, paths.outbox()).run(inbox, shutdown).await;
+    Manager::new(tools, paths.outbox(), spares).run(inbox, shutdown).await;
     if tokio::time::timeout(FAREWELL, &mut session).await.is_err() {
         session.abort();
     }
