@@ -1,6 +1,6 @@
 """Measures metal9 on this machine. See README.md.
 
-    python bench/run.py [--ray] [--json FILE]
+    python bench/run.py [--only NAME]... [--quick] [--json FILE]
 """
 
 import argparse
@@ -8,13 +8,12 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
+import traceback
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
@@ -24,45 +23,69 @@ os.environ.setdefault("METAL9_BIN", str(REPOSITORY / "target" / "release" / "met
 os.environ.setdefault("METAL9_LOG", "warn")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# Inherited, it would make what is measured compile its modules again and again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-from harness import App, SplitFleet
-from measure import RawCaller, memory_mib, summary, wait_until_idle
+import cases
+from cases import Bench, digest
+from harness import SplitFleet
+from measure import memory_mib
+from scale import scale
+from soak import soak
+from table import show
 
-NOOP = {"app.py": "def noop(*_):\n    return None\n"}
 RAY = "ray==2.60.0"
+FLEET_CASES: Dict[str, Callable[[Bench], Dict[str, Any]]] = {
+    "cold": cases.cold,
+    "api": cases.api,
+    "spawn": cases.spawn,
+    "sdk": cases.sdk,
+}
+CASES = (*FLEET_CASES, "ray", "scale", "soak")
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--ray", action="store_true", help="measure Ray for the same, too")
-    parser.add_argument("--ray-venv", type=Path, help="where Ray is or will be installed")
-    parser.add_argument("--raw-calls", type=int, default=2000)
-    parser.add_argument("--remote-calls", type=int, default=500)
-    parser.add_argument("--map-calls", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--cold-calls", type=int, default=10)
-    parser.add_argument("--spawn", type=int, default=500)
+    parser.add_argument(
+        "--only", action="append", choices=CASES, help="measure this; all but soak by default"
+    )
+    parser.add_argument("--quick", action="store_true", help="a tenth of the calls")
+    parser.add_argument("--json", type=Path, default=REPOSITORY / "target" / "bench" / "bench.json")
+    parser.add_argument("--ray-venv", type=Path, default=REPOSITORY / "target" / "bench" / "ray")
+    parser.add_argument("--workers", type=int, default=10_000, help="of scale")
+    parser.add_argument("--minutes", type=float, default=30, help="of soak")
+    parser.add_argument("--calls", type=int, default=100_000, help="of soak")
     return parser.parse_args()
 
 
 def main() -> None:
     asked = options()
-    report: Dict[str, Any] = {"machine": machine()}
+    wanted = set(asked.only or CASES) - (set() if asked.only else {"soak"})
+    report: Dict[str, Any] = {"machine": machine(), "failed": {}}
     with tempfile.TemporaryDirectory(prefix="metal9-bench-") as directory:
-        fleet = SplitFleet(Path(directory) / "fleet")
-        fleet.root.mkdir()
-        try:
-            say("starting a gateway and a worker")
-            fleet.start()
-            report["metal9"] = measure_metal9(fleet, asked, Path(directory))
-        finally:
-            fleet.stop()
-        if asked.ray:
-            report["ray"] = measure_ray(asked, Path(directory))
+        root = Path(directory)
+        if wanted & {*FLEET_CASES, "soak"}:
+            attempt(report, "fleet", lambda: with_fleet(report, wanted, asked, root))
+        if "ray" in wanted:
+            attempt(report, "ray", lambda: report.update(ray=ray(asked, root)))
+        if "scale" in wanted:
+            workers = asked.workers // 10 if asked.quick else asked.workers
+            calls = 100 if asked.quick else 500
+            say(f"{workers} workers")
+            attempt(report, "scale", lambda: report.update(scale=scale(root / "scale", workers, calls)))
     show(report)
-    if asked.json:
-        asked.json.write_text(json.dumps(report, indent=2) + "\n")
+    asked.json.parent.mkdir(parents=True, exist_ok=True)
+    asked.json.write_text(json.dumps(report, indent=2) + "\n")
+    say(f"all figures are in {asked.json}")
+
+
+def attempt(report: Dict[str, Any], name: str, work: Callable[[], Any]) -> None:
+    """What cannot be measured does not keep the rest from being measured."""
+    try:
+        work()
+    except Exception as error:
+        traceback.print_exc()
+        report["failed"][name] = repr(error)
 
 
 def machine() -> Dict[str, Any]:
@@ -72,6 +95,7 @@ def machine() -> Dict[str, Any]:
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "binary": os.environ["METAL9_BIN"],
+        "load": os.getloadavg()[0],
     }
 
 
@@ -79,103 +103,37 @@ def say(text: str) -> None:
     print(f"… {text}", file=sys.stderr, flush=True)
 
 
-def measure_metal9(fleet: SplitFleet, asked: argparse.Namespace, directory: Path) -> Dict[str, Any]:
-    """Every figure of metal9, in an order in which none disturbs the next."""
-    figures: Dict[str, Any] = {"memory_idle": memory(fleet)}
-    say("building the default environment")
-    api = fleet.api
-    stub = api.stub(NOOP, "app:noop", timeout=60)
-    api.call(stub).finish()
-
-    say(f"twice {asked.cold_calls} cold calls")
-    figures["cold"] = cold_calls(fleet, asked.cold_calls, spare=True)
-    figures["cold_in_a_row"] = cold_calls(fleet, asked.cold_calls, spare=False)
-
-    say(f"{asked.raw_calls} warm calls of the API")
-    caller = RawCaller(fleet.grpc, api.token, stub)
-    for _ in range(50):
-        caller.call()
-    figures["raw"] = summary([caller.call() for _ in range(asked.raw_calls)])
-    caller.close()
-
-    say(f"{asked.spawn} calls at once")
-    figures["spawn"] = spawn(fleet, stub, asked.spawn)
-
-    say("calls of the SDK")
-    figures.update(sdk_calls(fleet, asked, directory))
-    figures["memory_after"] = memory(fleet)
-    return figures
-
-
-def memory(fleet: SplitFleet) -> Dict[str, Any]:
-    return {
-        "gateway": memory_mib(fleet.gateway.pid),
-        "worker": memory_mib(fleet.workers[0].pid),
-    }
+def with_fleet(
+    report: Dict[str, Any], wanted: set, asked: argparse.Namespace, root: Path
+) -> None:
+    """Everything that needs a gateway and a worker, in an order in which none disturbs the next."""
+    fleet = SplitFleet(root / "fleet")
+    fleet.root.mkdir()
+    say("starting a gateway and a worker, building the default environment")
+    try:
+        fleet.start()
+        report["memory_idle"] = {
+            "gateway": memory_mib(fleet.gateway.pid),
+            "worker": memory_mib(fleet.workers[0].pid),
+        }
+        bench = Bench(fleet, root, asked.quick)
+        for name, case in FLEET_CASES.items():
+            if name in wanted:
+                say(name)
+                attempt(report, name, lambda: report.update({name: case(bench)}))
+        report["memory_after"] = bench.memory()
+        if "soak" in wanted:
+            say(f"soak: {asked.calls} calls in {asked.minutes} minutes")
+            out = asked.json.parent
+            run = lambda: soak(bench, asked.minutes, asked.calls, out)
+            attempt(report, "soak", lambda: report.update(soak=run()))
+    finally:
+        fleet.stop()
 
 
-def cold_calls(fleet: SplitFleet, count: int, spare: bool) -> Dict[str, Any]:
-    """Calls of stubs that nobody has called, with the environment and nothing else in place.
-
-    With `spare`, the worker has the time before each call to start the process it keeps ready.
-    """
-    seconds: List[float] = []
-    phases: Dict[str, List[float]] = {}
-    for _ in range(count):
-        stub = fleet.api.stub(NOOP, "app:noop")
-        caller = RawCaller(fleet.grpc, fleet.api.token, stub)
-        known = {task.id for task in fleet.api.tasks()}
-        if spare:
-            wait_until_idle(fleet.workers[0].pid)
-        seconds.append(caller.call())
-        caller.close()
-        [task] = [task for task in fleet.api.tasks() if task.id not in known]
-        fleet.api.wait(task.id)
-        told = {p["name"]: p["micros"] / 1000 for p in fleet.api.task(task.id)["phases"]}
-        told["in no phase"] = seconds[-1] * 1000 - sum(told.values())
-        for name, millis in told.items():
-            phases.setdefault(name, []).append(millis)
-    medians = {name: statistics.median(values) for name, values in phases.items()}
-    return {**summary(seconds), "phases_p50_ms": medians}
-
-
-def spawn(fleet: SplitFleet, stub: str, count: int) -> Dict[str, float]:
-    """Starts `count` calls without waiting; how fast they are accepted, and how fast done."""
-    caller = RawCaller(fleet.grpc, fleet.api.token, stub, headless=True)
-    started = time.perf_counter()
-    streams = [caller.open() for _ in range(count)]
-    for stream in streams:
-        next(stream)
-    accepted = time.perf_counter() - started
-    for stream in streams:
-        for _ in stream:
-            pass
-    done = time.perf_counter() - started
-    caller.close()
-    return {
-        "count": count,
-        "accepted_per_second": count / accepted,
-        "done_per_second": count / done,
-    }
-
-
-def sdk_calls(fleet: SplitFleet, asked: argparse.Namespace, directory: Path) -> Dict[str, Any]:
-    """What a program that uses the SDK sees."""
-    root = directory / "programs"
-    root.mkdir()
-    app, out = App(root, fleet.config), directory / "sdk.json"
-    project = app.directory()
-    shutil.copy(HERE / "programs" / "sdk_calls.py", project)
-    counts = [asked.remote_calls, asked.map_calls, asked.steps]
-    command = [sys.executable, "sdk_calls.py", str(out), *map(str, counts)]
-    done = app.launch(command, project).finish(within=600)
-    assert done.code == 0, done
-    return digest(json.loads(out.read_text()), asked)
-
-
-def measure_ray(asked: argparse.Namespace, directory: Path) -> Dict[str, Any]:
+def ray(asked: argparse.Namespace, directory: Path) -> Dict[str, Any]:
     """The same calls with Ray, which is installed into an environment of its own."""
-    venv = asked.ray_venv or directory / "ray"
+    venv = asked.ray_venv
     python = venv / "bin" / "python"
     if not python.exists():
         say(f"installing {RAY}")
@@ -184,73 +142,19 @@ def measure_ray(asked: argparse.Namespace, directory: Path) -> Dict[str, Any]:
         assert uv, "uv is needed to install Ray"
         subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(venv)], check=True)
         subprocess.run([uv, "pip", "install", "-q", "--python", str(python), RAY], check=True)
-    say("calls of Ray")
+    say("ray")
     out = directory / "ray.json"
-    counts = [asked.remote_calls, asked.map_calls, asked.steps, os.cpu_count()]
+    counts = {"remote": 500, "map": 1000, "steps": 40}
     program = HERE / "programs" / "ray_calls.py"
     subprocess.run(
-        [str(python), str(program), str(out), *map(str, counts)],
+        [str(python), str(program), str(out), *map(str, counts.values()), str(os.cpu_count())],
         check=True,
         timeout=600,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     raw = json.loads(out.read_text())
-    return {"version": raw["version"], **digest(raw, asked)}
-
-
-def digest(raw: Dict[str, Any], asked: argparse.Namespace) -> Dict[str, Any]:
-    """Figures of a program's raw times."""
-    return {
-        "remote": summary(raw["remote"]),
-        "map": {"count": asked.map_calls, "per_second": asked.map_calls / raw["map"]},
-        "steps": {"count": asked.steps, "seconds": raw["steps"]},
-    }
-
-
-def show(report: Dict[str, Any]) -> None:
-    """Prints the figures as a table."""
-    own, ray = report["metal9"], report.get("ray")
-    print(f"\n{report['machine']['system']}, {report['machine']['cores']} cores\n")
-    heads = ("", "metal9", f"ray {ray['version']}" if ray else "")
-    print(f"{heads[0]:62}{heads[1]:>16}{heads[2]:>16}".rstrip())
-
-    def row(title: str, read: Callable[[Dict[str, Any]], str], peer: bool = False) -> None:
-        other = read(ray) if ray and peer else ""
-        print(f"{title:62}{read(own):>16}{other:>16}".rstrip())
-
-    def times(key: str, name: str) -> Callable[[Dict[str, Any]], str]:
-        return lambda figures: f"{figures[key][name]:.2f} ms"
-
-    calls = f"({own['raw']['count']} calls, one after the other)"
-    row(f"warm no-op, gRPC API, p50  {calls}", times("raw", "p50_ms"))
-    row("warm no-op, gRPC API, p99", times("raw", "p99_ms"))
-    row("warm no-op, f.remote(), p50", times("remote", "p50_ms"), peer=True)
-    row("warm no-op, f.remote(), p99", times("remote", "p99_ms"), peer=True)
-    row(
-        f"f.map of {own['map']['count']} no-ops",
-        lambda figures: f"{figures['map']['per_second']:.0f} calls/s",
-        peer=True,
-    )
-    row(
-        f"{own['steps']['count']} steps of 10 ms in a row",
-        lambda figures: f"{figures['steps']['seconds']:.3f} s",
-        peer=True,
-    )
-    row("calls started at once: accepted", lambda f: f"{f['spawn']['accepted_per_second']:.0f} /s")
-    row("calls started at once: done", lambda f: f"{f['spawn']['done_per_second']:.0f} /s")
-    for key, title in {
-        "cold": "cold call, environment and spare process there, p50",
-        "cold_in_a_row": "cold calls without a pause, p50",
-    }.items():
-        row(title, times(key, "p50_ms"))
-        for name, value in own[key]["phases_p50_ms"].items():
-            print(f"{'    ' + name:62}{value:>13.2f} ms")
-    for when in ("memory_idle", "memory_after"):
-        for who, figures in own[when].items():
-            title = f"{who}, {'idle at start' if when == 'memory_idle' else 'after all of this'}"
-            print(f"{title + ', resident (own share)':62}", end="")
-            print(f"{figures['rss_mib']:>8.1f} ({figures['pss_mib']:.1f}) MiB")
+    return {"version": raw["version"], **digest(raw, counts)}
 
 
 if __name__ == "__main__":

@@ -46,9 +46,12 @@ def measure(remote, maps, steps):
         started = time.perf_counter()
         ray.get(noop.remote())
         report["remote"].append(time.perf_counter() - started)
-    started = time.perf_counter()
-    ray.get([noop.remote(n) for n in range(maps)])
-    report["map"] = time.perf_counter() - started
+    report["map_rounds"] = []
+    for _ in range(3):
+        started = time.perf_counter()
+        ray.get([noop.remote(n) for n in range(maps)])
+        report["map_rounds"].append(time.perf_counter() - started)
+    report["map"] = min(report["map_rounds"])
     value, started = 0, time.perf_counter()
     for _ in range(steps):
         value = ray.get(step.remote(value))

@@ -15,6 +15,22 @@ pub(crate) struct Arguments {
     rest: Vec<String>,
 }
 
+/// What is measured, and the programs that the measurement needs beside it.
+const BUILD: [&str; 12] = [
+    "build",
+    "--release",
+    "--package",
+    "metal9-cli",
+    "--package",
+    "metal9-testkit",
+    "--bin",
+    "metal9",
+    "--example",
+    "fleet",
+    "--example",
+    "null_functions",
+];
+
 /// Builds metal9 for release and runs `bench/run.py` against it.
 ///
 /// # Errors
@@ -22,10 +38,7 @@ pub(crate) struct Arguments {
 /// If the build or the measurement fails.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("building metal9 for release");
-    run::quietly(
-        "cargo build --release",
-        &mut run::cargo(&["build", "--release", "--package", "metal9-cli"]),
-    )?;
+    run::quietly("cargo build --release", &mut run::cargo(&BUILD))?;
     let venv = Venv::ensure()?;
     let status = venv
         .python()

@@ -15,6 +15,7 @@ mod entry;
 mod environment;
 mod failure;
 mod logging;
+mod open_files;
 mod output;
 mod private_file;
 mod ready;

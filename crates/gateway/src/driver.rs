@@ -87,8 +87,16 @@ impl Driver {
     async fn command(&mut self, command: Command) {
         match command {
             Command::Input(input) => self.input(input, None).await,
+            Command::Submit(stub, task) => {
+                self.input(Input::DefineStub(*stub), None).await;
+                self.input(Input::Submit(task), None).await;
+            }
             Command::Hello(hello) => self.hello(hello).await,
             Command::Finished(finished) => {
+                if finished.started_unsaid {
+                    let report = AttemptReport::Started;
+                    self.input(Input::Attempt { attempt: finished.attempt, report }, None).await;
+                }
                 let report = AttemptReport::Finished {
                     outcome: finished.outcome.clone(),
                     reusable: finished.reusable,

@@ -104,7 +104,8 @@ impl Fleet {
 
     /// Queues something for a worker; a session that is gone, or too slow, is left to reconnect.
     pub(crate) fn send(&self, session: SessionId, outbound: Outbound) {
-        let Some(connection) = self.lock().get(&session).cloned() else { return };
+        let connections = self.lock();
+        let Some(connection) = connections.get(&session) else { return };
         if connection.queue.try_send(outbound).is_err() {
             tracing::warn!(worker = %connection.worker, "cutting a worker that does not keep up");
             connection.cut.cancel();

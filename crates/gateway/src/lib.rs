@@ -28,6 +28,7 @@ mod session;
 mod shared;
 mod timestamps;
 mod unimplemented;
+mod yielding;
 
 pub use gateway::{Gateway, RunError, StartError, start};
 pub use options::Options;

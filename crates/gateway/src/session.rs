@@ -7,9 +7,10 @@ mod inbound;
 mod transfer;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::Stream;
 use metal9_core::{Input, WorkerHello};
 use metal9_proto::worker as wire;
 use metal9_store::WorkerRow;
@@ -17,7 +18,6 @@ use metal9_tasks::CancellationToken;
 use metal9_types::{AttemptId, SessionId, StubId, TaskId};
 use std::collections::{BTreeSet, HashMap};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use convert::failure_kind_name;
@@ -27,12 +27,10 @@ use crate::driver::{Command, stub_spec};
 use crate::error::ApiError;
 use crate::fleet::{Connection, Outbound, QUEUE};
 use crate::shared::SharedRef;
+use crate::yielding::yielding;
 
 /// A worker must introduce itself this quickly.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// Messages that may wait in the HTTP/2 stream itself.
-const STREAM_QUEUE: usize = 64;
-
 use tonic::codegen::BoxStream;
 
 /// What one session remembers.
@@ -43,6 +41,8 @@ pub(crate) struct Session {
     pub(crate) platform: metal9_types::Platform,
     /// The tasks of this worker's attempts.
     attempts: Mutex<HashMap<AttemptId, TaskId>>,
+    /// When the scheduler was last told that the worker is there.
+    heard: Mutex<Option<Instant>>,
     /// Results that came through PushResult and wait for their Finished.
     pub(crate) results: Arc<PushedResults>,
 }
@@ -72,6 +72,18 @@ impl Session {
 
     pub(crate) fn task_of(&self, attempt: AttemptId) -> Option<TaskId> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner).get(&attempt).copied()
+    }
+
+    /// `true` if it is time to tell the scheduler again that the worker is there: a busy worker
+    /// speaks far more often than the scheduler needs to hear of it.
+    fn is_news(&self, often: Duration) -> bool {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let news = heard.is_none_or(|last| now.duration_since(last) >= often);
+        if news {
+            *heard = Some(now);
+        }
+        news
     }
 
     pub(crate) fn forget(&self, attempt: AttemptId) {
@@ -154,6 +166,7 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
             worker,
             session: session_id,
             attempts: Mutex::default(),
+            heard: Mutex::default(),
             results: Arc::clone(&self.results),
         });
         let (worker, hostname) = (session.worker.id, offer.hostname.clone());
@@ -172,14 +185,12 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
             return Err(error.into());
         }
 
-        let (messages, outgoing) = mpsc::channel(STREAM_QUEUE);
-        let outbound = run_outbound(Arc::clone(&session), queued, messages, cut.clone());
-        metal9_tasks::spawn_infallible("worker session, outbound", outbound);
+        let outgoing = outbound(Arc::clone(&session), queued, cut.clone());
         metal9_tasks::spawn_infallible(
             "worker session, inbound",
             run_inbound(session, stream, cut),
         );
-        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+        Ok(Response::new(Box::pin(outgoing)))
     }
 
     async fn fetch_object(
@@ -227,32 +238,34 @@ async fn read_hello(stream: &mut Streaming<wire::WorkerMessage>) -> Result<wire:
     }
 }
 
-/// Sends what is queued, in order; puts the messages of assignments together on the way.
-async fn run_outbound(
+/// What is queued, in order; puts the messages of assignments together on the way.
+fn outbound(
     session: Arc<Session>,
     mut queued: mpsc::Receiver<Outbound>,
-    messages: mpsc::Sender<Result<wire::GatewayMessage, Status>>,
     cut: CancellationToken,
-) {
-    loop {
-        let outbound = tokio::select! {
-            () = cut.cancelled() => break,
-            outbound = queued.recv() => outbound,
-        };
-        let Some(outbound) = outbound else { break };
-        let message = match outbound {
-            Outbound::Message(message) => Some(*message),
-            Outbound::Assign(assignment) => session.assign(assignment).await,
-        };
-        let Some(message) = message else { continue };
-        let message = wire::GatewayMessage { message: Some(message) };
-        tokio::select! {
-            () = cut.cancelled() => break,
-            sent = messages.send(Ok(message)) => if sent.is_err() { break },
+) -> impl Stream<Item = Result<wire::GatewayMessage, Status>> + Send {
+    // Tells the reading side of the end too: half a session is of no use.
+    let tell = cut.clone().drop_guard();
+    yielding(move |messages| async move {
+        let _tell = tell;
+        loop {
+            let outbound = tokio::select! {
+                () = cut.cancelled() => break,
+                outbound = queued.recv() => outbound,
+            };
+            let Some(outbound) = outbound else { break };
+            let message = match outbound {
+                Outbound::Message(message) => Some(*message),
+                Outbound::Assign(assignment) => session.assign(assignment).await,
+            };
+            let Some(message) = message else { continue };
+            let message = wire::GatewayMessage { message: Some(message) };
+            tokio::select! {
+                () = cut.cancelled() => break,
+                () = messages.give(Ok(message)) => {}
+            }
         }
-    }
-    // Tells the reading side too: half a session is of no use.
-    cut.cancel();
+    })
 }
 
 async fn run_inbound(

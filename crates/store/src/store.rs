@@ -19,7 +19,7 @@ use crate::images::ImageCache;
 use crate::keys::Keys;
 use crate::objects::ObjectFiles;
 use crate::stubs::StubCache;
-use crate::writer::{Apply, Sync, Writer};
+use crate::writer::{Apply, ApplyFramed, Sync, Way, Writer};
 use crate::{StoreError, TaskLogs};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -145,22 +145,36 @@ impl Store {
         D: Send + std::marker::Sync + 'static,
         T: Send + 'static,
     {
-        self.write_with(Sync::Disk, doing, data, apply).await
+        self.apply(Sync::Disk, doing, data, Way::Plain(apply)).await
     }
 
-    /// The same with a choice of what the answer waits for.
-    pub(crate) async fn write_with<D, T>(
+    /// The same for what every call waits for, with a choice of what the answer waits for.
+    pub(crate) async fn write_framed<D, T>(
         &self,
         sync: Sync,
         doing: &'static str,
         data: D,
-        apply: Apply<D, T>,
+        apply: ApplyFramed<D, T>,
     ) -> Result<T, StoreError>
     where
         D: Send + std::marker::Sync + 'static,
         T: Send + 'static,
     {
-        match self.inner.writer.apply(sync, data, apply).await {
+        self.apply(sync, doing, data, Way::Framed(apply)).await
+    }
+
+    async fn apply<D, T>(
+        &self,
+        sync: Sync,
+        doing: &'static str,
+        data: D,
+        way: Way<D, T>,
+    ) -> Result<T, StoreError>
+    where
+        D: Send + std::marker::Sync + 'static,
+        T: Send + 'static,
+    {
+        match self.inner.writer.apply(sync, data, way).await {
             Some(outcome) => outcome.map_err(database(doing)),
             None => Err(StoreError::Closed),
         }

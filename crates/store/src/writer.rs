@@ -2,15 +2,21 @@
 //!
 //! A commit waits for the disk, and while it waits the next calls queue up, so the number of calls
 //! a disk can take grows with the load. Nothing else writes to the database.
+//!
+//! Every statement is a trip to the database's own thread and back, which costs more than the
+//! statement. What every call waits for therefore carries its transaction with it ([`Frame`]).
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use metal9_tasks::CancellationToken;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::directory::DirectoryLock;
 
@@ -20,10 +26,68 @@ const QUEUE: usize = 1024;
 /// Calls committed together at most.
 const BATCH: usize = 512;
 
+/// How long changes that do not wait for the disk wait for one that does, to share its commit. Most
+/// calls are so short that their end comes sooner.
+const COMPANY: Duration = Duration::from_millis(5);
+
 /// One change to the database. It may be applied again after a failed commit, so it owns its data
 /// and only borrows it. A change that refuses (an error inside `T`) must not have written anything.
 pub(crate) type Apply<D, T> =
     for<'c> fn(&'c D, &'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>;
+
+/// The same for a change whose SQL comes in four forms, one of which the frame chooses.
+pub(crate) type ApplyFramed<D, T> =
+    for<'c> fn(&'c D, Frame, &'c mut SqliteConnection) -> BoxFuture<'c, Result<T, sqlx::Error>>;
+
+/// How a change is made.
+pub(crate) enum Way<D, T> {
+    /// Between a `BEGIN` and a `COMMIT` of the writer's.
+    Plain(Apply<D, T>),
+    /// Beginning and ending the transaction by itself where the frame says so.
+    Framed(ApplyFramed<D, T>),
+}
+
+/// Where in its transaction a change stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    /// It must begin the transaction.
+    opens: bool,
+    /// It must commit the transaction.
+    closes: bool,
+}
+
+/// The four forms of a change's SQL; made by [`framed`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FramedSql {
+    pub(crate) alone: &'static str,
+    pub(crate) first: &'static str,
+    pub(crate) middle: &'static str,
+    pub(crate) last: &'static str,
+}
+
+impl FramedSql {
+    pub(crate) fn in_frame(&self, frame: Frame) -> &'static str {
+        match (frame.opens, frame.closes) {
+            (true, true) => self.alone,
+            (true, false) => self.first,
+            (false, false) => self.middle,
+            (false, true) => self.last,
+        }
+    }
+}
+
+/// SQL statements in their four forms.
+macro_rules! framed {
+    ($sql:expr) => {
+        $crate::writer::FramedSql {
+            alone: concat!("BEGIN IMMEDIATE; ", $sql, "; COMMIT"),
+            first: concat!("BEGIN IMMEDIATE; ", $sql),
+            middle: $sql,
+            last: concat!($sql, "; COMMIT"),
+        }
+    };
+}
+pub(crate) use framed;
 
 /// Whether the answer to a change waits for the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +95,8 @@ pub(crate) enum Sync {
     /// The change survives a power cut once it is answered.
     Disk,
     /// The change survives the end of this process, and a power cut as soon as any later change
-    /// that waits for the disk is answered. Saves a wait where what is lost can be found out again.
+    /// that waits for the disk is answered. It is answered a little later, since it waits for one
+    /// to share its commit. For changes whose loss can be found out again.
     Later,
 }
 
@@ -70,14 +135,14 @@ impl Writer {
         &self,
         sync: Sync,
         data: D,
-        apply: Apply<D, T>,
+        way: Way<D, T>,
     ) -> Option<Result<T, sqlx::Error>>
     where
         D: Send + std::marker::Sync + 'static,
         T: Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let change = Queued { sync, data, apply, outcome: None, reply };
+        let change = Queued { sync, data, way, outcome: None, reply };
         self.queue.send(Box::new(change)).await.ok()?;
         answer.await.ok()
     }
@@ -85,8 +150,10 @@ impl Writer {
 
 trait Change: Send {
     fn sync(&self) -> Sync;
+    fn is_framed(&self) -> bool;
     fn apply<'c>(
         &'c mut self,
+        frame: Frame,
         connection: &'c mut SqliteConnection,
     ) -> BoxFuture<'c, Result<(), sqlx::Error>>;
     fn fail(&mut self, error: sqlx::Error);
@@ -96,7 +163,7 @@ trait Change: Send {
 struct Queued<D, T> {
     sync: Sync,
     data: D,
-    apply: Apply<D, T>,
+    way: Way<D, T>,
     outcome: Option<Result<T, sqlx::Error>>,
     reply: oneshot::Sender<Result<T, sqlx::Error>>,
 }
@@ -106,12 +173,21 @@ impl<D: Send + std::marker::Sync, T: Send> Change for Queued<D, T> {
         self.sync
     }
 
+    fn is_framed(&self) -> bool {
+        matches!(self.way, Way::Framed(_))
+    }
+
     fn apply<'c>(
         &'c mut self,
+        frame: Frame,
         connection: &'c mut SqliteConnection,
     ) -> BoxFuture<'c, Result<(), sqlx::Error>> {
         Box::pin(async move {
-            self.outcome = Some(Ok((self.apply)(&self.data, connection).await?));
+            let applied = match self.way {
+                Way::Plain(apply) => apply(&self.data, connection),
+                Way::Framed(apply) => apply(&self.data, frame, connection),
+            };
+            self.outcome = Some(Ok(applied.await?));
             Ok(())
         })
     }
@@ -141,24 +217,45 @@ async fn write_all(
     closing: CancellationToken,
     lock: DirectoryLock,
 ) {
-    let mut batch = Vec::with_capacity(BATCH);
-    loop {
+    let mut batch: Vec<Box<dyn Change>> = Vec::with_capacity(BATCH);
+    let mut alone_until = None;
+    let mut open = true;
+    while open {
+        let room = BATCH - batch.len();
         tokio::select! {
             biased;
-            () = closing.cancelled(), if !waiting.is_closed() => waiting.close(),
-            taken = waiting.recv_many(&mut batch, BATCH) => {
-                if taken == 0 {
-                    break;
-                }
-                database.commit_or_split(&mut batch).await;
-                batch.drain(..).for_each(Change::answer);
+            () = closing.cancelled(), if !waiting.is_closed() => {
+                waiting.close();
+                continue;
+            }
+            taken = waiting.recv_many(&mut batch, room) => open = taken > 0,
+            () = until(alone_until) => {}
+        }
+        let hurry = batch.len() == BATCH || batch.iter().any(|change| change.sync() == Sync::Disk);
+        if open && !hurry && !batch.is_empty() {
+            let until = *alone_until.get_or_insert_with(|| Instant::now() + COMPANY);
+            if Instant::now() < until {
+                continue;
             }
         }
+        alone_until = None;
+        if !batch.is_empty() {
+            database.commit_or_split(&mut batch).await;
+            batch.drain(..).for_each(Change::answer);
+        }
+        database.expect_disk().await;
     }
     if let Err(error) = database.connection.close().await {
         tracing::warn!(%error, "the state database did not close cleanly");
     }
     drop(lock);
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => pending().await,
+    }
 }
 
 impl Database {
@@ -192,20 +289,35 @@ impl Database {
         Ok(())
     }
 
+    /// Does before the next commit what would else be a part of it.
+    async fn expect_disk(&mut self) {
+        // If it fails now, it is tried again before the commit, which then fails by itself.
+        let _ = self.set_sync(Sync::Disk).await;
+    }
+
     async fn commit(&mut self, batch: &mut [Box<dyn Change>]) -> Result<(), sqlx::Error> {
         let to_disk = batch.iter().any(|change| change.sync() == Sync::Disk);
         self.set_sync(if to_disk { Sync::Disk } else { Sync::Later }).await?;
         let connection = &mut self.connection;
+        let opened = batch.first().is_some_and(|change| change.is_framed());
+        let closed = batch.last().is_some_and(|change| change.is_framed());
+        let last = batch.len().saturating_sub(1);
         let applied = async {
-            sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-            for change in batch {
-                change.apply(connection).await?;
+            if !opened {
+                sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
             }
-            sqlx::query("COMMIT").execute(&mut *connection).await
+            for (at, change) in batch.iter_mut().enumerate() {
+                let frame = Frame { opens: opened && at == 0, closes: closed && at == last };
+                change.apply(frame, connection).await?;
+            }
+            if !closed {
+                sqlx::query("COMMIT").execute(&mut *connection).await?;
+            }
+            Ok(())
         }
         .await;
         match applied {
-            Ok(_) => {
+            Ok(()) => {
                 self.commits.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }

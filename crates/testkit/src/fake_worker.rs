@@ -40,11 +40,25 @@ impl FakeWorker {
     /// # Errors
     /// When the gateway refuses.
     pub async fn join(grpc: std::net::SocketAddr, token: &str) -> Result<Self> {
-        let channel = Channel::from_shared(format!("http://{grpc}"))?.connect().await?;
+        Self::join_over(Channel::from_shared(format!("http://{grpc}"))?.connect().await?, token)
+            .await
+    }
+
+    /// The same over a connection that is there.
+    ///
+    /// # Errors
+    /// When the gateway refuses.
+    pub async fn join_over(channel: Channel, token: &str) -> Result<Self> {
         let request =
             wire::JoinRequest { token: token.into(), hostname: "fake".into(), pool: String::new() };
         let joined = worker_client(channel).join(request).await?.into_inner();
         Ok(Self { id: joined.worker_id, credential: joined.credential })
+    }
+
+    /// What it shows to the gateway.
+    #[must_use]
+    pub fn credential(&self) -> &str {
+        &self.credential
     }
 
     /// Opens a session, saying that these attempts (with their tasks and containers) go on.

@@ -90,7 +90,7 @@ pub(crate) fn report(report: Report) -> wire::WorkerMessage {
             },
             text,
         }),
-        Report::Finished { attempt, ended, result_pushed, last_sequence } => {
+        Report::Finished { attempt, ended, result_pushed, last_sequence, started_unsaid } => {
             let (result, failure) = match ended.outcome {
                 Ok(result) if !result_pushed => (result, None),
                 Ok(_) => (Bytes::new(), None),
@@ -112,6 +112,7 @@ pub(crate) fn report(report: Report) -> wire::WorkerMessage {
                     .collect(),
                 last_sequence,
                 container_reusable: ended.reusable,
+                started_unsaid,
             })
         }
         Report::ContainerGone { container, reason } => {

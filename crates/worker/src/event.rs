@@ -62,7 +62,9 @@ pub(crate) enum Event {
     /// A container and everything in it is gone.
     Gone { container: ContainerId, reason: String },
 
-    /// A container wants a runner of this environment that is already there.
+    /// An environment was built and will be used soon.
+    Prepared(Environment),
+    /// A container wants a runner of this environment that is already there, or is being made.
     TakeSpare { environment: Environment, reply: oneshot::Sender<Option<Box<Runner>>> },
     /// A spare runner is ready, or could not be made.
     Spare { environment: String, runner: Option<Box<Runner>> },

@@ -13,8 +13,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metal9_env::Environment;
 use metal9_types::{AttemptId, ContainerId, StubId};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -24,13 +25,20 @@ use crate::machine::Gauge;
 use crate::outbox::Outbox;
 use crate::report::Report;
 use crate::runner::Runner;
-use crate::spares::Spares;
+use crate::spares::{Spares, Taken};
 
 /// Builds that run at a time; the others wait.
 const BUILDS: usize = 2;
 
+/// How long a call runs before its start is reported by itself: the end of a shorter one says it
+/// too, which saves a message.
+const SHORT_CALL: Duration = Duration::from_millis(3);
+
 /// How long the end of the worker may take.
 const END_WITHIN: Duration = Duration::from_secs(8);
+
+/// Who waits for a spare.
+type SpareReply = oneshot::Sender<Option<Box<Runner>>>;
 
 /// A container as the manager sees it.
 #[derive(Debug)]
@@ -81,10 +89,12 @@ pub(crate) struct Manager {
     attempts: HashMap<AttemptId, AttemptEntry>,
     builds: HashSet<u64>,
     build_slots: Arc<Semaphore>,
-    spares: Spares<Box<Runner>>,
+    spares: Spares<Box<Runner>, SpareReply>,
     outbox: Outbox,
     /// Reports that belong to no attempt, or overtake its outputs.
     control: VecDeque<Report>,
+    /// Calls that have begun and have yet to be reported, in the order of the time for it.
+    starts: VecDeque<(Instant, AttemptId)>,
     /// Where reports go while there is a session.
     link: Option<mpsc::Sender<Report>>,
     /// How many sessions were begun.
@@ -96,7 +106,8 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    pub(crate) fn new(tools: Arc<Tools>, outbox: PathBuf) -> Self {
+    /// A manager that keeps at most `spares` runners ready.
+    pub(crate) fn new(tools: Arc<Tools>, outbox: PathBuf, spares: usize) -> Self {
         Self {
             tools,
             addresses: Addresses::default(),
@@ -104,9 +115,10 @@ impl Manager {
             attempts: HashMap::new(),
             builds: HashSet::new(),
             build_slots: Arc::new(Semaphore::new(BUILDS)),
-            spares: Spares::new(),
+            spares: Spares::new(spares),
             outbox: Outbox::new(outbox),
             control: VecDeque::new(),
+            starts: VecDeque::new(),
             link: None,
             session: 0,
             heartbeat: interval(Duration::from_secs(1)),
@@ -135,6 +147,9 @@ impl Manager {
                     return;
                 }
                 _ = self.heartbeat.tick(), if self.link.is_some() => self.beat(),
+                () = until(self.starts.front().map(|(at, _)| *at)), if !self.starts.is_empty() => {
+                    self.tell_starts();
+                }
                 () = room(self.link.as_ref()), if sending => {}
                 event = events.recv() => match event {
                     Some(event) => self.handle(event),
@@ -170,11 +185,13 @@ impl Manager {
                 }
             }
             Event::Gone { container, reason } => self.gone(container, reason),
-            Event::TakeSpare { environment, reply } => {
-                // A container that was stopped meanwhile does not take it: then it ends.
-                let _ = reply.send(self.spares.take(environment));
+            Event::Prepared(environment) => self.spares.prepare(environment),
+            Event::TakeSpare { environment, reply } => self.take_spare(environment, reply),
+            Event::Spare { environment, runner } => {
+                if let Some((reply, runner)) = self.spares.made(&environment, runner) {
+                    self.hand_over(&environment, reply, runner);
+                }
             }
-            Event::Spare { environment, runner } => self.spares.made(&environment, runner),
             Event::BuildProgress { build, text } => {
                 self.tell_if_connected(Report::BuildProgress { build, text });
             }
@@ -202,13 +219,29 @@ impl Manager {
         self.deadline.is_some() && self.containers.is_empty() && told
     }
 
+    fn take_spare(&mut self, environment: Environment, reply: SpareReply) {
+        let hash = environment.hash.clone();
+        match self.spares.take(Instant::now().into_std(), environment, reply) {
+            Taken::Ready(reply, runner) => self.hand_over(&hash, reply, Some(runner)),
+            Taken::Nothing(reply) => self.hand_over(&hash, reply, None),
+            Taken::Soon => {}
+        }
+    }
+
+    fn hand_over(&mut self, environment: &str, reply: SpareReply, runner: Option<Box<Runner>>) {
+        // A container that was stopped meanwhile does not take it.
+        if let Err(Some(runner)) = reply.send(runner) {
+            self.spares.give_back(environment, runner);
+        }
+    }
+
     /// Spares are made only while no job is being started: they must not slow it down.
     fn make_spare(&mut self) {
         let busy = self.containers.values().any(|entry| entry.starting);
         if busy || self.deadline.is_some() {
             return;
         }
-        let Some(environment) = self.spares.wanted() else { return };
+        let Some(environment) = self.spares.wanted(Instant::now().into_std()) else { return };
         let tools = self.tools.clone();
         metal9_tasks::spawn_infallible("spare-runner", async move {
             let runner = tools.workshop.spare(&environment).await.map(Box::new);

@@ -71,6 +71,13 @@ impl Outbox {
         }
     }
 
+    /// The end of this attempt says also that its call had begun.
+    pub(crate) fn leave_start_to_end(&mut self, attempt: AttemptId) {
+        if let Some(queue) = self.queues.get_mut(&attempt) {
+            queue.leave_start_to_end();
+        }
+    }
+
     /// Keeps the end of an attempt, which follows all its outputs.
     pub(crate) fn finish(&mut self, attempt: AttemptId, ended: Ended) {
         if let Some(queue) = self.queues.get_mut(&attempt) {

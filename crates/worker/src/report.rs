@@ -34,12 +34,35 @@ impl Ended {
 pub(crate) enum Report {
     Heartbeat(Usage),
     Started(AttemptId),
-    Progress { attempt: AttemptId, text: String },
-    Output { attempt: AttemptId, sequence: u64, stream: Stream, text: String },
-    Finished { attempt: AttemptId, ended: Ended, result_pushed: bool, last_sequence: u64 },
-    ContainerGone { container: ContainerId, reason: String },
-    BuildProgress { build: u64, text: String },
-    Built { build: u64, outcome: Result<EnvLock, String> },
+    Progress {
+        attempt: AttemptId,
+        text: String,
+    },
+    Output {
+        attempt: AttemptId,
+        sequence: u64,
+        stream: Stream,
+        text: String,
+    },
+    Finished {
+        attempt: AttemptId,
+        ended: Ended,
+        result_pushed: bool,
+        last_sequence: u64,
+        started_unsaid: bool,
+    },
+    ContainerGone {
+        container: ContainerId,
+        reason: String,
+    },
+    BuildProgress {
+        build: u64,
+        text: String,
+    },
+    Built {
+        build: u64,
+        outcome: Result<EnvLock, String>,
+    },
     Leaving,
 }
 

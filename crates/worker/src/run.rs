@@ -23,6 +23,7 @@ use crate::paths::{Paths, PathsError};
 use crate::runner::Launcher;
 use crate::runner_files::{self, RunnerFilesError};
 use crate::session;
+use crate::spares;
 
 /// Events the manager can be behind with; those who have more wait.
 const EVENTS: usize = 256;
@@ -113,6 +114,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
 
     let (events, inbox) = mpsc::channel(EVENTS);
     let offer = offer(&options, &identity, platform, &opened);
+    let spares = spares::most(offer.capacity.memory_mib);
     let tools = Arc::new(Tools {
         workshop: Workshop::Real(Box::new(Makings {
             environments: opened,
@@ -140,7 +142,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     caches::start(Arc::clone(&tools), options.state_dir.clone(), options.cache_mib);
     let session = session::run(gateway, offer, events, shutdown.clone());
     let mut session = metal9_tasks::spawn_infallible("session", session);
-    Manager::new(tools, paths.outbox()).run(inbox, shutdown).await;
+    Manager::new(tools, paths.outbox(), spares).run(inbox, shutdown).await;
     if tokio::time::timeout(FAREWELL, &mut session).await.is_err() {
         session.abort();
     }

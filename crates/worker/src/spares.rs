@@ -1,70 +1,186 @@
-//! Spare runners: processes that have already imported the SDK, one for each of the environments
-//! that were used last.
+//! Spare runners: processes that have already imported the SDK, for the environments that were used
+//! last. A new stub takes one and is ready in milliseconds.
+//!
+//! One spare per environment is kept, and as many as were wanted within a few seconds once that has
+//! been more. A container that comes while a spare is being made waits for that one: it is ready
+//! sooner than another that is begun now.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use metal9_env::Environment;
 
-/// How many environments have a spare.
+/// How many environments have spares.
 const ENVIRONMENTS: usize = 2;
 
+/// Uses within this time count as one burst.
+const BURST: Duration = Duration::from_secs(10);
+
+/// How long spares are kept for another burst like the last one.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// What one spare may take of the machine: it needs about 50 MiB, and spares together should not
+/// take more than a sixteenth of what jobs may use.
+const MIB_PER_SPARE: u64 = 16 * 50;
+
+/// The most spares there are, however large the machine.
+const MOST: usize = 8;
+
+/// How many spares a worker may keep whose jobs may use this much memory, in MiB.
+pub(crate) fn most(memory_mib: u64) -> usize {
+    usize::try_from(memory_mib / MIB_PER_SPARE).unwrap_or(MOST).clamp(ENVIRONMENTS, MOST)
+}
+
+/// The spares of one environment.
 #[derive(Debug)]
-enum Slot<R> {
-    Empty,
-    /// One is being made.
-    Making,
-    Ready(R),
+struct Pool<R, W> {
+    environment: Environment,
+    ready: Vec<R>,
+    making: usize,
     /// The last one could not be made: not before the environment is used again.
-    Failed,
+    failed: bool,
+    /// Who waits for the ones that are being made; never more than those.
+    waiting: VecDeque<W>,
+    /// The last uses, oldest first.
+    uses: VecDeque<Instant>,
+    /// How many spares there should be, until when.
+    wish: (usize, Option<Instant>),
 }
 
-/// The spares, most recently used environment first.
+impl<R, W> Pool<R, W> {
+    fn new(environment: Environment) -> Self {
+        let (ready, waiting, uses) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        Self { environment, ready, making: 0, failed: false, waiting, uses, wish: (1, None) }
+    }
+
+    /// Takes note of a use.
+    fn used(&mut self, now: Instant, most: usize) {
+        self.failed = false;
+        self.uses.push_back(now);
+        let begun = now.checked_sub(BURST).unwrap_or(now);
+        while self.uses.len() > most || self.uses.front().is_some_and(|at| *at < begun) {
+            self.uses.pop_front();
+        }
+        let wish = self.wish(now).max(self.uses.len());
+        if self.uses.len() > 1 && self.uses.len() == wish {
+            self.wish = (wish, Some(now + REMEMBERED));
+        }
+    }
+
+    fn wish(&self, now: Instant) -> usize {
+        match self.wish {
+            (wish, Some(until)) if now < until => wish,
+            _ => 1,
+        }
+    }
+
+    /// Those that are there or will be, without those that somebody waits for.
+    fn stock(&self) -> usize {
+        self.ready.len() + self.making - self.waiting.len()
+    }
+}
+
+/// What somebody who wants a spare gets.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Taken<R, W> {
+    /// One that is ready.
+    Ready(W, R),
+    /// The one that is being made, as soon as it is; [`Spares::made`] hands it out.
+    Soon,
+    /// None.
+    Nothing(W),
+}
+
+/// The spares, most recently used environment first. `R` are runners, `W` those who wait for one.
 #[derive(Debug)]
-pub(crate) struct Spares<R> {
-    slots: VecDeque<(Environment, Slot<R>)>,
+pub(crate) struct Spares<R, W> {
+    pools: VecDeque<Pool<R, W>>,
+    most: usize,
 }
 
-impl<R> Spares<R> {
-    pub(crate) fn new() -> Self {
-        Self { slots: VecDeque::new() }
+impl<R, W> Spares<R, W> {
+    /// At most this many spares together.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { pools: VecDeque::new(), most }
     }
 
-    /// An environment is used: returns its spare if there is one.
-    pub(crate) fn take(&mut self, environment: Environment) -> Option<R> {
-        let at = self.slots.iter().position(|(known, _)| known.hash == environment.hash);
-        let slot = at.and_then(|at| self.slots.remove(at)).map(|(_, slot)| slot);
-        let (spare, slot) = match slot {
-            Some(Slot::Ready(spare)) => (Some(spare), Slot::Empty),
-            Some(Slot::Making) => (None, Slot::Making),
-            Some(Slot::Empty | Slot::Failed) | None => (None, Slot::Empty),
+    /// An environment will be used: it has a spare from now on.
+    pub(crate) fn prepare(&mut self, environment: Environment) {
+        if self.pool(&environment.hash).is_none() {
+            self.pools.push_front(Pool::new(environment));
+            self.pools.truncate(ENVIRONMENTS);
+        }
+    }
+
+    /// An environment is used by `who`, who wants a spare if there is one.
+    pub(crate) fn take(&mut self, now: Instant, environment: Environment, who: W) -> Taken<R, W> {
+        let at = self.pools.iter().position(|pool| pool.environment.hash == environment.hash);
+        let known = at.and_then(|at| self.pools.remove(at));
+        let mut pool = known.unwrap_or_else(|| Pool::new(environment));
+        pool.used(now, self.most);
+        let taken = match pool.ready.pop() {
+            Some(spare) => Taken::Ready(who, spare),
+            None if pool.waiting.len() < pool.making => {
+                pool.waiting.push_back(who);
+                Taken::Soon
+            }
+            None => Taken::Nothing(who),
         };
-        self.slots.push_front((environment, slot));
-        self.slots.truncate(ENVIRONMENTS);
-        spare
+        self.pools.push_front(pool);
+        self.pools.truncate(ENVIRONMENTS);
+        taken
     }
 
-    /// An environment whose spare is to be made now; one at a time.
-    pub(crate) fn wanted(&mut self) -> Option<Environment> {
-        if self.slots.iter().any(|(_, slot)| matches!(slot, Slot::Making)) {
+    /// An environment of which a spare is to be made now; one at a time. First every environment
+    /// gets one.
+    pub(crate) fn wanted(&mut self, now: Instant) -> Option<Environment> {
+        let mut total = 0;
+        for pool in &mut self.pools {
+            if pool.making > 0 {
+                return None;
+            }
+            let surplus = pool.ready.len().saturating_sub(pool.wish(now));
+            pool.ready.drain(..surplus);
+            total += pool.ready.len();
+        }
+        if total >= self.most {
             return None;
         }
-        let (environment, slot) =
-            self.slots.iter_mut().find(|(_, slot)| matches!(slot, Slot::Empty))?;
-        *slot = Slot::Making;
-        Some(environment.clone())
+        let lacks = |pool: &&mut Pool<R, W>| !pool.failed && pool.stock() < pool.wish(now);
+        let pool = self.pools.iter_mut().filter(lacks).min_by_key(|pool| pool.stock().min(1))?;
+        pool.making += 1;
+        Some(pool.environment.clone())
     }
 
-    /// A spare was made, or could not be. One that is not wanted any more is dropped.
-    pub(crate) fn made(&mut self, environment: &str, spare: Option<R>) {
-        let slot = self.slots.iter_mut().find(|(known, _)| known.hash == environment);
-        if let Some((_, slot @ Slot::Making)) = slot {
-            *slot = spare.map_or(Slot::Failed, Slot::Ready);
+    /// A spare was made, or could not be. Gives back who has waited for it, with the spare; one
+    /// that nobody waits for is kept if its environment is still among the last.
+    pub(crate) fn made(&mut self, environment: &str, spare: Option<R>) -> Option<(W, Option<R>)> {
+        let pool = self.pool(environment)?;
+        pool.making = pool.making.saturating_sub(1);
+        pool.failed = spare.is_none();
+        match pool.waiting.pop_front() {
+            Some(who) => Some((who, spare)),
+            None => {
+                pool.ready.extend(spare);
+                None
+            }
+        }
+    }
+
+    /// A spare comes back from somebody who has gone.
+    pub(crate) fn give_back(&mut self, environment: &str, spare: R) {
+        if let Some(pool) = self.pool(environment) {
+            pool.ready.push(spare);
         }
     }
 
     /// Drops all spares, and makes no more of them until an environment is used.
     pub(crate) fn clear(&mut self) {
-        self.slots.clear();
+        self.pools.clear();
+    }
+
+    fn pool(&mut self, environment: &str) -> Option<&mut Pool<R, W>> {
+        self.pools.iter_mut().find(|pool| pool.environment.hash == environment)
     }
 }
 
@@ -72,53 +188,121 @@ impl<R> Spares<R> {
 mod tests {
     use super::*;
 
+    type Strings = Spares<String, u8>;
+
     fn environment(hash: &str) -> Environment {
         let lease = metal9_env::Lease::default();
         Environment { hash: hash.into(), dir: "/e".into(), python: "/e/bin/python".into(), lease }
     }
 
+    fn ready(who: u8, spare: &str) -> Taken<String, u8> {
+        Taken::Ready(who, spare.to_owned())
+    }
+
+    /// Makes spares until none is wanted; returns how many.
+    fn fill(spares: &mut Strings, now: Instant) -> usize {
+        let mut made = 0;
+        while let Some(environment) = spares.wanted(now) {
+            let name = format!("{}{made}", environment.hash);
+            assert_eq!(spares.made(&environment.hash, Some(name)), None);
+            made += 1;
+        }
+        made
+    }
+
     #[test]
     fn a_used_environment_gets_one_spare_and_another_once_that_is_taken() {
-        let mut spares = Spares::new();
-        assert_eq!(spares.take(environment("a")), None);
-        assert_eq!(spares.wanted(), Some(environment("a")));
-        assert_eq!(spares.wanted(), None, "one is being made");
-        spares.made("a", Some(1));
-        assert_eq!(spares.wanted(), None);
-        assert_eq!(spares.take(environment("a")), Some(1));
-        assert_eq!(spares.wanted(), Some(environment("a")));
+        let (mut spares, now) = (Strings::new(8), Instant::now());
+        assert_eq!(spares.take(now, environment("a"), 1), Taken::Nothing(1));
+        assert_eq!(spares.wanted(now), Some(environment("a")));
+        assert_eq!(spares.wanted(now), None, "one is being made");
+        assert_eq!(spares.made("a", Some("x".into())), None);
+        assert_eq!(spares.wanted(now), None);
+        let later = now + BURST * 2;
+        assert_eq!(spares.take(later, environment("a"), 2), ready(2, "x"));
+        assert_eq!(spares.wanted(later), Some(environment("a")));
+    }
+
+    #[test]
+    fn a_container_waits_for_the_spare_that_is_being_made_and_a_second_one_does_not() {
+        let (mut spares, now) = (Strings::new(8), Instant::now());
+        spares.prepare(environment("a"));
+        assert_eq!(spares.wanted(now), Some(environment("a")));
+        assert_eq!(spares.take(now, environment("a"), 1), Taken::Soon);
+        assert_eq!(spares.take(now, environment("a"), 2), Taken::Nothing(2));
+        assert_eq!(spares.made("a", Some("x".into())), Some((1, Some("x".into()))));
+        spares.give_back("a", "x".into());
+        assert_eq!(spares.take(now, environment("a"), 3), ready(3, "x"));
+    }
+
+    #[test]
+    fn who_waits_is_told_that_the_spare_could_not_be_made() {
+        let (mut spares, now) = (Strings::new(8), Instant::now());
+        spares.prepare(environment("a"));
+        spares.wanted(now);
+        assert_eq!(spares.take(now, environment("a"), 1), Taken::Soon);
+        assert_eq!(spares.made("a", None), Some((1, None)));
+    }
+
+    #[test]
+    fn after_a_burst_there_are_spares_for_another_like_it_until_it_is_long_ago() {
+        let (mut spares, now) = (Strings::new(8), Instant::now());
+        for who in 0..4 {
+            spares.take(now + Duration::from_secs(who.into()), environment("a"), who);
+        }
+        assert_eq!(fill(&mut spares, now + BURST), 4);
+        let later = now + BURST * 3;
+        assert!(matches!(spares.take(later, environment("a"), 9), Taken::Ready(9, _)));
+        assert_eq!(fill(&mut spares, later), 1, "a single use does not forget the burst");
+        assert_eq!(fill(&mut spares, now + REMEMBERED * 2), 0);
+        let left = spares.pool("a").map(|pool| pool.ready.len());
+        assert_eq!(left, Some(1), "what is not wished for any more is dropped");
+    }
+
+    #[test]
+    fn there_are_never_more_spares_than_the_machine_can_bear() {
+        let (mut spares, now) = (Strings::new(3), Instant::now());
+        for who in 0..20 {
+            spares.take(now, environment("a"), who);
+            spares.take(now, environment("b"), who);
+        }
+        assert_eq!(fill(&mut spares, now), 3);
+        let stock = |spares: &mut Strings, hash| spares.pool(hash).map(|pool| pool.ready.len());
+        assert!(stock(&mut spares, "a") >= Some(1) && stock(&mut spares, "b") >= Some(1));
+        assert_eq!(most(1024), 2);
+        assert_eq!(most(4 * 1024), 5);
+        assert_eq!(most(1024 * 1024), MOST);
     }
 
     #[test]
     fn only_the_last_two_environments_keep_a_spare() {
-        let mut spares = Spares::new();
+        let (mut spares, now) = (Strings::new(8), Instant::now());
         for hash in ["a", "b", "c"] {
-            spares.take(environment(hash));
-            spares.wanted();
-            spares.made(hash, Some(hash.to_owned()));
+            spares.take(now, environment(hash), 0);
+            fill(&mut spares, now);
         }
-        assert_eq!(spares.take(environment("a")), None);
-        assert_eq!(spares.take(environment("c")), Some("c".to_owned()));
+        assert_eq!(spares.take(now, environment("a"), 1), Taken::Nothing(1));
+        assert_eq!(spares.take(now, environment("c"), 1), ready(1, "c0"));
     }
 
     #[test]
     fn an_environment_whose_spare_failed_waits_for_its_next_use() {
-        let mut spares = Spares::<u8>::new();
-        spares.take(environment("a"));
-        spares.wanted();
+        let (mut spares, now) = (Strings::new(8), Instant::now());
+        spares.prepare(environment("a"));
+        spares.wanted(now);
         spares.made("a", None);
-        assert_eq!(spares.wanted(), None);
-        spares.take(environment("a"));
-        assert_eq!(spares.wanted(), Some(environment("a")));
+        assert_eq!(spares.wanted(now), None);
+        spares.take(now, environment("a"), 0);
+        assert_eq!(spares.wanted(now), Some(environment("a")));
     }
 
     #[test]
     fn a_spare_that_comes_too_late_is_dropped() {
-        let mut spares = Spares::new();
-        spares.take(environment("a"));
-        spares.wanted();
+        let (mut spares, now) = (Strings::new(8), Instant::now());
+        spares.prepare(environment("a"));
+        spares.wanted(now);
         spares.clear();
-        spares.made("a", Some(1));
-        assert_eq!(spares.take(environment("a")), None);
+        assert_eq!(spares.made("a", Some("x".into())), None);
+        assert_eq!(spares.take(now, environment("a"), 0), Taken::Nothing(0));
     }
 }

@@ -6,6 +6,7 @@ use metal9_tasks::CancellationToken;
 
 use crate::context::{self, Context};
 use crate::failure::Failure;
+use crate::open_files;
 use crate::serving::{ReadyFile, Serving, ended_early, finish};
 use crate::signals::Signals;
 use crate::talk;
@@ -45,6 +46,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
     }
     let options = context.settings(flags)?.gateway().map_err(Failure::usage)?;
     context.start_log("info")?;
+    open_files::allow_many();
     context::serve(serve(options))
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Finished {
     pub(crate) result: Bytes,
     pub(crate) phases: Vec<Phase>,
     pub(crate) reusable: bool,
+    /// Nothing has said yet that the user's code was called.
+    pub(crate) started_unsaid: bool,
 }
 
 impl Driver {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use metal9_core::{Core, Input, WorkerHello};
+use metal9_core::{Core, Input, StubSpec, TaskSpec, WorkerHello};
 use metal9_types::{Failure, Moment, TaskId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,6 +15,8 @@ type Query = Box<dyn FnOnce(&Core, Moment) + Send>;
 pub(crate) enum Command {
     /// Something happened.
     Input(Input),
+    /// A call was accepted: its stub, and its task.
+    Submit(Box<StubSpec>, TaskSpec),
     /// A worker connected.
     Hello(WorkerHello),
     /// An attempt is over.
@@ -27,6 +29,7 @@ impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Input(input) => input.fmt(f),
+            Self::Submit(_, task) => task.fmt(f),
             Self::Hello(hello) => hello.fmt(f),
             Self::Finished(finished) => finished.fmt(f),
             Self::Query(_) => f.write_str("Query"),

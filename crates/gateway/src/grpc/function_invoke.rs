@@ -9,30 +9,27 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metal9_core::Input;
 use metal9_proto::MAX_MESSAGE_BYTES;
 use metal9_proto::beta9::function::{FunctionInvokeRequest, FunctionInvokeResponse};
 use metal9_store::{Accepted, NewTask, StubRow, TaskRow};
 use metal9_types::{Failure, FailureKind, StubId, TaskId, TaskStatus};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::BoxStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::auth::Caller;
-use crate::driver::{stub_spec, task_spec};
+use crate::driver::{Command, stub_spec, task_spec};
 use crate::error::ApiError;
 use crate::hub::{Ended, Live};
 use crate::metrics;
 use crate::shared::{Shared, SharedRef};
+use crate::yielding::{Yielder, yielding};
 
 pub(super) type InvokeStream = BoxStream<FunctionInvokeResponse>;
-type Sender = mpsc::Sender<Result<FunctionInvokeResponse, Status>>;
+/// What the client reads slowly stays in the log: only one message at a time is given out.
+type Messages = Yielder<Result<FunctionInvokeResponse, Status>>;
 
-/// Messages that may wait for a client that reads slowly; output stays in the log meanwhile.
-const STREAM_QUEUE: usize = 4;
 /// The most output in one message.
 const OUTPUT_CHUNK: usize = 64 * 1024;
 /// The longest request id that is kept.
@@ -116,8 +113,8 @@ async fn accept(
         }
     }
     ::metrics::counter!(metrics::TASKS_ACCEPTED).increment(1);
-    shared.driver.input(Input::DefineStub(stub_spec(&stub))).await?;
-    shared.driver.input(Input::Submit(task_spec(task, &stub))).await?;
+    let (stub, task) = (Box::new(stub_spec(&stub)), task_spec(task, &stub));
+    shared.driver.send(Command::Submit(stub, task)).await?;
     Ok(Call::New(live))
 }
 
@@ -171,31 +168,40 @@ enum Source {
 }
 
 fn stream(shared: &SharedRef, source: Source, offset: u64) -> Response<InvokeStream> {
-    let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
     let shared = SharedRef::clone(shared);
-    metal9_tasks::spawn_infallible("function stream", async move {
-        match source {
-            Source::Live(live) => {
-                live.attach();
-                // A client that goes away is not an error.
-                let _ = follow(&shared, &live, offset, &sender).await;
-                if live.detach() {
-                    Shared::watch_for_client(&shared, live);
-                }
-            }
-            Source::Stored(row) => {
-                let _ = replay(&shared, &row, offset, &sender).await;
-            }
+    match source {
+        Source::Live(live) => {
+            live.attach();
+            let attached = Attached { shared, live };
+            Response::new(Box::pin(yielding(move |messages| async move {
+                follow(&attached.shared, &attached.live, offset, &messages).await;
+            })))
         }
-    });
-    Response::new(Box::pin(ReceiverStream::new(receiver)))
+        Source::Stored(row) => Response::new(Box::pin(yielding(move |messages| async move {
+            replay(&shared, &row, offset, &messages).await;
+        }))),
+    }
 }
 
-/// The client is gone.
-struct Gone;
+/// A client's stream of a task that has not ended, until it is dropped.
+struct Attached {
+    shared: SharedRef,
+    live: Arc<Live>,
+}
 
-async fn send(sender: &Sender, message: FunctionInvokeResponse) -> Result<(), Gone> {
-    sender.send(Ok(message)).await.map_err(|_| Gone)
+impl Drop for Attached {
+    fn drop(&mut self) {
+        if self.live.detach() && !self.shared.shutdown.is_cancelled() {
+            Shared::watch_for_client(&self.shared, Arc::clone(&self.live));
+        }
+    }
+}
+
+/// The stream has had its last message.
+struct Over;
+
+async fn send(messages: &Messages, message: FunctionInvokeResponse) {
+    messages.give(Ok(message)).await;
 }
 
 fn registration(task: TaskId) -> FunctionInvokeResponse {
@@ -203,48 +209,44 @@ fn registration(task: TaskId) -> FunctionInvokeResponse {
 }
 
 /// Streams a task that has not ended.
-async fn follow(
-    shared: &Shared,
-    live: &Live,
-    mut offset: u64,
-    sender: &Sender,
-) -> Result<(), Gone> {
+async fn follow(shared: &Shared, live: &Live, mut offset: u64, messages: &Messages) {
     let mut watch = live.watch();
-    send(sender, registration(live.task)).await?;
+    send(messages, registration(live.task)).await;
     loop {
         let snapshot = watch.borrow_and_update().clone();
-        offset = send_output(shared, live.task, offset, snapshot.log_end, sender).await?;
+        offset = match send_output(shared, live.task, offset, snapshot.log_end, messages).await {
+            Ok(offset) => offset,
+            Err(Over) => return,
+        };
         if let Some(ended) = snapshot.ended {
-            return send(sender, last_message(live.task, &ended)).await;
+            return send(messages, last_message(live.task, &ended)).await;
         }
         tokio::select! {
-            changed = watch.changed() => if changed.is_err() { return Ok(()) },
-            () = sender.closed() => return Err(Gone),
+            changed = watch.changed() => if changed.is_err() { return },
             () = shared.shutdown.cancelled() => {
                 let status = Status::unavailable("the gateway is stopping; the task goes on");
-                return sender.send(Err(status)).await.map_err(|_| Gone);
+                return messages.give(Err(status)).await;
             }
         }
     }
 }
 
 /// Streams a task that has ended, from the store.
-async fn replay(shared: &Shared, row: &TaskRow, offset: u64, sender: &Sender) -> Result<(), Gone> {
-    send(sender, registration(row.id)).await?;
+async fn replay(shared: &Shared, row: &TaskRow, offset: u64, messages: &Messages) {
+    send(messages, registration(row.id)).await;
     let end = shared.store.logs().len(row.id).await.unwrap_or(0);
-    send_output(shared, row.id, offset, end, sender).await?;
+    if send_output(shared, row.id, offset, end, messages).await.is_err() {
+        return;
+    }
     let result = match row.status {
         TaskStatus::Complete => match shared.store.task_result(row.id).await {
             Ok(result) => result,
-            Err(error) => {
-                let status = Status::from(ApiError::from(error));
-                return sender.send(Err(status)).await.map_err(|_| Gone);
-            }
+            Err(error) => return messages.give(Err(Status::from(ApiError::from(error)))).await,
         },
         _ => None,
     };
     let ended = Ended { status: row.status, failure: row.failure.clone(), result };
-    send(sender, last_message(row.id, &ended)).await
+    send(messages, last_message(row.id, &ended)).await;
 }
 
 async fn send_output(
@@ -252,8 +254,8 @@ async fn send_output(
     task: TaskId,
     mut offset: u64,
     end: u64,
-    sender: &Sender,
-) -> Result<u64, Gone> {
+    messages: &Messages,
+) -> Result<u64, Over> {
     while offset < end {
         let output = match shared.store.logs().read(task, offset, OUTPUT_CHUNK).await {
             Ok(output) if !output.is_empty() => output,
@@ -261,12 +263,13 @@ async fn send_output(
             Err(error) => {
                 tracing::error!(%task, %error, "cannot read the task's log");
                 let status = Status::internal(format!("cannot read the task's output: {error}"));
-                return Err(sender.send(Err(status)).await.map_or(Gone, |()| Gone));
+                messages.give(Err(status)).await;
+                return Err(Over);
             }
         };
         offset += output.len() as u64;
         let task_id = task.to_string();
-        send(sender, FunctionInvokeResponse { task_id, output, ..Default::default() }).await?;
+        send(messages, FunctionInvokeResponse { task_id, output, ..Default::default() }).await;
     }
     Ok(offset)
 }

@@ -65,6 +65,9 @@ impl Session {
     }
 
     async fn alive(&self) -> Result<(), ReceiveError> {
+        if !self.is_news(self.shared.options.heartbeat() / 4) {
+            return Ok(());
+        }
         let input = Input::WorkerAlive { worker: self.worker.id, session: self.session };
         Ok(self.shared.driver.input(input).await?)
     }
@@ -106,6 +109,7 @@ impl Session {
             result: result.unwrap_or_default(),
             phases: convert::phases(finished.phases),
             reusable: finished.container_reusable,
+            started_unsaid: finished.started_unsaid,
         };
         Ok(self.shared.driver.send(Command::Finished(report)).await?)
     }

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use metal9_types::{TaskId, TaskStatus};
-use sqlx::SqliteConnection;
+use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use crate::clock::now;
 use crate::columns::to_json;
-use crate::writer::Sync;
+use crate::writer::{Frame, FramedSql, Sync, framed};
 use crate::{Accepted, Changed, NewTask, Store, StoreError, TaskChange, UnixMicros};
 
 impl Store {
@@ -18,8 +18,8 @@ impl Store {
     /// written.
     pub async fn accept_task(&self, task: NewTask) -> Result<Accepted, StoreError> {
         let stub = task.stub;
-        self.write("accept a task", (task, now()), |(task, at), conn| {
-            Box::pin(insert_task(task, *at, conn))
+        self.write_framed(Sync::Disk, "accept a task", (task, now()), |(task, at), frame, conn| {
+            Box::pin(insert_task(task, *at, frame, conn))
         })
         .await?
         .ok_or(StoreError::UnknownStub { stub })
@@ -47,8 +47,8 @@ impl Store {
         };
         // What a power cut takes of a task that goes on, its workers tell again.
         let sync = if update.change.status.is_terminal() { Sync::Disk } else { Sync::Later };
-        self.write_with(sync, "change a task", update, |update, conn| {
-            Box::pin(update_task(update, conn))
+        self.write_framed(sync, "change a task", update, |update, frame, conn| {
+            Box::pin(update_task(update, frame, conn))
         })
         .await
     }
@@ -62,76 +62,82 @@ struct Update {
     at: UnixMicros,
 }
 
+/// Adds the task and its arguments; returns its id and 1, or the id of the task that the caller
+/// made before and 0. Each statement does its work only if the one before did, or did not.
+const INSERT_TASK: FramedSql = framed!(
+    "INSERT INTO tasks (id, workspace, stub, request_id, headless, status, created_at, \
+     updated_at) SELECT ?1, ?2, ?3, ?4, ?5, 'PENDING', ?6, ?6 \
+     WHERE EXISTS (SELECT 1 FROM stubs WHERE id = ?3 AND workspace = ?2) \
+     ON CONFLICT DO NOTHING RETURNING id, 1; \
+     INSERT INTO task_arguments (task, bytes) SELECT ?1, ?7 WHERE changes() = 1; \
+     SELECT id, 0 FROM tasks WHERE changes() = 0 AND id = ?1 AND workspace = ?2 UNION ALL \
+     SELECT id, 0 FROM tasks WHERE changes() = 0 AND workspace = ?2 AND request_id = ?4"
+);
+
 /// Nothing if the workspace has no such stub.
 async fn insert_task(
     task: &NewTask,
     at: UnixMicros,
+    frame: Frame,
     conn: &mut SqliteConnection,
 ) -> Result<Option<Accepted>, sqlx::Error> {
-    // Both statements go to the database's thread as one; the second does its work only if the
-    // first did.
-    let inserted = sqlx::query(
-        "INSERT INTO tasks (id, workspace, stub, request_id, headless, status, created_at, \
-         updated_at) SELECT ?1, ?2, ?3, ?4, ?5, 'PENDING', ?6, ?6 \
-         WHERE EXISTS (SELECT 1 FROM stubs WHERE id = ?3 AND workspace = ?2) \
-         ON CONFLICT DO NOTHING; \
-         INSERT INTO task_arguments (task, bytes) SELECT ?1, ?7 WHERE changes() = 1",
-    )
-    .bind(&task.id.0.as_bytes()[..])
-    .bind(&task.workspace.0.as_bytes()[..])
-    .bind(&task.stub.0.as_bytes()[..])
-    .bind(task.request_id.as_deref())
-    .bind(task.headless)
-    .bind(at)
-    .bind(&task.arguments[..])
-    .execute(&mut *conn)
-    .await?
-    .rows_affected();
-    if inserted > 0 {
+    let rows = sqlx::query(INSERT_TASK.in_frame(frame))
+        .bind(&task.id.0.as_bytes()[..])
+        .bind(&task.workspace.0.as_bytes()[..])
+        .bind(&task.stub.0.as_bytes()[..])
+        .bind(task.request_id.as_deref())
+        .bind(task.headless)
+        .bind(at)
+        .bind(&task.arguments[..])
+        .fetch_all(conn)
+        .await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    if row.try_get::<i64, _>(1)? == 1 {
         return Ok(Some(Accepted::New));
     }
-    let known: Option<Vec<u8>> = sqlx::query_scalar(
-        "SELECT id FROM tasks WHERE id = ?1 AND workspace = ?2 \
-         UNION ALL SELECT id FROM tasks WHERE workspace = ?2 AND request_id = ?3",
-    )
-    .bind(&task.id.0.as_bytes()[..])
-    .bind(&task.workspace.0.as_bytes()[..])
-    .bind(task.request_id.as_deref())
-    .fetch_optional(conn)
-    .await?;
-    let Some(known) = known else { return Ok(None) };
-    let known = Uuid::from_slice(&known).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let known = Uuid::from_slice(row.try_get::<&[u8], _>(0)?)
+        .map_err(|error| sqlx::Error::Decode(error.into()))?;
     Ok(Some(Accepted::Duplicate(TaskId(known))))
 }
 
+/// The change of a task's row, which returns 1 if there was one to change, then what else is to be
+/// done, then 0 if there is such a task at all.
 macro_rules! update_task {
     ($rest:literal) => {
-        concat!(
+        framed!(concat!(
             "UPDATE tasks SET status = ?2, attempts_used = ?3, attempt = coalesce(?4, attempt), ",
             "worker = coalesce(?5, worker), container = coalesce(?6, container), failure = ?7, ",
             "phases = coalesce(?8, phases), updated_at = ?9, ",
             "started_at = coalesce(started_at, ?10), ended_at = ?11 ",
-            "WHERE id = ?1 AND ended_at IS NULL",
-            $rest
-        )
+            "WHERE id = ?1 AND ended_at IS NULL RETURNING 1; ",
+            $rest,
+            "SELECT 0 FROM tasks WHERE id = ?1"
+        ))
     };
 }
 
-async fn update_task(update: &Update, conn: &mut SqliteConnection) -> Result<Changed, sqlx::Error> {
+const GO_ON: FramedSql = update_task!("");
+// The arguments of a task that has ended are gone already, so deleting them again does nothing.
+const END: FramedSql = update_task!("DELETE FROM task_arguments WHERE task = ?1; ");
+const END_WITH_RESULT: FramedSql = update_task!(
+    "INSERT INTO task_results (task, bytes) SELECT ?1, ?12 WHERE changes() = 1; \
+     DELETE FROM task_arguments WHERE task = ?1; "
+);
+
+async fn update_task(
+    update: &Update,
+    frame: Frame,
+    conn: &mut SqliteConnection,
+) -> Result<Changed, sqlx::Error> {
     let Update { change, failure, phases, result, at } = update;
     let terminal = change.status.is_terminal();
-    // The arguments of a task that has ended are gone, so deleting them again counts nothing, and
-    // the sum of the statements' rows says whether the first one found a task to change.
     let sql = match (terminal, result) {
-        (false, _) => update_task!(""),
-        (true, None) => update_task!("; DELETE FROM task_arguments WHERE task = ?1"),
-        (true, Some(_)) => update_task!(
-            "; INSERT INTO task_results (task, bytes) SELECT ?1, ?12 WHERE changes() = 1; \
-             DELETE FROM task_arguments WHERE task = ?1"
-        ),
+        (false, _) => GO_ON,
+        (true, None) => END,
+        (true, Some(_)) => END_WITH_RESULT,
     };
     let running = change.status == TaskStatus::Running;
-    let changed = sqlx::query(sql)
+    let rows = sqlx::query(sql.in_frame(frame))
         .bind(&change.task.0.as_bytes()[..])
         .bind(change.status.as_str())
         .bind(change.attempts_used)
@@ -144,15 +150,11 @@ async fn update_task(update: &Update, conn: &mut SqliteConnection) -> Result<Cha
         .bind(running.then_some(*at))
         .bind(terminal.then_some(*at))
         .bind(result.as_deref())
-        .execute(&mut *conn)
-        .await?
-        .rows_affected();
-    if changed > 0 {
-        return Ok(Changed::Applied);
-    }
-    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tasks WHERE id = ?)")
-        .bind(&change.task.0.as_bytes()[..])
-        .fetch_one(conn)
+        .fetch_all(conn)
         .await?;
-    Ok(if known { Changed::AlreadyTerminal } else { Changed::Unknown })
+    match rows.first() {
+        None => Ok(Changed::Unknown),
+        Some(row) if row.try_get::<i64, _>(0)? == 1 => Ok(Changed::Applied),
+        Some(_) => Ok(Changed::AlreadyTerminal),
+    }
 }

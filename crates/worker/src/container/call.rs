@@ -39,11 +39,7 @@ impl Container {
                 return Ok(());
             }
         };
-        let ((), marked) = tokio::join!(runner.pump.attach(sink), runner.supervisor.mark());
-        if let Err(error) = marked {
-            // Without a mark the program alone is spared; a program that ended shows below.
-            tracing::debug!(container = %self.id, %error, "could not mark the processes");
-        }
+        runner.pump.attach(sink).await;
         let mut begun = Instant::now();
         let answered = match self.send_call(runner, &call, arguments).await {
             Ok(()) => self.answer(runner, &call, &mut begun).await,

@@ -48,6 +48,7 @@ impl Container {
                 happening = runner.happens() => match happening {
                     Happening::Message(FromRunner::Loaded { .. }) => {
                         phases.push(phase("import", begun.elapsed()));
+                        self.mark(runner).await;
                         return Ok(());
                     }
                     Happening::Message(FromRunner::LoadFailed { text }) => {
@@ -68,6 +69,15 @@ impl Container {
         };
         phases.push(phase("import", begun.elapsed()));
         Err(Halt::failed(attempt, failed, std::mem::take(phases)))
+    }
+
+    /// What the handler started while it was loaded stays as long as the container. What is started
+    /// later goes with the call: so one mark serves all calls.
+    async fn mark(&self, runner: &Runner) {
+        if let Err(error) = runner.supervisor.mark().await {
+            // Without a mark the program alone is spared; a program that ended shows later.
+            tracing::debug!(container = %self.id, %error, "could not mark the processes");
+        }
     }
 
     /// Answers a call that came while the container could not take it; the gateway never sends one.

@@ -147,6 +147,7 @@ async fn a_second_call_uses_the_loaded_process() {
     let ended = rig.ended(SECOND).await;
     assert_eq!(ended.outcome, Ok(Bytes::from_static(b"two")));
     assert_eq!(ended.phases.len(), 1, "nothing had to be prepared");
+    assert_eq!(rig.peer.supervisor.calls(), (1, 2), "one mark serves every call");
 }
 
 #[tokio::test]

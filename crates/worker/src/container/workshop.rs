@@ -58,7 +58,7 @@ impl Workshop {
         &self,
         image: &ImageSpec,
         progress: &Progress,
-    ) -> Result<EnvLock, String> {
+    ) -> Result<(EnvLock, Environment), String> {
         let environments = match self {
             Self::Real(makings) => &makings.environments,
             #[cfg(test)]
@@ -66,7 +66,7 @@ impl Workshop {
         };
         let failed = |error| super::failure::environment(&error).message;
         let lock = environments.lock(image, progress).await.map_err(failed)?;
-        environments.ensure(&lock, progress).await.map_err(failed)?;
-        Ok(lock)
+        let environment = environments.ensure(&lock, progress).await.map_err(failed)?;
+        Ok((lock, environment))
     }
 }

@@ -118,6 +118,7 @@ fn a_failure_goes_out_under_the_name_it_has_in_the_protocol() {
         ended,
         result_pushed: false,
         last_sequence: 2,
+        started_unsaid: false,
     });
     let failure = finished.failure.unwrap();
     assert_eq!((failure.kind.as_str(), failure.exit_code), ("result_too_large", 1));
@@ -134,6 +135,7 @@ fn a_pushed_result_is_not_sent_twice() {
         ended: ended.clone(),
         result_pushed,
         last_sequence: 0,
+        started_unsaid: false,
     };
     assert_eq!(finished(report(false)).result, Bytes::from_static(b"pickle"));
     let pushed = finished(report(true));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metal9_env::Progress;
+use metal9_env::{Environment, Progress};
 use metal9_types::{EnvLock, ImageSpec};
 use tokio::sync::mpsc;
 
@@ -31,6 +31,13 @@ impl Manager {
             let make = make(&tools.workshop, &image_spec, lines);
             let (outcome, ()) = tokio::join!(make, forward);
             drop(slot);
+            let outcome = match outcome {
+                Ok((lock, environment)) => {
+                    let _ = tools.events.send(Event::Prepared(environment)).await;
+                    Ok(lock)
+                }
+                Err(error) => Err(error),
+            };
             let _ = tools.events.send(Event::Built { build, outcome }).await;
         });
     }
@@ -40,7 +47,7 @@ async fn make(
     workshop: &Workshop,
     image_spec: &str,
     lines: mpsc::Sender<String>,
-) -> Result<EnvLock, String> {
+) -> Result<(EnvLock, Environment), String> {
     let image: ImageSpec = serde_json::from_str(image_spec)
         .map_err(|error| format!("the image's specification could not be understood: {error}"))?;
     let refusals = image.native_refusals();

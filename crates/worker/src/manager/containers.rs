@@ -1,8 +1,9 @@
 //! What containers tell.
 
 use metal9_types::{AttemptId, ContainerId, Failure, FailureKind};
+use tokio::time::Instant;
 
-use crate::manager::{Manager, State};
+use crate::manager::{AttemptEntry, Manager, SHORT_CALL, State};
 use crate::report::{Ended, Report};
 
 impl Manager {
@@ -11,7 +12,18 @@ impl Manager {
             && entry.state == State::Assigned
         {
             entry.state = State::Started;
-            self.control.push_back(Report::Started(attempt));
+            self.starts.push_back((Instant::now() + SHORT_CALL, attempt));
+        }
+    }
+
+    /// Reports the calls that have run for a while.
+    pub(super) fn tell_starts(&mut self) {
+        let now = Instant::now();
+        while let Some((_, attempt)) = self.starts.pop_front_if(|(at, _)| *at <= now) {
+            let runs = |entry: &AttemptEntry| entry.state == State::Started;
+            if self.attempts.get(&attempt).is_some_and(runs) {
+                self.control.push_back(Report::Started(attempt));
+            }
         }
     }
 
@@ -25,6 +37,10 @@ impl Manager {
         }
         if entry.state.is_running() {
             entry.state = State::Finished;
+            if let Some(at) = self.starts.iter().position(|(_, started)| *started == attempt) {
+                self.starts.remove(at);
+                self.outbox.leave_start_to_end(attempt);
+            }
             self.outbox.finish(attempt, ended);
         }
     }

@@ -57,7 +57,7 @@ impl Rig {
             events: events.clone(),
         });
         let shutdown = CancellationToken::new();
-        let manager = Manager::new(tools, root.path().to_owned()).run(inbox, shutdown.clone());
+        let manager = Manager::new(tools, root.path().to_owned(), 1).run(inbox, shutdown.clone());
         let task = metal9_tasks::spawn_infallible("manager", manager);
         let reports = mpsc::channel(1).1;
         let mut rig = Self { events, runners, reports, shutdown, task, _root: root };
@@ -161,6 +161,27 @@ async fn a_call_is_reported_from_its_start_to_its_end() {
     let presence = rig.hello().await;
     assert!(presence.attempts.is_empty(), "an acknowledged attempt is forgotten");
     assert_eq!(presence.containers.len(), 1, "its container is still there");
+}
+
+#[tokio::test]
+async fn the_start_of_a_call_is_told_once_by_itself_or_with_its_end() {
+    let mut rig = Rig::start().await;
+    let (runner, mut peer) = Peer::new(rig.events.clone());
+    rig.runners.send(runner).await.unwrap();
+    rig.order(fresh(FIRST)).await;
+    peer.load().await;
+    peer.begin().await;
+    peer.give(FIRST.0, b"one").await;
+    // Which of the two depends on how quick the machine is.
+    let first = rig.report().await;
+    let (told, last) = match first {
+        Report::Started(FIRST) => (true, rig.report().await),
+        report => (false, report),
+    };
+    let Report::Finished { attempt: FIRST, started_unsaid, .. } = last else {
+        panic!("expected the end, got {last:?}");
+    };
+    assert_eq!(started_unsaid, !told);
 }
 
 #[tokio::test]

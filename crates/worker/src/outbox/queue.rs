@@ -54,6 +54,8 @@ pub(crate) struct Queue {
     in_file: usize,
     spill: Spill,
     end: Option<(Ended, Step)>,
+    /// The end also says that the call had begun.
+    started_unsaid: bool,
     followers: Vec<Report>,
     closed: bool,
 }
@@ -69,6 +71,7 @@ impl Queue {
             in_file: 0,
             spill: Spill::new(spill),
             end: None,
+            started_unsaid: false,
             followers: Vec::new(),
             closed: false,
         }
@@ -138,6 +141,10 @@ impl Queue {
     pub(crate) fn finish(&mut self, ended: Ended) {
         let large = matches!(&ended.outcome, Ok(result) if result.len() > INLINE_RESULT_BYTES);
         self.end = Some((ended, if large { Step::ToPush } else { Step::ToSend }));
+    }
+
+    pub(crate) fn leave_start_to_end(&mut self) {
+        self.started_unsaid = true;
     }
 
     pub(crate) fn follow(&mut self, report: Report) {
@@ -212,6 +219,7 @@ impl Queue {
                     ended: ended.clone(),
                     result_pushed: large,
                     last_sequence,
+                    started_unsaid: self.started_unsaid,
                 }))
             }
             Some((_, Step::Pushing)) => None,

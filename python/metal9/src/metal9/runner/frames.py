@@ -11,6 +11,9 @@ MAX_FRAME = 20 * 1024 * 1024
 
 _LENGTH = struct.Struct(">I")
 
+# Bytes that are asked for at once: most frames come whole with one system call.
+_AHEAD = 64 * 1024
+
 
 class FrameError(Exception):
     """The peer broke the protocol; the connection cannot be used any more."""
@@ -21,6 +24,8 @@ class Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        # What was read beyond the last frame.
+        self._ahead = b""
         self._sending = threading.Lock()
 
     def receive(self):
@@ -58,17 +63,32 @@ class Connection:
         self._sock.close()
 
     def _read(self, length, at_boundary):
+        if len(self._ahead) < length <= _AHEAD:
+            self._ahead += self._receive(_AHEAD)
+        if length <= len(self._ahead):
+            data, self._ahead = self._ahead[:length], self._ahead[length:]
+            return data
         buffer = bytearray(length)
+        filled = len(self._ahead)
+        buffer[:filled], self._ahead = self._ahead, b""
         view = memoryview(buffer)
-        filled = 0
         while filled < length:
-            try:
-                count = self._sock.recv_into(view[filled:])
-            except ConnectionResetError:
-                count = 0
+            count = self._receive_into(view[filled:])
             if count == 0:
                 if at_boundary and filled == 0:
                     return None
                 raise FrameError("the connection closed in the middle of a frame")
             filled += count
         return buffer
+
+    def _receive(self, most) -> bytes:
+        try:
+            return self._sock.recv(most)
+        except ConnectionResetError:
+            return b""
+
+    def _receive_into(self, view) -> int:
+        try:
+            return self._sock.recv_into(view)
+        except ConnectionResetError:
+            return 0
