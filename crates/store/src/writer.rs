@@ -151,6 +151,7 @@ async fn write_all(
                     break;
                 }
                 database.commit_or_split(&mut batch).await;
+                metal9_faults::point("committed").await;
                 batch.drain(..).for_each(Change::answer);
             }
         }
@@ -201,6 +202,7 @@ impl Database {
             for change in batch {
                 change.apply(connection).await?;
             }
+            metal9_faults::point("commit").await;
             sqlx::query("COMMIT").execute(&mut *connection).await
         }
         .await;
