@@ -5,6 +5,7 @@ from .daemon import Daemon
 from .fleet import DevFleet
 from .gate import Gate
 from .program import App, Finished, Program
+from .proxy import Proxy
 from .split import SplitFleet, Worker
 from .waiting import eventually
 
@@ -17,6 +18,7 @@ __all__ = [
     "Finished",
     "Gate",
     "Program",
+    "Proxy",
     "SplitFleet",
     "Worker",
     "eventually",

@@ -97,11 +97,14 @@ class SplitFleet:
         """The SDK configuration that reaches this fleet."""
         return Path(self.facts["config"])
 
-    def add_worker(self, state: Optional[Path] = None, **settings: str) -> Worker:
+    def add_worker(
+        self, state: Optional[Path] = None, gateway: Optional[str] = None, **settings: str
+    ) -> Worker:
         """Joins and starts a worker; returns once the gateway knows it.
 
-        `state` is its state directory, if not one below the fleet's own. `settings` are
-        environment variables of this worker alone.
+        `state` is its state directory, if not one below the fleet's own; `gateway` is where it
+        finds the gateway, if not directly. `settings` are environment variables of this worker
+        alone.
         """
         worker = Worker(self._joined, self.root, {**self.env, **settings}, state)
         self._joined += 1
@@ -109,7 +112,7 @@ class SplitFleet:
         token = self._join_token()
         join = Daemon(
             f"{worker.name} join",
-            ["worker", "join", self.grpc, "--token", token, "--state", str(worker.state)],
+            ["worker", "join", gateway or self.grpc, "--token", token, "--state", str(worker.state)],
             worker.log,
             worker.env,
         ).start()
