@@ -277,6 +277,37 @@ def test_a_cut_while_a_large_result_is_on_its_way_costs_no_result(faulty, stub, 
     assert call.value == b"x" * (6 << 20)
 
 
+def test_an_end_on_its_way_to_the_disk_is_kept_by_a_worker_that_comes_back(faulty, tmp_path):
+    trace, gate = tmp_path / "trace", tmp_path / "gate"
+    os.mkfifo(gate)
+    once = faulty.api.stub(WORK, "app:square", retries=0)
+    caller = Caller(faulty, once, 5, str(trace), gate=str(gate))
+    waiting = threading.Thread(target=caller.try_once)
+    waiting.start()
+    eventually(lambda: trace.exists() and trace.read_text(), what="the job runs")
+    assert faulty.api.wait(caller.task, "RUNNING")
+    faulty.fault("commit delay 20000")
+    gate.write_text("go")
+    eventually(
+        lambda: b"done" in log_of(faulty, caller.task).read_bytes(), what="the job is done"
+    )
+    # The end follows the output on the same session.
+    last(0.5)
+    before = faulty.gateway.text().count("worker connected")
+    faulty.proxy.cut()
+    eventually(
+        lambda: faulty.gateway.text().count("worker connected") > before,
+        what="the worker connected again",
+    )
+    last(0.5)
+    faulty.gateway.kill()
+    waiting.join()
+    faulty.fault("")
+    faulty.start_gateway()
+    eventually(caller.try_once, what="the call ends", within=30)
+    check(caller, trace, 25)
+
+
 def test_a_half_closed_session_is_opened_again(faulty, stub):
     before = faulty.gateway.text().count("worker connected")
     faulty.proxy.half_close()
@@ -483,3 +514,52 @@ def test_a_state_directory_that_cannot_be_written_is_named_at_the_start(faulty, 
     finally:
         subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     faulty.start_gateway()
+
+
+# ---- the clock ----
+
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="needs Debian's package `faketime`")
+def test_steps_of_the_clock_neither_end_nor_lose_calls(faulty, stub, tmp_path):
+    trace, gate, clock = tmp_path / "trace", tmp_path / "gate", tmp_path / "clock"
+    os.mkfifo(gate)
+    clock.write_text("+0\n")
+    plain = faulty.gateway.env
+    faulty.gateway.stop()
+    faulty.gateway.env = {
+        **plain,
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    try:
+        faulty.start_gateway()
+        faulty.wait_for_workers(1)
+        caller = Caller(faulty, stub, 7, str(trace), gate=str(gate))
+        waiting = threading.Thread(target=caller.try_once)
+        waiting.start()
+        eventually(lambda: trace.exists() and trace.read_text(), what="the job runs")
+        lost = faulty.gateway.text().count("worker lost")
+        years = []
+        for step in ("+3650d", "-3650d"):
+            clock.write_text(f"{step}\n")
+            call = faulty.api.call(stub, 3, os.devnull)
+            assert call.value == 9
+            years.append(int(faulty.api.task(call.task_id)["created_at"][:4]))
+            # Unfinished work is taken over under a clock that jumped while nobody looked.
+            faulty.gateway.kill()
+            faulty.start_gateway()
+            faulty.wait_for_workers(1)
+        assert years[0] - years[1] in (19, 20), f"the clock was stepped: {years}"
+        waiting.join()
+        gate.write_text("go")
+        eventually(caller.try_once, what="the call ends", within=30)
+        check(caller, trace, 49)
+        assert faulty.gateway.text().count("worker lost") == lost
+    finally:
+        faulty.gateway.kill()
+        faulty.gateway.env = plain
+        faulty.start_gateway()
