@@ -12,7 +12,6 @@ from typing import List, Tuple
 from harness import Proxy, SplitFleet
 from harness.daemon import Daemon
 
-DISK = "48m"
 POINTS = (
     "commit",
     "committed",
@@ -31,7 +30,7 @@ LOST = 4
 class ChaoticFleet(SplitFleet):
     """A gateway on a small disk of its own, and workers behind proxies of their own."""
 
-    def __init__(self, root: Path, count: int):
+    def __init__(self, root: Path, count: int, disk_mib: int):
         self.points = root / "points"
         super().__init__(
             root,
@@ -42,13 +41,13 @@ class ChaoticFleet(SplitFleet):
         )
         self.state = root / "gateway"
         self.own_disk = os.geteuid() == 0
-        self.count = count
+        self.count, self.disk_mib = count, disk_mib
         self.proxies: List[Proxy] = []
 
     def start(self) -> "ChaoticFleet":
         if self.own_disk:
             self.state.mkdir()
-            command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "metal9-chaos"]
+            command = ["mount", "-t", "tmpfs", "-o", f"size={self.disk_mib}m", "metal9-chaos"]
             subprocess.run([*command, str(self.state)], check=True)
         self.start_gateway()
         for _ in range(self.count):
@@ -57,14 +56,23 @@ class ChaoticFleet(SplitFleet):
         return self
 
     def stop(self) -> None:
-        try:
-            super().stop()
-        finally:
-            for proxy in self.proxies:
-                proxy.close()
-            if self.own_disk:
-                shutil.copytree(self.state, self.root / "gateway-state")
-                subprocess.run(["umount", str(self.state)], check=True)
+        super().stop()
+        self._tidy()
+
+    def kill(self) -> None:
+        """Ends everything without a word."""
+        for daemon in [*self.workers, self.gateway]:
+            if daemon.running:
+                daemon.kill()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        for proxy in self.proxies:
+            proxy.close()
+        self.proxies.clear()
+        if self.own_disk and os.path.ismount(self.state):
+            shutil.copytree(self.state, self.root / "gateway-state")
+            subprocess.run(["umount", str(self.state)], check=True)
 
 
 class Faults:
@@ -199,7 +207,12 @@ class Faults:
         ballast = self.fleet.state / "ballast"
         self.note("disk full")
         with ballast.open("wb", buffering=0) as file:
+            space = os.statvfs(self.fleet.state)
+            # Most of it at once; the rest in a race with the gateway.
+            most = max(4096, space.f_bavail * space.f_frsize - (2 << 20))
             try:
+                os.posix_fallocate(file.fileno(), 0, most)
+                file.seek(most)
                 while True:
                     file.write(b"\0" * 4096)
             except OSError as error:

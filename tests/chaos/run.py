@@ -7,6 +7,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -29,6 +30,7 @@ CLIENTS = 6
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
@@ -37,16 +39,21 @@ def main() -> int:
     print(f"chaos for {options.minutes:g} min with seed {options.seed}", flush=True)
 
     root = Path(tempfile.mkdtemp(prefix="metal9-chaos-"))
-    fleet = ChaoticFleet(root, options.workers)
+    # Results and output stay, so a longer run needs more room; only what is used takes memory.
+    fleet = ChaoticFleet(root, options.workers, disk_mib=min(64 + int(60 * options.minutes), 1024))
     faults = Faults(fleet, options.seed)
     wrong: List[str] = []
     try:
         wrong += run(fleet, faults, options.seed, options.minutes * 60)
     except Exception as error:
         wrong.append(f"the run itself failed: {error!r}")
+    except BaseException:
+        fleet.kill()
+        raise
     try:
         fleet.stop()
     except Exception as error:
+        fleet.kill()
         wrong.append(f"stopping: {error}")
     wrong += left_at([worker.state for worker in fleet.workers])
     for daemon in [fleet.gateway, *fleet.workers]:

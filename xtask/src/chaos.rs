@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 /// If the build fails, or anything is wrong after the run.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("building metal9");
-    run::quietly("cargo build", &mut run::cargo(&["build", "--package", "metal9-cli"]))?;
+    run::quietly("cargo build", &mut run::cargo(&["build", "--workspace", "--bin", "metal9"]))?;
     let venv = Venv::ensure()?;
     let mut command = venv.python();
     command.arg("tests/chaos/run.py");
