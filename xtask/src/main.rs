@@ -1,10 +1,11 @@
-//! The project's own chores: `cargo xtask demo`, `test`, `fuzz`, `bench` and `tidy`.
+//! The project's own chores: `cargo xtask demo`, `test`, `fuzz`, `chaos`, `bench` and `tidy`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to a person is its job")]
 
 mod apt;
 mod bench;
+mod chaos;
 mod demo;
 mod fuzz;
 mod pins;
@@ -36,6 +37,8 @@ enum Chore {
     Test(test::Arguments),
     /// Feed hostile input to what reads other people's bytes, for a bounded time
     Fuzz(fuzz::Arguments),
+    /// Run under load and random faults, and check every call
+    Chaos(chaos::Arguments),
     /// Measure a release build
     Bench(bench::Arguments),
     /// Run simulated fleets with faults, each from one seed, in virtual time
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
+        Chore::Chaos(arguments) => chaos::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Sim(arguments) => sim::run(&arguments),
         Chore::Tidy => tidy::run(),

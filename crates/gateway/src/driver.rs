@@ -5,13 +5,14 @@
 //! slows the driver to the pace of the store.
 
 mod actions;
+mod clock;
 mod handle;
 mod persist;
 mod recover;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use metal9_core::{AttemptReport, Config, Core, Input};
+use metal9_core::{AttemptReport, Config, Core, Input, Reattach};
 use metal9_tasks::CancellationToken;
 use metal9_types::Moment;
 use tokio::sync::mpsc;
@@ -32,7 +33,9 @@ pub(crate) struct Driver {
     core: Core,
     commands: mpsc::Receiver<Command>,
     changes: mpsc::Sender<Change>,
-    started: Instant,
+    clock: clock::Clock,
+    /// What the worker that is being welcomed has.
+    reattaching: Vec<Reattach>,
     actions: Vec<metal9_core::Action>,
     checked: u64,
 }
@@ -53,26 +56,28 @@ impl Driver {
         };
         let changes = persist::start(SharedRef::clone(&shared));
         let core = Core::new(config);
-        let started = Instant::now();
-        Self { shared, core, commands, changes, started, actions: Vec::new(), checked: 0 }
+        Self {
+            shared,
+            core,
+            commands,
+            changes,
+            clock: clock::Clock::new(),
+            reattaching: Vec::new(),
+            actions: Vec::new(),
+            checked: 0,
+        }
     }
 
-    fn now(&self) -> Moment {
-        Moment::ZERO.after(self.started.elapsed())
+    fn now(&mut self) -> Moment {
+        self.clock.now()
     }
 
     /// Runs until the gateway stops.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         loop {
-            let deadline = self.core.next_deadline().map(|moment| {
-                tokio::time::Instant::from_std(self.started + Duration::from_micros(moment.0))
-            });
-            let timer = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let pulse = self.now().after(clock::PULSE);
+            let deadline = self.core.next_deadline().map_or(pulse, |due| due.min(pulse));
+            let timer = tokio::time::sleep_until(self.clock.at(deadline));
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 command = self.commands.recv() => match command {

@@ -44,6 +44,9 @@ fn chain(error: &StoreError) -> String {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
+    if matches!(error, StoreError::Full { .. }) {
+        text.push_str("\nhint: make room there and ask again; nothing that was accepted is lost");
+    }
     text
 }
 

@@ -62,12 +62,31 @@ impl Fleet {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection and names its session.
+    /// Adds a connection and names its session. Older ones of the same worker are cut: a worker has
+    /// one session, and those are left over from before it connected again.
     pub(crate) fn add(&self, connection: Connection) -> SessionId {
+        let mut connections = self.lock();
+        Self::cut_among(&mut connections, connection.worker);
         let session = SessionId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
-        self.lock().insert(session, connection);
+        connections.insert(session, connection);
+        drop(connections);
         self.arrivals.notify_waiters();
         session
+    }
+
+    /// Cuts what a worker is connected by; it connects again and says what it has.
+    pub(crate) fn cut(&self, worker: WorkerId) {
+        Self::cut_among(&mut self.lock(), worker);
+    }
+
+    fn cut_among(connections: &mut HashMap<SessionId, Connection>, worker: WorkerId) {
+        connections.retain(|_, connection| {
+            let other = connection.worker != worker;
+            if !other {
+                connection.cut.cancel();
+            }
+            other
+        });
     }
 
     /// Removes a connection.

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::arguments::ArgumentCache;
 use crate::builds::Builds;
 use crate::driver::{self, Driver, DriverHandle};
+use crate::ends::Ends;
 use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::job_token::Signer;
@@ -104,6 +105,7 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         signer: Signer::new(*store.signing_key()),
         driver: DriverHandle::new(commands),
         fleet: Fleet::default(),
+        ends: Ends::default(),
         builds: Builds::default(),
         arguments: ArgumentCache::default(),
         grpc_addr,

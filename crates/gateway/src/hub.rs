@@ -176,7 +176,11 @@ impl Hub {
         if !live.is_current(attempt) {
             return Ok(());
         }
-        let appended = self.logs.append(task, attempt, sequence, stream, text).await?;
+        let appended = match self.logs.append(task, attempt, sequence, stream, text).await? {
+            // Whoever wrote it may have been cut off before it could tell.
+            Appended::Duplicate => Appended::Written { end_offset: self.logs.len(task).await? },
+            appended => appended,
+        };
         Self::tell_log(&live, &appended);
         Ok(())
     }

@@ -13,6 +13,7 @@ mod arguments;
 mod auth;
 mod builds;
 mod driver;
+mod ends;
 mod error;
 mod fleet;
 mod gateway;

@@ -9,6 +9,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 pub(crate) const TASKS_ACCEPTED: &str = "metal9_tasks_accepted_total";
 /// Tasks ended, by status.
 pub(crate) const TASKS_ENDED: &str = "metal9_tasks_ended_total";
+/// Tries to store an end that failed; each is tried again.
+pub(crate) const ENDS_NOT_STORED: &str = "metal9_ends_not_stored_total";
 /// Seconds from a call's arrival until it is durable.
 pub(crate) const ACCEPT_SECONDS: &str = "metal9_accept_seconds";
 /// Tasks that have not ended.
@@ -42,6 +44,7 @@ pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
 fn describe() {
     describe_counter!(TASKS_ACCEPTED, Unit::Count, "tasks accepted");
     describe_counter!(TASKS_ENDED, Unit::Count, "tasks ended, by status");
+    describe_counter!(ENDS_NOT_STORED, Unit::Count, "failed tries to store an end");
     describe_histogram!(ACCEPT_SECONDS, Unit::Seconds, "from a call's arrival until it is durable");
     describe_gauge!(TASKS_LIVE, Unit::Count, "tasks that have not ended");
     describe_gauge!(WORKERS_CONNECTED, Unit::Count, "connected workers");

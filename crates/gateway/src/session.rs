@@ -280,7 +280,13 @@ async fn run_inbound(
             () = shared.shutdown.cancelled() => break "the gateway is stopping".to_owned(),
             message = stream.message() => match message {
                 Ok(Some(message)) => {
-                    if let Err(error) = session.receive(message).await {
+                    // Receiving may wait for the disk.
+                    let received = tokio::select! {
+                        () = cut.cancelled() => break "cut".to_owned(),
+                        () = shared.shutdown.cancelled() => break "the gateway is stopping".to_owned(),
+                        received = session.receive(message) => received,
+                    };
+                    if let Err(error) = received {
                         break error.to_string();
                     }
                 }

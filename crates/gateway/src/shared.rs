@@ -10,6 +10,7 @@ use metal9_tasks::CancellationToken;
 use crate::arguments::ArgumentCache;
 use crate::builds::Builds;
 use crate::driver::DriverHandle;
+use crate::ends::Ends;
 use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::job_token::Signer;
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) driver: DriverHandle,
     pub(crate) hub: Hub,
     pub(crate) fleet: Fleet,
+    pub(crate) ends: Ends,
     pub(crate) builds: Builds,
     pub(crate) arguments: ArgumentCache,
     pub(crate) signer: Signer,

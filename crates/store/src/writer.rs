@@ -241,6 +241,7 @@ async fn write_all(
         alone_until = None;
         if !batch.is_empty() {
             database.commit_or_split(&mut batch).await;
+            metal9_faults::point("committed").await;
             batch.drain(..).for_each(Change::answer);
         }
         database.expect_disk().await;
@@ -307,10 +308,14 @@ impl Database {
                 sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
             }
             for (at, change) in batch.iter_mut().enumerate() {
+                if closed && at == last {
+                    metal9_faults::point("commit").await;
+                }
                 let frame = Frame { opens: opened && at == 0, closes: closed && at == last };
                 change.apply(frame, connection).await?;
             }
             if !closed {
+                metal9_faults::point("commit").await;
                 sqlx::query("COMMIT").execute(&mut *connection).await?;
             }
             Ok(())

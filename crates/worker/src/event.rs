@@ -7,6 +7,7 @@ use metal9_types::{AttemptId, ContainerId, EnvLock};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::container::{Call, ContainerSpec};
+use crate::gateway::TransferError;
 use crate::report::{Ended, Presence, Report, Stream};
 use crate::runner::Runner;
 
@@ -47,7 +48,7 @@ pub(crate) enum Event {
     /// The gateway wants something.
     Order(Order),
     /// A large result has arrived at the gateway, or has not, in the session of this number.
-    ResultPushed { attempt: AttemptId, session: u64, outcome: Result<(), String> },
+    ResultPushed { attempt: AttemptId, session: u64, outcome: Result<(), TransferError> },
 
     /// A step takes its time.
     Progress { attempt: AttemptId, text: String },

@@ -50,9 +50,12 @@ pub(crate) enum TransferError {
 impl TransferError {
     fn of(status: Status) -> Self {
         match status.code() {
-            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => {
-                Self::Unreachable(status)
-            }
+            // A connection that breaks in the middle of a call is told as `Internal` too.
+            Code::Unavailable
+            | Code::Unknown
+            | Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Internal => Self::Unreachable(status),
             _ => Self::Refused(status),
         }
     }

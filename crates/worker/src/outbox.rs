@@ -123,6 +123,14 @@ impl Outbox {
         }
     }
 
+    /// The result of an attempt has not arrived at the gateway: it is to be pushed again.
+    pub(crate) fn push_again(&mut self, attempt: AttemptId) {
+        if let Some(queue) = self.queues.get_mut(&attempt) {
+            queue.push_again();
+            self.turn(attempt);
+        }
+    }
+
     /// `true` if [`Outbox::next`] has something.
     pub(crate) fn has_next(&self) -> bool {
         !self.turns.is_empty()

@@ -16,6 +16,9 @@ use crate::event::Event;
 use crate::gateway::Gateway;
 use crate::session::connect::SessionError;
 
+/// The longest pause between two tries: a restarted gateway waits for its workers, and what they run.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
 /// A session that lasted this long was a good one: the next try does not wait long.
 const GOOD_SESSION: Duration = Duration::from_secs(5);
 
@@ -28,7 +31,7 @@ pub(crate) async fn run(
     events: mpsc::Sender<Event>,
     shutdown: CancellationToken,
 ) {
-    let mut backoff = Backoff::new(Duration::from_secs(5));
+    let mut backoff = Backoff::new(LONGEST_PAUSE);
     while !shutdown.is_cancelled() && !events.is_closed() {
         let begun = Instant::now();
         let error = once(&gateway, &offer, &events, &shutdown).await;

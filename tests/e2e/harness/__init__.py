@@ -5,7 +5,8 @@ from .daemon import Daemon
 from .fleet import DevFleet
 from .gate import Gate
 from .program import App, Finished, Program
-from .split import SplitFleet
+from .proxy import Proxy
+from .split import SplitFleet, Worker
 from .waiting import eventually
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "Finished",
     "Gate",
     "Program",
+    "Proxy",
     "SplitFleet",
+    "Worker",
     "eventually",
 ]

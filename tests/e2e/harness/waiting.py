@@ -29,3 +29,8 @@ def eventually(
             raise AssertionError(f"{what}: not within {within:g} s; last seen: {seen!r}")
         time.sleep(pause)
         pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+def last(seconds: float) -> None:
+    """Lets time pass, for a fault whose length is what the test is about."""
+    time.sleep(seconds)

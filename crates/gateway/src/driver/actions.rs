@@ -35,6 +35,9 @@ impl Driver {
             {
                 live.set_attempt(*attempt);
             }
+            if matches!(action, Action::Assign { .. }) {
+                metal9_faults::point("assigning").await;
+            }
             match self.shared.fleet.carry_out(action) {
                 None => {}
                 Some(Action::Transition(transition)) => {
@@ -52,6 +55,8 @@ impl Driver {
                 Some(Action::WorkerLeft { worker }) => tracing::info!(%worker, "worker left"),
                 Some(Action::WorkerLost { worker }) => {
                     tracing::warn!(%worker, "worker lost");
+                    // What it says in its old session would not be heard: it must say hello again.
+                    self.shared.fleet.cut(worker);
                     ::metrics::counter!(crate::metrics::WORKERS_LOST).increment(1);
                     // A machine that slept may still hold its session, in which the scheduler
                     // would not know it any more: it must say hello again.
@@ -65,12 +70,18 @@ impl Driver {
         }
         // A report that changed nothing (of an attempt that was replaced, say) is still answered:
         // the worker keeps it until it is.
-        if let Some(stale) = finished {
+        if let Some(stale) = finished
+            && !self.shared.ends.redirect(stale.attempt, stale.session)
+        {
             self.shared.acknowledge_finished(stale.session, stale.attempt);
         }
     }
 
     async fn persist(&mut self, transition: Transition, report: Option<Finished>) {
+        if let Some(report) = &report {
+            metal9_faults::point("end-reported").await;
+            self.shared.ends.expect(report.attempt, report.session);
+        }
         let change = Change::new(transition, report);
         if self.changes.send(change).await.is_err() {
             tracing::error!("the task that persists changes is gone");
@@ -80,15 +91,15 @@ impl Driver {
 
     /// A worker connected: what it has and the scheduler keeps becomes current again.
     pub(super) async fn hello(&mut self, hello: WorkerHello) {
-        let attempts = hello.attempts.clone();
-        self.input(Input::WorkerHello(hello), None).await;
-        for reattach in attempts {
-            if self.core.attempt_task(reattach.attempt) == Some(reattach.task)
-                && let Some(live) = self.shared.hub.get(reattach.task)
-            {
-                live.set_attempt(reattach.attempt);
-            }
+        // A worker has one session, its latest; hellos of others that were held up come too late.
+        if !self.shared.fleet.is_connected(hello.session) {
+            tracing::debug!(worker = %hello.worker, "a hello of a session that is over");
+            return;
         }
+        metal9_faults::point("hello").await;
+        self.reattaching.clone_from(&hello.attempts);
+        self.input(Input::WorkerHello(hello), None).await;
+        self.reattaching.clear();
     }
 
     fn welcome(
@@ -99,13 +110,23 @@ impl Driver {
         drop_containers: &[metal9_types::ContainerId],
     ) {
         let shared = &self.shared;
+        // Before the worker is answered: it sends output as soon as it is.
+        for reattach in &self.reattaching {
+            if self.core.attempt_task(reattach.attempt) == Some(reattach.task)
+                && let Some(live) = shared.hub.get(reattach.task)
+            {
+                live.set_attempt(reattach.attempt);
+            }
+        }
+        // An end that is not on disk yet must not be dropped where it can be told again.
+        let dropped = drop_attempts.iter().filter(|attempt| !shared.ends.is_waiting(**attempt));
         let host = shared.advertised_host();
         let heartbeat = shared.options.heartbeat().as_millis();
         let message = wire::Welcome {
             worker_id: worker.to_string(),
             protocol_version: metal9_proto::PROTOCOL_VERSION,
             heartbeat_millis: u32::try_from(heartbeat).unwrap_or(1000),
-            drop_attempts: drop_attempts.iter().map(|attempt| attempt.0).collect(),
+            drop_attempts: dropped.map(|attempt| attempt.0).collect(),
             drop_containers: drop_containers.iter().map(|container| container.0).collect(),
             gateway_grpc: format!("{host}:{}", shared.grpc_addr.port()),
             gateway_http: format!("{host}:{}", shared.http_addr.port()),

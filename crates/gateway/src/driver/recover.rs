@@ -58,6 +58,7 @@ impl Driver {
         let rows = self.shared.store.unfinished_tasks().await?;
         let count = rows.len();
         for row in rows {
+            metal9_faults::point("recovering").await;
             self.recover_task(&row).await?;
         }
         Ok(count)

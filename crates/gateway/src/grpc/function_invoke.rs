@@ -13,6 +13,7 @@ use metal9_proto::MAX_MESSAGE_BYTES;
 use metal9_proto::beta9::function::{FunctionInvokeRequest, FunctionInvokeResponse};
 use metal9_store::{Accepted, NewTask, StubRow, TaskRow};
 use metal9_types::{Failure, FailureKind, StubId, TaskId, TaskStatus};
+use tokio::sync::oneshot;
 use tonic::codegen::BoxStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -50,7 +51,7 @@ pub(super) async fn invoke(
     let accepted = accept(shared, &caller, request, request_id).await?;
     ::metrics::histogram!(metrics::ACCEPT_SECONDS).record(arrived.elapsed());
     match accepted {
-        Call::New(live) => Ok(stream(shared, Source::Live(live), 0)),
+        Call::New(fresh) => Ok(stream(shared, Source::Live(fresh.attend()), 0)),
         Call::Known(task) => attach(shared, &caller, task, 0).await,
     }
 }
@@ -61,8 +62,29 @@ fn header<'a>(metadata: &'a MetadataMap, name: &str) -> Option<&'a str> {
 }
 
 enum Call {
-    New(Arc<Live>),
+    New(Unattended),
     Known(TaskId),
+}
+
+/// A task that was accepted and that nobody follows yet. If its client has gone meanwhile, the task
+/// is treated like any other whose client went.
+struct Unattended {
+    shared: SharedRef,
+    live: Option<Arc<Live>>,
+}
+
+impl Unattended {
+    fn attend(mut self) -> Arc<Live> {
+        self.live.take().unwrap_or_else(|| unreachable!("it is taken here only"))
+    }
+}
+
+impl Drop for Unattended {
+    fn drop(&mut self) {
+        if let Some(live) = self.live.take() {
+            Shared::watch_for_client(&self.shared, live);
+        }
+    }
 }
 
 async fn accept(
@@ -84,22 +106,35 @@ async fn accept(
         let message = format!("x-beta9-request-id is longer than {MAX_REQUEST_ID} characters");
         return Err(ApiError::Invalid(message));
     }
-    let task = TaskId(Uuid::now_v7());
+    let task = NewTask {
+        id: TaskId(Uuid::now_v7()),
+        workspace: caller.workspace,
+        stub: stub.id,
+        arguments: request.args,
+        headless: request.headless,
+        request_id,
+    };
+    // A client that goes away takes its request's future with it. What is accepted must reach the
+    // scheduler all the same, so this is done beside the request.
+    let (answer, answered) = oneshot::channel();
+    let accepting = accept_task(SharedRef::clone(shared), stub, task);
+    metal9_tasks::spawn_infallible("accept a call", async move {
+        // Nobody may be there any more to take it.
+        let _ = answer.send(accepting.await);
+    });
+    answered.await.unwrap_or(Err(ApiError::Unavailable("the gateway is stopping")))
+}
+
+async fn accept_task(
+    shared: SharedRef,
+    stub: Arc<StubRow>,
+    new: NewTask,
+) -> Result<Call, ApiError> {
+    let task = new.id;
     // The entry is there before the task is durable, so that nothing it says can be missed.
-    let live = shared.hub.open(task, caller.workspace, request.headless, TaskStatus::Pending, 0);
-    shared.arguments.put(task, &request.args);
-    let accepted = shared
-        .store
-        .accept_task(NewTask {
-            id: task,
-            workspace: caller.workspace,
-            stub: stub.id,
-            arguments: request.args,
-            headless: request.headless,
-            request_id,
-        })
-        .await;
-    match accepted {
+    let live = shared.hub.open(task, new.workspace, new.headless, TaskStatus::Pending, 0);
+    shared.arguments.put(task, &new.arguments);
+    match shared.store.accept_task(new).await {
         Ok(Accepted::New) => {}
         Ok(Accepted::Duplicate(known)) => {
             shared.hub.forget(task);
@@ -112,10 +147,11 @@ async fn accept(
             return Err(error.into());
         }
     }
+    metal9_faults::point("accepted").await;
     ::metrics::counter!(metrics::TASKS_ACCEPTED).increment(1);
     let (stub, task) = (Box::new(stub_spec(&stub)), task_spec(task, &stub));
     shared.driver.send(Command::Submit(stub, task)).await?;
-    Ok(Call::New(live))
+    Ok(Call::New(Unattended { shared, live: Some(live) }))
 }
 
 async fn own_stub(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<StubRow>, ApiError> {

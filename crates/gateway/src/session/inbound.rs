@@ -1,9 +1,12 @@
 //! What a worker says.
 
+use std::io;
+use std::time::Duration;
+
 use metal9_core::{AttemptReport, Input};
 use metal9_proto::worker as wire;
 use metal9_store::LogStream;
-use metal9_types::{AttemptId, CallOutcome, ContainerId, Failure, FailureKind};
+use metal9_types::{AttemptId, CallOutcome, ContainerId, Failure, FailureKind, TaskId};
 use wire::gateway_message::Message as ToWorker;
 use wire::worker_message::Message;
 
@@ -17,6 +20,14 @@ pub(super) enum ReceiveError {
     Api(#[from] crate::error::ApiError),
     #[error("cannot write a task's log")]
     Log(#[source] std::io::Error),
+}
+
+/// How long output waits for room on the disk before it is tried again.
+const DISK_PAUSE: Duration = Duration::from_millis(250);
+
+fn has_no_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
 impl Session {
@@ -79,15 +90,37 @@ impl Session {
             _ => LogStream::Stdout,
         };
         if let Some(task) = self.task_of(attempt) {
-            self.shared
-                .hub
-                .output(task, attempt, output.sequence, stream, &output.text)
-                .await
-                .map_err(ReceiveError::Log)?;
+            metal9_faults::point("output").await;
+            self.keep_output(task, attempt, output.sequence, stream, &output.text).await?;
+            metal9_faults::point("output-kept").await;
         }
         let ack = wire::OutputAck { attempt_id: attempt.0, sequence: output.sequence };
         self.shared.fleet.send(self.session, ToWorker::OutputAck(ack).into());
         Ok(())
+    }
+
+    /// Keeps output, and waits while the disk has no room for it. The worker waits too then: it holds
+    /// what is not acknowledged and in the end lets its jobs wait.
+    async fn keep_output(
+        &self,
+        task: TaskId,
+        attempt: AttemptId,
+        sequence: u64,
+        stream: LogStream,
+        text: &str,
+    ) -> Result<(), ReceiveError> {
+        loop {
+            match self.shared.hub.output(task, attempt, sequence, stream, text).await {
+                Ok(()) => return Ok(()),
+                Err(error) if has_no_room(&error) => {
+                    tracing::warn!(%task, %error, "a task's output waits for the disk");
+                    // What the worker says is not read meanwhile, so nobody else counts it alive.
+                    self.alive().await?;
+                    tokio::time::sleep(DISK_PAUSE).await;
+                }
+                Err(error) => return Err(ReceiveError::Log(error)),
+            }
+        }
     }
 
     async fn finished(&self, finished: wire::Finished) -> Result<(), ReceiveError> {

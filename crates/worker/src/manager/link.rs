@@ -6,6 +6,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::container::{Addresses, Command};
 use crate::event::{Event, Welcome};
+use crate::gateway::TransferError;
 use crate::manager::{Manager, State, interval};
 use crate::outbox::Next;
 use crate::report::{Ended, Presence, Report};
@@ -110,8 +111,7 @@ impl Manager {
     fn push_result(&self, attempt: AttemptId, result: bytes::Bytes) {
         let (tools, session) = (self.tools.clone(), self.session);
         metal9_tasks::spawn_infallible("push-result", async move {
-            let pushed = tools.gateway.push_result(attempt, &result).await;
-            let outcome = pushed.map_err(|error| crate::errors::chain(&error));
+            let outcome = tools.gateway.push_result(attempt, &result).await;
             let _ = tools.events.send(Event::ResultPushed { attempt, session, outcome }).await;
         });
     }
@@ -120,7 +120,7 @@ impl Manager {
         &mut self,
         attempt: AttemptId,
         session: u64,
-        outcome: Result<(), String>,
+        outcome: Result<(), TransferError>,
     ) {
         if session != self.session {
             // The next session pushes it again.
@@ -128,7 +128,10 @@ impl Manager {
         }
         match outcome {
             Ok(()) => self.outbox.pushed(attempt),
+            // The job is done and its result is here: no reason to give it up.
+            Err(TransferError::Unreachable(_)) => self.outbox.push_again(attempt),
             Err(error) => {
+                let error = crate::errors::chain(&error);
                 tracing::warn!(%attempt, error, "could not send a result");
                 let text = format!("the result could not be sent to the gateway: {error}");
                 let failure = Failure::new(FailureKind::Internal, text);

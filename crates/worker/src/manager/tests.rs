@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::container::{Arguments, Call, ContainerSpec, Workshop};
 use crate::event::{Order, Welcome};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, TransferError};
 use crate::report::Presence;
 use crate::runner::scripted::Peer;
 
@@ -144,6 +144,19 @@ impl Rig {
     async fn assert_empty(&self) {
         assert_eq!(self.hello().await, Presence::default());
     }
+}
+
+#[tokio::test]
+async fn a_result_whose_way_to_the_gateway_was_cut_is_not_given_up() {
+    let mut rig = Rig::start().await;
+    let mut peer = rig.in_a_call().await;
+    peer.give(FIRST.0, &vec![7; 2_000_000]).await;
+    let cut = || TransferError::Unreachable(tonic::Status::unavailable("cut"));
+    for outcome in [Err(cut()), Ok(())] {
+        rig.send(Event::ResultPushed { attempt: FIRST, session: 1, outcome }).await;
+    }
+    let ended = rig.finished(FIRST).await;
+    assert_eq!(ended.outcome.map(|result| result.len()), Ok(2_000_000));
 }
 
 #[tokio::test]

@@ -162,6 +162,12 @@ impl Queue {
         }
     }
 
+    pub(crate) fn push_again(&mut self) {
+        if let Some((_, step @ Step::Pushing)) = &mut self.end {
+            *step = Step::ToPush;
+        }
+    }
+
     pub(crate) fn acknowledge(&mut self, sequence: u64) {
         // What was never sent cannot have arrived.
         let sequence = sequence.min(self.highest_sent);

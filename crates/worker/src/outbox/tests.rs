@@ -180,6 +180,19 @@ fn a_large_result_is_pushed_before_the_end_is_sent_in_every_session() {
 }
 
 #[test]
+fn a_result_that_did_not_arrive_is_pushed_again() {
+    let (_dir, mut outbox) = outbox();
+    outbox.open(A);
+    outbox.finish(A, returned(Bytes::from(vec![0; 2_000_000])));
+    assert_eq!(sent(&mut outbox), ["1:push:2000000"]);
+    outbox.push_again(A);
+    assert_eq!(sent(&mut outbox), ["1:push:2000000"]);
+    outbox.pushed(A);
+    outbox.push_again(A);
+    assert_eq!(sent(&mut outbox), ["1:end:0:true"], "what has arrived is not pushed again");
+}
+
+#[test]
 fn a_failure_is_never_pushed() {
     let (_dir, mut outbox) = outbox();
     outbox.open(A);
