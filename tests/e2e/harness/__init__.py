@@ -5,7 +5,7 @@ from .daemon import Daemon
 from .fleet import DevFleet
 from .gate import Gate
 from .program import App, Finished, Program
-from .split import SplitFleet
+from .split import SplitFleet, Worker
 from .waiting import eventually
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "Gate",
     "Program",
     "SplitFleet",
+    "Worker",
     "eventually",
 ]

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Dict, List, Optional
 
+from . import processes
 from .waiting import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -74,6 +75,17 @@ class Daemon:
         """Kills it as a power cut would."""
         self.process.kill()
         self.process.wait()
+
+    def freeze(self) -> None:
+        """Stops it in its tracks, as a machine that hangs would; returns once it stands still."""
+        self.process.send_signal(signal.SIGSTOP)
+        eventually(
+            lambda: processes.state(self.pid), lambda state: state == "T", what=f"{self.name} froze"
+        )
+
+    def thaw(self) -> None:
+        """Lets it go on."""
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self, within: float = 20.0) -> int:
         """Asks it to end; returns its exit code."""

@@ -12,13 +12,23 @@ class Seen(NamedTuple):
     command: str
 
 
-def alive(pid: int) -> bool:
-    """True while the process runs; a zombie that nobody has waited for does not."""
+def state(pid: int) -> str:
+    """The kernel's letter for what the process does (`R`, `S`, `T`, `Z`); `X` once it is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
+
+
+def alive(pid: int) -> bool:
+    """True while the process runs; a zombie that nobody has waited for does not."""
+    return state(pid) not in ("Z", "X")
+
+
+def is_shim(pid: int) -> bool:
+    """True for the supervisor between a worker and a runner."""
+    return _read(Path(f"/proc/{pid}/cmdline")).split(b"\0")[1:2] == [b"exec-shim"]
 
 
 def living(pids: List[int]) -> List[int]:

@@ -3,10 +3,11 @@
 import json
 import socket
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 import requests
 
+from . import processes
 from .api import Api
 from .daemon import Daemon
 from .fleet import nothing_left_of, system_environment
@@ -20,16 +21,45 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-class SplitFleet:
-    """A gateway on fixed ports, so that clients find it again, and any number of workers."""
+class Worker(Daemon):
+    """A worker that has joined, with a state directory of its own."""
 
-    def __init__(self, root: Path, **settings: str):
+    def __init__(self, number: int, root: Path, env: Dict[str, str], state: Optional[Path] = None):
+        self.number = number
+        self.state = state or root / f"worker-{number}"
+        super().__init__(
+            f"worker {number}",
+            ["worker", "run", "--state", str(self.state)],
+            root / f"worker-{number}.log",
+            env,
+        )
+
+    @property
+    def id(self) -> str:
+        """What the gateway calls it."""
+        return json.loads((self.state / "worker.json").read_text())["worker_id"]
+
+    def shims(self) -> List[int]:
+        """The supervisors of its containers and spare runners."""
+        return [pid for pid in processes.children(self.pid) if processes.is_shim(pid)]
+
+
+class SplitFleet:
+    """A gateway on fixed ports, so that clients find it again, and any number of workers.
+
+    Every process can be killed (`kill`), asked to end (`stop`), frozen (`freeze`), thawed (`thaw`)
+    and started again (`start`, for the gateway `start_gateway`) by itself.
+    """
+
+    def __init__(self, root: Path, workers: int = 1, **settings: str):
         """`settings` are environment variables of every process."""
         self.root = root
         self.env = {**system_environment(), **settings}
         self.grpc = f"127.0.0.1:{free_port()}"
         self.http = f"127.0.0.1:{free_port()}"
-        self.workers: List[Daemon] = []
+        self.initial_workers = workers
+        self.workers: List[Worker] = []
+        self._joined = 0
         self.facts: Dict[str, Any] = {}
         self.api: Optional[Api] = None
         self.gateway = Daemon(
@@ -40,9 +70,10 @@ class SplitFleet:
         )
 
     def start(self) -> "SplitFleet":
-        """Starts the gateway and one worker."""
+        """Starts the gateway and the workers it was made with."""
         self.start_gateway()
-        self.add_worker()
+        for _ in range(self.initial_workers):
+            self.add_worker()
         return self
 
     def start_gateway(self) -> None:
@@ -55,37 +86,60 @@ class SplitFleet:
             self.api.close()
         self.api = Api(self.grpc, self.http, self.facts["token"])
 
+    def restart_gateway(self) -> None:
+        """Kills the gateway and starts it again; returns once the running workers are back."""
+        self.gateway.kill()
+        self.start_gateway()
+        self.wait_for_workers(sum(worker.running for worker in self.workers))
+
     @property
     def config(self) -> Path:
         """The SDK configuration that reaches this fleet."""
         return Path(self.facts["config"])
 
-    def add_worker(self) -> Daemon:
-        """Joins and starts a worker; returns once the gateway knows it."""
-        number = len(self.workers)
-        state = self.root / f"worker-{number}"
+    def add_worker(self, state: Optional[Path] = None, **settings: str) -> Worker:
+        """Joins and starts a worker; returns once the gateway knows it.
+
+        `state` is its state directory, if not one below the fleet's own. `settings` are
+        environment variables of this worker alone.
+        """
+        worker = Worker(self._joined, self.root, {**self.env, **settings}, state)
+        self._joined += 1
         known = self.connected()
         token = self._join_token()
         join = Daemon(
-            f"worker {number} join",
-            ["worker", "join", self.grpc, "--token", token, "--state", str(state)],
-            self.root / f"worker-{number}.log",
-            self.env,
+            f"{worker.name} join",
+            ["worker", "join", self.grpc, "--token", token, "--state", str(worker.state)],
+            worker.log,
+            worker.env,
         ).start()
         join.process.wait(30)
         assert join.process.returncode == 0, join.tail()
-        worker = Daemon(
-            f"worker {number}",
-            ["worker", "run", "--state", str(state)],
-            self.root / f"worker-{number}.log",
-            self.env,
-        )
-        self.workers.append(worker.start())
+        self.workers.append(worker)
+        worker.start()
         self.wait_for_workers(known + 1)
         return worker
 
+    def remove_worker(self, worker: Worker) -> None:
+        """Ends a worker for good."""
+        worker.stop()
+        self.workers.remove(worker)
+
+    def worker_of(self, pid: int) -> Worker:
+        """The worker below which a process runs."""
+        above = pid
+        while above > 1:
+            above = processes.parent(above)
+            for worker in self.workers:
+                if worker.process is not None and worker.pid == above:
+                    return worker
+        raise AssertionError(f"process {pid} runs below no worker")
+
     def restore(self) -> None:
-        """Starts what a test has killed."""
+        """Starts what a test has killed, and thaws what it froze."""
+        for daemon in [self.gateway, *self.workers]:
+            if daemon.running:
+                daemon.thaw()
         if not self.gateway.running:
             self.start_gateway()
         for worker in self.workers:
@@ -105,8 +159,16 @@ class SplitFleet:
 
     def connected(self) -> int:
         """How many workers are connected."""
+        return len(self.connected_ids())
+
+    def connected_ids(self) -> Set[str]:
+        """The ids of the workers that are connected."""
         workers = self.api.get("/api/v1/status").json()["workers"]
-        return sum(worker["connected"] for worker in workers)
+        return {worker["id"] for worker in workers if worker["connected"]}
+
+    def is_connected(self, worker: Worker) -> bool:
+        """Whether the gateway has a session with this worker."""
+        return worker.id in self.connected_ids()
 
     def wait_for_workers(self, count: int) -> None:
         """Waits until that many workers are connected."""
@@ -118,6 +180,9 @@ class SplitFleet:
         """Ends everything, and checks that nothing stays behind."""
         if self.api is not None:
             self.api.close()
+        for daemon in [*self.workers, self.gateway]:
+            if daemon.running:
+                daemon.thaw()
         codes = {daemon.name: daemon.stop() for daemon in [*self.workers, self.gateway]}
         nothing_left_of(self.root)
         complaints = [
