@@ -1,6 +1,8 @@
 //! The sandbox as a worker sees it, with real processes.
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod cgroups;
 mod launch;
 #[cfg(test)]
 mod loss;
