@@ -15,12 +15,14 @@
 mod backoff;
 mod code;
 mod container;
+mod containment;
 mod convert;
 mod errors;
 mod event;
 mod gateway;
 mod identity;
 mod join;
+mod leftovers;
 mod machine;
 mod manager;
 mod memory;

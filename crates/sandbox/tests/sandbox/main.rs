@@ -3,6 +3,7 @@
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod cgroups;
+#[cfg(test)]
 mod launch;
 #[cfg(test)]
 mod loss;
