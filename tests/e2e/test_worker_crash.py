@@ -1,12 +1,14 @@
 """Workers, supervisors and runners that are killed or hang, and what they leave behind."""
 
+import json
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
-from harness import SplitFleet, eventually, processes
+from harness import Gate, SplitFleet, eventually, processes
 
 WAITING = {
     "app.py": """
@@ -63,31 +65,26 @@ def pair(pair_fleet, request):
 
 @pytest.fixture
 def gate(tmp_path):
-    from harness import Gate
-
+    """Where a function waits."""
     gate = Gate(tmp_path / "gate")
     yield gate
     gate.try_open()
 
 
-def running(call, times=1):
+def attempt(call, number=1):
     """Waits until the function runs for the nth time; returns its process and its daemon."""
-    found = []
-    while len(found) < times:
-        call.until(" HERE\n" if not found else "HERE\n" * 1)
-        found = re.findall(r"(\d+) (\d+) HERE", call.output)
-    return tuple(int(pid) for pid in found[times - 1])
+    call.until(" HERE\n", number)
+    found = re.findall(r"(\d+) (\d+) HERE", call.output)
+    return tuple(int(pid) for pid in found[number - 1])
 
 
-def gone(*pids, within=15.0):
-    eventually(
-        lambda: processes.living(pids), lambda left: not left, what="all are dead", within=within
-    )
+def gone(*pids):
+    eventually(lambda: processes.living(pids), lambda left: not left, what="all are dead")
 
 
 def test_nothing_of_a_killed_worker_survives_and_its_call_runs_elsewhere(pair, gate):
     call = pair.api.call(pair.api.stub(WAITING, "app:wait", retries=1), str(gate))
-    job, daemon = running(call)
+    job, daemon = attempt(call)
     worker = pair.worker_of(job)
     shims = worker.shims()
     assert shims
@@ -100,17 +97,9 @@ def test_nothing_of_a_killed_worker_survives_and_its_call_runs_elsewhere(pair, g
 
 def test_a_call_that_loses_every_worker_ends_with_the_reason(pair, gate):
     call = pair.api.call(pair.api.stub(WAITING, "app:wait", retries=1), str(gate))
-    first, _ = running(call)
-    pair.worker_of(first).kill()
-    [other] = [worker for worker in pair.workers if worker.running]
-    other_jobs = eventually(
-        lambda: [p for s in other.shims() for p in processes.children(s)],
-        lambda _: call.until(" HERE\n") and len(re.findall("HERE", call.output)) == 2,
-        what="the second attempt runs",
-        within=30,
-    )
-    assert other_jobs
-    other.kill()
+    for number in (1, 2):
+        job, _ = attempt(call, number)
+        pair.worker_of(job).kill()
     call.finish()
     assert call.exit_code == 1
     assert "worker" in call.output.splitlines()[-1], call.output
@@ -118,12 +107,134 @@ def test_a_call_that_loses_every_worker_ends_with_the_reason(pair, gate):
 
 
 @pytest.mark.parametrize("victim", ["supervisor", "runner"])
-def test_a_killed(pair, gate, victim):
+def test_what_a_job_started_dies_with_its_supervisor_or_runner_alone(pair, gate, victim):
     call = pair.api.call(pair.api.stub(WAITING, "app:wait", retries=1), str(gate))
-    job, daemon = running(call)
+    job, daemon = attempt(call)
     worker = pair.worker_of(job)
     os.kill(processes.parent(job) if victim == "supervisor" else job, signal.SIGKILL)
     gone(job, daemon)
     eventually(gate.try_open, what="the call runs again", within=30)
     assert call.value == "finished"
     assert worker.running
+
+
+def test_a_worker_finds_what_its_killed_supervisors_could_not_end(pair, gate):
+    call = pair.api.call(pair.api.stub(WAITING, "app:wait", retries=1), str(gate))
+    job, daemon = attempt(call)
+    worker = pair.worker_of(job)
+    shims = worker.shims()
+    for shim in shims:
+        os.kill(shim, signal.SIGSTOP)
+    worker.kill()
+    for shim in shims:
+        os.kill(shim, signal.SIGKILL)
+    gone(job, *shims)
+    assert processes.alive(daemon), "nobody is left who could know of it"
+    cgroups = [Path(path) for path in json.loads((worker.state / "cgroups.json").read_text())]
+    log = worker.size()
+    worker.start()
+    gone(daemon)
+    told = eventually(
+        lambda: [line for line in worker.text(log).splitlines() if "cleaned up" in line],
+        what="the worker says what it found",
+    )
+    assert re.search(r"processes=[1-9]", told[0]) and re.search(r"containers=[1-9]", told[0]), told
+    eventually(gate.try_open, what="the call runs again", within=30)
+    assert call.value == "finished"
+    pair.wait_for_workers(2)
+    assert worker.stop() == 0
+    assert cgroups and not [path for path in cgroups if path.exists()]
+    assert not list((worker.state / "containers").iterdir())
+
+
+def test_a_worker_that_hangs_loses_its_calls_and_is_told_so_when_it_wakes(pair, tmp_path):
+    first_gate, second_gate = Gate(tmp_path / "first"), Gate(tmp_path / "second")
+    gates = tmp_path / "next"
+    gates.symlink_to(first_gate.path)
+    call = pair.api.call(pair.api.stub(WAITING, "app:wait", retries=1), str(gates))
+    first, daemon = attempt(call)
+    worker = pair.worker_of(first)
+    gates.unlink()
+    gates.symlink_to(second_gate.path)
+    worker.freeze()
+    second, _ = attempt(call, 2)
+    assert pair.worker_of(second) is not worker
+    # The end of the first attempt waits in the frozen worker's pipes.
+    assert processes.alive(first)
+    first_gate.open()
+    worker.thaw()
+    gone(first, daemon)
+    pair.wait_for_workers(2)
+    assert processes.alive(second), "the end of the lost attempt is not that of the call"
+    assert pair.api.status(call.task_id) == "RUNNING"
+    second_gate.open()
+    assert call.value == "finished"
+    assert call.output.count("HERE") == 2
+
+
+def test_a_worker_wakes_and_kills_what_went_elsewhere(pair, gate):
+    call = pair.api.call(pair.api.stub(WAITING, "app:wait", retries=0), str(gate))
+    job, daemon = attempt(call)
+    worker = pair.worker_of(job)
+    worker.freeze()
+    call.finish()
+    assert "worker" in call.output.splitlines()[-1], call.output
+    assert processes.alive(job)
+    worker.thaw()
+    gone(job, daemon)
+    assert pair.api.status(call.task_id) == "ERROR"
+
+
+BOMB = {
+    "app.py": """
+    import os, time
+
+    def bomb():
+        while True:
+            try:
+                if os.fork() == 0:
+                    while True:
+                        try:
+                            os.fork()
+                        except OSError:
+                            time.sleep(0.01)
+            except OSError as error:
+                return str(error)
+
+    def quick():
+        return "quick"
+    """
+}
+
+
+def test_a_fork_bomb_is_contained_and_told(pair):
+    call = pair.api.call(pair.api.stub(BOMB, "app:bomb")).finish()
+    assert "limit of 96 processes and threads" in call.output, call.output
+    assert pair.api.call(pair.api.stub(BOMB, "app:quick")).value == "quick"
+
+
+GREEDY = {
+    "app.py": """
+    import subprocess, sys
+
+    def hoard():
+        hoard = "import signal; x = b'x' * (700 << 20); signal.pause()"
+        return subprocess.run([sys.executable, "-c", hoard]).returncode
+    """
+}
+
+
+def test_without_cgroups_memory_is_looked_at(pair):
+    for worker in pair.workers:
+        worker.stop()
+    plain = pair.add_worker(METAL9_WORKER_CGROUPS="false")
+    call = pair.api.call(pair.api.stub(GREEDY, "app:hoard")).finish()
+    assert call.exit_code == 137
+    assert re.search(r"asked for 256 MiB and used \d+ MiB", call.output), call.output
+    pair.remove_worker(plain)
+
+
+def test_with_cgroups_an_answer_after_a_kill_for_memory_does_not_count(pair):
+    call = pair.api.call(pair.api.stub(GREEDY, "app:hoard")).finish()
+    assert call.exit_code == 137
+    assert "asked for 256 MiB and needed more" in call.output, call.output

@@ -50,6 +50,9 @@ impl Driver {
                 Some(Action::WorkerLeft { worker }) => tracing::info!(%worker, "worker left"),
                 Some(Action::WorkerLost { worker }) => {
                     tracing::warn!(%worker, "worker lost");
+                    // One that only hung still has its session. It must begin another, in which
+                    // it is told which of its attempts are no longer wanted.
+                    self.shared.fleet.cut(worker);
                     ::metrics::counter!(crate::metrics::WORKERS_LOST).increment(1);
                 }
                 Some(Action::Welcome { worker, session, drop_attempts, drop_containers }) => {

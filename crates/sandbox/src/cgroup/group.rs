@@ -185,8 +185,18 @@ impl Group {
         Ok(())
     }
 
+    /// Removes it once it is empty. Blocks for as long as the last ones take to be quite gone.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        self.0.iter().try_for_each(|place| files::remove(&place.directory))
+        let (begun, mut pause) = (Instant::now(), PAUSES.0);
+        loop {
+            // The kernel lists no one who is dying, and yet does not let go of their group.
+            match self.0.iter().try_for_each(|place| files::remove(&place.directory)) {
+                Err(error) if is_busy(&error) && begun.elapsed() < GONE_WITHIN => {}
+                result => return result,
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(PAUSES.1);
+        }
     }
 
     /// Kills everyone in it, waits until they are gone and removes it. Blocks for that long.
@@ -203,6 +213,10 @@ impl Group {
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().map(|place| place.directory.as_path())
     }
+}
+
+fn is_busy(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ResourceBusy
 }
 
 /// A group on its way to the supervisor.
