@@ -1,9 +1,11 @@
 """Workers, supervisors and runners that are killed or hang, and what they leave behind."""
 
+import errno
 import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -238,3 +240,55 @@ def test_with_cgroups_an_answer_after_a_kill_for_memory_does_not_count(pair):
     call = pair.api.call(pair.api.stub(GREEDY, "app:hoard")).finish()
     assert call.exit_code == 137
     assert "asked for 256 MiB and needed more" in call.output, call.output
+
+
+FULL = {
+    "app.py": """
+    import os, tempfile
+
+    def fill():
+        with open(os.path.join(tempfile.gettempdir(), "filler"), "wb") as filler:
+            try:
+                while True:
+                    filler.write(os.urandom(1 << 20))
+            except OSError as error:
+                # What the function prints is told although nothing can be written any more.
+                print("x" * (1 << 20), flush=True)
+                return error.errno
+
+    def size():
+        return os.path.getsize("large")
+    """
+}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A directory on a file system that is full soon."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)], check=True)
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_full_disk_fails_what_needs_it_with_the_reason_and_nothing_else(pair, small_disk):
+    for worker in pair.workers:
+        worker.stop()
+    worker = pair.add_worker(state=small_disk)
+    api = pair.api
+    large = {**FULL, "large": os.urandom(12 << 20)}
+
+    filled = api.call(api.stub(FULL, "app:fill"))
+    assert filled.value == errno.ENOSPC
+    assert filled.output.count("x") >= 1 << 20
+    stub = api.stub(large, "app:size")
+    failed = api.call(stub).finish()
+    assert failed.exit_code == 1
+    assert "No space left on device" in failed.output, failed.output
+    assert worker.running
+
+    options = "remount,size=256m"
+    subprocess.run(["mount", "-o", options, str(small_disk)], check=True)
+    assert api.call(stub).value == 12 << 20, "the worker goes on once there is room"
+    pair.remove_worker(worker)
