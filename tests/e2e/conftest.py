@@ -70,10 +70,11 @@ def api(fleet: DevFleet) -> Api:
 
 
 @pytest.fixture(scope="module")
-def split_fleet(tmp_path_factory) -> Iterator[SplitFleet]:
+def split_fleet(fleet: DevFleet, tmp_path_factory) -> Iterator[SplitFleet]:
     """A gateway and a worker as separate processes, which this module's tests may kill."""
     fleet = SplitFleet(
         tmp_path_factory.mktemp("split"),
+        environments=fleet.environments,
         METAL9_GATEWAY_WORKER_SUSPECT_SECONDS="1",
         METAL9_GATEWAY_WORKER_LOST_SECONDS="3",
         METAL9_GATEWAY_CLIENT_GRACE_SECONDS="1",

@@ -88,21 +88,6 @@ def test_an_accepted_task_that_had_not_begun_is_run_after_a_restart(split):
     assert split.api.attach(stub, call.task_id).value == "quick"
 
 
-def test_the_processes_of_a_killed_worker_die_and_the_call_runs_again(split, split_app):
-    gate = split_app.gate()
-    api = split.api
-    call = api.call(api.stub(WAITING, "app:wait", retries=1), str(gate))
-    first = runner_of(call)
-    split.workers[0].kill()
-    eventually(
-        lambda: processes.alive(first), lambda alive: not alive, what="the job died with its worker"
-    )
-    split.workers[0].start()
-    eventually(gate.try_open, what="the call runs again", within=60)
-    assert call.value == "finished"
-    assert call.output.count("HERE") == 2
-
-
 def test_a_call_without_retries_ends_when_its_worker_is_killed(split, split_app):
     gate = split_app.gate()
     api = split.api

@@ -71,6 +71,9 @@ pub(crate) struct WorkerSettings {
     pub(crate) python: Option<String>,
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) cgroups: Option<bool>,
+    pub(crate) pids: Option<u64>,
+    pub(crate) cpu_limit_percent: Option<u64>,
 }
 
 /// `[dev]`.

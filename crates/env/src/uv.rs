@@ -82,6 +82,8 @@ impl Uv {
             .args(words)
             .args(["--color", "never", "--cache-dir"])
             .arg(&self.cache)
+            // Said again here, it marks what a killed worker has left running.
+            .env("UV_CACHE_DIR", &self.cache)
             .env("UV_PYTHON_DOWNLOADS", "never")
             // No project's settings may reach an environment.
             .current_dir(&self.work);

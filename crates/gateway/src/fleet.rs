@@ -131,6 +131,13 @@ impl Fleet {
         }
     }
 
+    /// Ends every session of a worker.
+    pub(crate) fn cut(&self, worker: WorkerId) {
+        for connection in self.lock().values().filter(|it| it.worker == worker) {
+            connection.cut.cancel();
+        }
+    }
+
     /// Carries out an action that is a message to a worker; gives back any other.
     pub(crate) fn carry_out(&self, action: Action) -> Option<Action> {
         use wire::gateway_message::Message;

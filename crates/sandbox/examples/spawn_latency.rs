@@ -87,6 +87,7 @@ fn launch(script: &str) -> Launch {
         env: Vec::new(),
         cwd: PathBuf::from("/"),
         limits: Limits::default(),
+        group: None,
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::exit::Exit;
+use crate::held::Held;
 use crate::wire::{REPLY_BYTES, Reply, Request};
 
 /// Requests that may wait for the supervisor; callers beyond that wait for a place.
@@ -38,10 +39,10 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn start(socket: UnixStream, shim: Child, program: i32) -> Self {
+    pub(crate) fn start(socket: UnixStream, shim: Child, program: i32, group: Held) -> Self {
         let (requests, receiver) = mpsc::channel(MAX_WAITING);
         let (sender, state) = watch::channel(State::Running);
-        let talk = Talk { socket, program, answers: VecDeque::new(), state: sender };
+        let talk = Talk { socket, program, group, answers: VecDeque::new(), state: sender };
         metal9_tasks::spawn_infallible("sandbox-control", talk.run(receiver, shim));
         Self { requests, state }
     }
@@ -86,6 +87,7 @@ fn ended() -> io::Error {
 struct Talk {
     socket: UnixStream,
     program: i32,
+    group: Held,
     /// Who waits for the next replies, in the order of their requests.
     answers: VecDeque<Answer>,
     state: watch::Sender<State>,
@@ -94,7 +96,7 @@ struct Talk {
 impl Talk {
     async fn run(mut self, requests: mpsc::Receiver<(Request, Option<Answer>)>, mut shim: Child) {
         self.talk(requests).await;
-        let Self { socket, program, answers, state } = self;
+        let Self { socket, program, group, answers, state } = self;
         drop((socket, answers));
 
         let confirmed = match shim.wait().await {
@@ -105,8 +107,9 @@ impl Talk {
             State::Ended(exit) | State::Gone { exit, .. } => exit,
             State::Running => Exit::Lost,
         };
+        let confirmed = group.end().await || confirmed;
         if !confirmed {
-            // Whoever left the program's group cannot be found without its supervisor.
+            // Whoever left the program's group cannot be found without its supervisor or a cgroup.
             let _ = killpg(Pid::from_raw(program), Signal::SIGKILL);
             tracing::warn!(program, "a job's supervisor died; processes of the job may be left");
         }
@@ -165,7 +168,7 @@ impl Talk {
             }
             Reply::Done(count) => Ok(u32::try_from(count).unwrap_or(0)),
             Reply::Failed(errno) => Err(io::Error::from_raw_os_error(errno)),
-            Reply::Started(_) | Reply::NoDirectory(_) | Reply::NoExec(_) => {
+            Reply::Started(_) | Reply::NoDirectory(_) | Reply::NoExec(_) | Reply::NoGroup(_) => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, "out-of-place reply"))
             }
         };

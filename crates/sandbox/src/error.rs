@@ -40,6 +40,14 @@ pub enum SpawnError {
         /// What the system said.
         source: io::Error,
     },
+    /// The program's cgroup cannot be entered.
+    #[error("could not enter the cgroup of {}", program.display())]
+    Group {
+        /// The program that was to be started.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The program's file cannot be executed.
     #[error("could not execute {}", program.display())]
     Exec {

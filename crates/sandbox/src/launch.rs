@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Group;
+
 /// The environment variable that tells the program which descriptor its channel is.
 pub const RUNNER_FD_VARIABLE: &str = "METAL9_RUNNER_FD";
 
@@ -19,6 +21,8 @@ pub struct Launch {
     pub cwd: PathBuf,
     /// What the kernel holds it to.
     pub limits: Limits,
+    /// The cgroup it is in from its first instruction on, if there is one.
+    pub group: Option<Group>,
 }
 
 /// Limits that the kernel enforces on each process of the job.

@@ -11,10 +11,12 @@
 //!
 //! This is the only crate of the workspace with `unsafe` code.
 
+mod cgroup;
 mod control;
 mod ends;
 mod error;
 mod exit;
+mod held;
 mod launch;
 mod memory;
 mod process;
@@ -22,6 +24,7 @@ mod shim;
 mod tree;
 mod wire;
 
+pub use cgroup::{Cgroups, Cleaned, Controller, Group, GroupLimits, Layout, Tally, clean};
 pub use error::SpawnError;
 pub use exit::Exit;
 pub use launch::{Launch, Limits, RUNNER_FD_VARIABLE};

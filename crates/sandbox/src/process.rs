@@ -8,10 +8,12 @@ use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 
+use crate::cgroup::{Group, GroupLimits, Tally};
 use crate::control::{Control, State};
 use crate::ends::Ends;
 use crate::error::SpawnError;
 use crate::exit::Exit;
+use crate::held::{Asked, Held};
 use crate::launch::Launch;
 use crate::memory;
 use crate::shim::SHIM_COMMAND;
@@ -29,6 +31,7 @@ use crate::wire::{MAX_LAUNCH_BYTES, REPLY_BYTES, Reply, Request, WireLaunch};
 /// directory cannot be entered; the other kinds are failures of the worker's own machinery.
 pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
     let (program, cwd) = (launch.program.clone(), launch.cwd.clone());
+    let held = Held::new(launch.group.clone());
     let description = describe(launch)?;
     let ends = Ends::make(description.len()).map_err(SpawnError::Pipes)?;
     let Ends { mut control, channel, stdout, stderr, shim_end } = ends;
@@ -48,6 +51,10 @@ pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
             let source = io::Error::from_raw_os_error(errno);
             return Err(SpawnError::WorkingDirectory { cwd, source });
         }
+        Ok(Reply::NoGroup(errno)) => {
+            let source = io::Error::from_raw_os_error(errno);
+            return Err(SpawnError::Group { program, source });
+        }
         Ok(Reply::NoExec(errno)) => {
             let source = io::Error::from_raw_os_error(errno);
             return Err(SpawnError::Exec { program, source });
@@ -62,9 +69,10 @@ pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
         let source = io::Error::other("it has no process id");
         return Err(SpawnError::Lost { shim: shim.to_owned(), source });
     };
-    let control = Control::start(control, child, program_pid);
+    let group = held.asked();
+    let control = Control::start(control, child, program_pid, held);
     let (channel, stdout, stderr) = (Some(channel), Some(stdout), Some(stderr));
-    Ok(Process { pid, control, channel, stdout, stderr })
+    Ok(Process { pid, control, group, channel, stdout, stderr })
 }
 
 /// A program that was started, and the whole tree of processes it starts.
@@ -74,6 +82,7 @@ pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
 pub struct Process {
     pid: u32,
     control: Control,
+    group: Asked,
     channel: Option<UnixStream>,
     stdout: Option<Receiver>,
     stderr: Option<Receiver>,
@@ -152,9 +161,31 @@ impl Process {
         self.control.wait().await
     }
 
+    /// Holds the job to these limits as far as it is in a cgroup; returns whether the kernel now
+    /// holds it to its memory.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses a limit.
+    pub fn limit(&self, limits: &GroupLimits) -> io::Result<bool> {
+        self.group.group.as_ref().map_or(Ok(false), |group| group.limit(limits))
+    }
+
+    /// What the kernel did to the job because of its limits, also once it is gone.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.group.tally(Group::tally)
+    }
+
+    /// As [`Process::tally`], with nothing but what is about memory; cheap.
+    #[must_use]
+    pub fn memory_tally(&self) -> Tally {
+        self.group.tally(Group::memory_tally)
+    }
+
     /// The memory the job uses, in bytes; 0 once it is gone.
     ///
-    /// Linux: anonymous and shared memory and swap of each process, so that memory shared between
+    /// In a cgroup this is all it uses but for files, and exact. Else, Linux: anonymous and shared memory and swap of each process, so that memory shared between
     /// processes counts more than once; [`Process::memory_exact`] settles doubtful cases. macOS:
     /// the physical footprint, which includes Metal buffers. Blocks for a few reads of `/proc`.
     ///
@@ -164,7 +195,7 @@ impl Process {
     pub fn memory(&self) -> io::Result<u64> {
         match self.control.state() {
             State::Gone { .. } => Ok(0),
-            _ => memory::quick(self.pid),
+            _ => self.counted().map_or_else(|| memory::quick(self.pid), Ok),
         }
     }
 
@@ -178,8 +209,18 @@ impl Process {
     pub fn memory_exact(&self) -> io::Result<u64> {
         match self.control.state() {
             State::Gone { .. } => Ok(0),
-            _ => memory::exact(self.pid),
+            _ => self.counted().map_or_else(|| memory::exact(self.pid), Ok),
         }
+    }
+
+    /// Bytes of files the job has mapped, as far as it is in a cgroup that counts them.
+    #[must_use]
+    pub fn mapped_files(&self) -> u64 {
+        self.group.group.as_ref().map_or(0, Group::mapped_files)
+    }
+
+    fn counted(&self) -> Option<u64> {
+        self.group.group.as_ref().and_then(Group::memory)
     }
 }
 

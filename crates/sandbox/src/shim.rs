@@ -46,6 +46,7 @@ fn run() -> io::Result<()> {
     let wait_mask = host::catch_children()?;
 
     let (launch, fds) = control.receive_launch()?;
+    let group = launch.group.clone();
     let program = match start::start(launch, fds) {
         Ok(program) => program,
         // The worker reads the reason; that it may be gone changes nothing.
@@ -54,6 +55,14 @@ fn run() -> io::Result<()> {
     let mut job = Job::new(program);
     let _ = control.send(Reply::Started(program));
     supervise::until_over(&control, &mut job, || Woken::wait(&control, &wait_mask));
+    job.tell_exit(&control);
+    // All at once first, so that nobody outruns those who look for them one by one.
+    if let Some(group) = &group {
+        group.kill();
+    }
     job.end(&control);
-    Ok(())
+    let Some(group) = group else { return Ok(()) };
+    group.empty()?;
+    // A worker that is there still wants to know what the kernel has counted.
+    if control.is_closed() { group.remove() } else { Ok(()) }
 }

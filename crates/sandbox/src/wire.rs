@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::{Group, WirePlaces};
 use crate::launch::{Launch, Limits};
 
 /// A launch description longer than this is refused by the supervisor.
@@ -29,19 +30,22 @@ pub(crate) struct WireLaunch {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) cwd: OsString,
     pub(crate) limits: Limits,
+    pub(crate) group: Option<WirePlaces>,
 }
 
 impl From<Launch> for WireLaunch {
     fn from(launch: Launch) -> Self {
-        let Launch { program, args, env, cwd, limits } = launch;
-        Self { program: program.into(), args, env, cwd: cwd.into(), limits }
+        let Launch { program, args, env, cwd, limits, group } = launch;
+        let (cwd, group) = (cwd.into(), group.map(|group| group.to_wire()));
+        Self { program: program.into(), args, env, cwd, limits, group }
     }
 }
 
 impl From<WireLaunch> for Launch {
     fn from(launch: WireLaunch) -> Self {
-        let WireLaunch { program, args, env, cwd, limits } = launch;
-        Self { program: PathBuf::from(program), args, env, cwd: PathBuf::from(cwd), limits }
+        let WireLaunch { program, args, env, cwd, limits, group } = launch;
+        let (program, cwd) = (PathBuf::from(program), PathBuf::from(cwd));
+        Self { program, args, env, cwd, limits, group: group.map(Group::from_wire) }
     }
 }
 
@@ -84,6 +88,8 @@ pub(crate) enum Reply {
     NoDirectory(i32),
     /// The program cannot be executed: errno.
     NoExec(i32),
+    /// The program's cgroup cannot be entered: errno.
+    NoGroup(i32),
     /// A request is done; for a reap, how many processes were killed.
     Done(i32),
     /// A request failed: errno.
@@ -100,6 +106,7 @@ impl Reply {
             Self::Started(value) => (b's', value),
             Self::NoDirectory(value) => (b'w', value),
             Self::NoExec(value) => (b'n', value),
+            Self::NoGroup(value) => (b'c', value),
             Self::Done(value) => (b'd', value),
             Self::Failed(value) => (b'f', value),
             Self::Exited(value) => (b'x', value),
@@ -115,6 +122,7 @@ impl Reply {
             b's' => Self::Started(value),
             b'w' => Self::NoDirectory(value),
             b'n' => Self::NoExec(value),
+            b'c' => Self::NoGroup(value),
             b'd' => Self::Done(value),
             b'f' => Self::Failed(value),
             b'x' => Self::Exited(value),
@@ -137,6 +145,7 @@ mod tests {
             Reply::Started(7),
             Reply::NoDirectory(2),
             Reply::NoExec(13),
+            Reply::NoGroup(2),
             Reply::Done(0),
             Reply::Failed(-1),
             Reply::Exited(255),

@@ -17,6 +17,7 @@ use futures::FutureExt;
 use metal9_types::{AttemptId, ContainerId, EnvLock, Failure, ObjectId, Phase, StubId};
 use tokio::sync::mpsc;
 
+use crate::containment::Containment;
 use crate::event::Event;
 use crate::gateway::Gateway;
 use crate::output::Sink;
@@ -40,6 +41,7 @@ pub(crate) struct ContainerSpec {
     pub(crate) env: Vec<(String, String)>,
     /// 0 for no limit.
     pub(crate) memory_mib: u64,
+    pub(crate) cpu_millicores: u64,
     /// JSON, or nothing.
     pub(crate) inputs_schema: String,
     /// JSON, or nothing.
@@ -66,6 +68,7 @@ impl ContainerSpec {
             callback_url: String::new(),
             env: Vec::new(),
             memory_mib: 0,
+            cpu_millicores: 0,
             inputs_schema: String::new(),
             outputs_schema: String::new(),
             image_spec: String::new(),
@@ -130,6 +133,7 @@ pub(crate) struct Tools {
     pub(crate) workshop: Workshop,
     pub(crate) gateway: Gateway,
     pub(crate) hostname: String,
+    pub(crate) containment: Arc<Containment>,
     pub(crate) events: mpsc::Sender<Event>,
 }
 

@@ -234,6 +234,7 @@ fn container_spec(spec: wire::ContainerSpec) -> Result<ContainerSpec, String> {
         callback_url: spec.callback_url,
         env: spec.env.into_iter().map(|entry| (entry.name, entry.value)).collect(),
         memory_mib: spec.memory_mib,
+        cpu_millicores: spec.cpu_millicores,
         inputs_schema: spec.inputs_schema,
         outputs_schema: spec.outputs_schema,
         image_spec: spec.image_spec,

@@ -80,6 +80,9 @@ mod tests {
             uv: None,
             python: None,
             labels: BTreeMap::new(),
+            cgroups: false,
+            pids: None,
+            cpu_limit_percent: None,
             shim: "/bin/false".into(),
         }
     }

@@ -1,7 +1,11 @@
 //! Holding a container to the memory it asked for.
+//!
+//! Where there is a cgroup the kernel does it, and this only notices that it has. Elsewhere this
+//! looks at what the container uses from time to time.
 
 use std::time::Duration;
 
+use metal9_sandbox::{GroupLimits, Tally};
 use metal9_types::{Failure, FailureKind};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -15,19 +19,41 @@ const BUSY: Duration = Duration::from_millis(75);
 /// How often it is looked at while it waits for one.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// What a container is to be held to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Memory beside what the runner itself needs; 0 for no limit.
+    pub(crate) memory_mib: u64,
+    /// The share of the processor.
+    pub(crate) cpu_millicores: u64,
+    /// The most of the processor, if there is such a limit.
+    pub(crate) cpu_most_millicores: Option<u64>,
+}
+
+/// How a container was found to want too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// It uses these bytes, without the runner's own.
+    Used(u64),
+    /// The kernel has killed processes of it.
+    Killed(Tally),
+}
+
 /// Looks at a container's memory from time to time.
 #[derive(Debug)]
 pub(crate) struct MemoryWatch {
     asked_mib: u64,
     /// What the runner itself needed before any of the user's code was loaded, in bytes.
     baseline: u64,
+    /// Whether the kernel holds the container to its limit.
+    held: bool,
     interval: Interval,
 }
 
 impl MemoryWatch {
     /// A watch that says nothing.
     pub(crate) fn unlimited() -> Self {
-        Self { asked_mib: 0, baseline: 0, interval: interval(IDLE) }
+        Self { asked_mib: 0, baseline: 0, held: false, interval: interval(IDLE) }
     }
 
     /// The runner is ready, and uses this many bytes by itself.
@@ -35,10 +61,21 @@ impl MemoryWatch {
         self.baseline = bytes;
     }
 
-    /// From now on the container may use this much beside; 0 is no limit.
-    pub(crate) fn set_limit(&mut self, asked_mib: u64) {
-        self.asked_mib = asked_mib;
+    /// From now on the container is held to this.
+    pub(crate) fn set_limits(&mut self, limits: &Limits, supervisor: &Supervisor) {
+        self.asked_mib = limits.memory_mib;
         self.interval = interval(BUSY);
+        // A cgroup counts files as well, and those that are mapped are needed all the time.
+        let memory_bytes = self.most().map(|most| most.saturating_add(supervisor.mapped_files()));
+        let limits = GroupLimits {
+            memory_bytes,
+            cpu_millicores: limits.cpu_millicores,
+            cpu_most_millicores: limits.cpu_most_millicores,
+        };
+        self.held = supervisor.limit(&limits).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the kernel does not take a limit; memory is looked at instead");
+            false
+        });
     }
 
     /// A call begins or ends: look more or less often.
@@ -46,39 +83,72 @@ impl MemoryWatch {
         self.interval = interval(if busy { BUSY } else { IDLE });
     }
 
-    /// Returns the bytes used, without the runner's own, once they are more than what was asked
-    /// for. Can be dropped and called again.
-    pub(crate) async fn exceeded(&mut self, supervisor: &Supervisor) -> u64 {
+    /// The most bytes the container may use.
+    fn most(&self) -> Option<u64> {
+        let asked = (self.asked_mib > 0).then(|| self.asked_mib.saturating_mul(MIB))?;
+        Some(self.baseline.saturating_add(asked))
+    }
+
+    /// Returns once the container wants more than it asked for. Can be dropped and called again.
+    pub(crate) async fn exceeded(&mut self, supervisor: &Supervisor) -> Excess {
         if self.asked_mib == 0 {
             return std::future::pending().await;
         }
         loop {
             self.interval.tick().await;
-            if let Some(used) = self.check(supervisor) {
-                return used;
+            if let Some(excess) = self.check(supervisor) {
+                return excess;
             }
         }
     }
 
-    /// The quick figure counts shared memory more than once, so the exact one must agree.
-    fn check(&self, supervisor: &Supervisor) -> Option<u64> {
-        let limit = self.baseline.saturating_add(self.asked_mib.saturating_mul(MIB));
+    fn check(&self, supervisor: &Supervisor) -> Option<Excess> {
+        let killed = self.killed(supervisor);
+        if killed.is_some() || self.held {
+            return killed;
+        }
+        // The quick figure counts shared memory more than once, so the exact one must agree.
+        let limit = self.most()?;
         let over = |bytes: std::io::Result<u64>| bytes.ok().filter(|bytes| *bytes > limit);
         over(supervisor.memory())?;
-        over(supervisor.memory_exact()).map(|used| used - self.baseline)
+        over(supervisor.memory_exact()).map(|used| Excess::Used(used - self.baseline))
     }
 
-    /// What a call that used this much failed with.
-    pub(crate) fn failure(&self, used: u64) -> Failure {
-        let (asked, used) = (self.asked_mib, used.div_ceil(MIB));
-        let enough = suggestion(used);
-        Failure::new(
-            FailureKind::Memory,
-            format!(
-                "memory limit exceeded: the function asked for {asked} MiB and used {used} MiB \
-                 (hint: raise memory={enough})"
-            ),
-        )
+    /// Whether the kernel has killed anything in the container for want of memory. What is left of
+    /// a job after that is not to be trusted.
+    pub(crate) fn killed(&self, supervisor: &Supervisor) -> Option<Excess> {
+        let tally = supervisor.memory_tally();
+        (tally.memory_kills > 0).then_some(Excess::Killed(tally))
+    }
+
+    /// What a call that wanted too much failed with.
+    pub(crate) fn failure(&self, excess: Excess) -> Failure {
+        let asked = self.asked_mib;
+        match excess {
+            Excess::Used(used) => {
+                let used = used.div_ceil(MIB);
+                let enough = suggestion(used);
+                let text = format!(
+                    "memory limit exceeded: the function asked for {asked} MiB and used {used} MiB \
+                     (hint: raise memory={enough})"
+                );
+                Failure::new(FailureKind::Memory, text)
+            }
+            Excess::Killed(tally) if tally.memory_hits > 0 => {
+                let enough = suggestion(asked.saturating_add(1));
+                let text = format!(
+                    "memory limit exceeded: the function asked for {asked} MiB and needed more, so \
+                     the kernel ended it (hint: raise memory={enough})"
+                );
+                Failure::new(FailureKind::Memory, text)
+            }
+            Excess::Killed(_) => {
+                let text = "the worker's machine ran out of memory and its kernel ended the \
+                            function, which had not used all it asked for (hint: give jobs on \
+                            this worker less with `worker.memory_mib`)";
+                Failure::new(FailureKind::Crash, text).with_exit_code(137)
+            }
+        }
     }
 }
 
@@ -98,27 +168,50 @@ mod tests {
     use super::*;
     use crate::runner::scripted::Scripted;
 
+    fn asked(memory_mib: u64) -> Limits {
+        Limits { memory_mib, cpu_millicores: 1000, cpu_most_millicores: None }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn both_figures_must_be_over_the_limit() {
         let scripted = Scripted::default();
         let supervisor = Supervisor::Scripted(scripted.clone());
         let mut watch = MemoryWatch::unlimited();
         watch.set_baseline(50 * MIB);
-        watch.set_limit(128);
+        watch.set_limits(&asked(128), &supervisor);
         scripted.use_memory(200 * MIB, 170 * MIB);
         let quiet = tokio::time::timeout(Duration::from_secs(10), watch.exceeded(&supervisor));
         assert!(quiet.await.is_err(), "the exact figure is below the limit");
         scripted.use_memory(400 * MIB, 351 * MIB);
-        assert_eq!(watch.exceeded(&supervisor).await, 301 * MIB);
+        assert_eq!(watch.exceeded(&supervisor).await, Excess::Used(301 * MIB));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_kernel_holds_is_left_to_the_kernel() {
+        let scripted = Scripted::default();
+        scripted.hold();
+        let supervisor = Supervisor::Scripted(scripted.clone());
+        let mut watch = MemoryWatch::unlimited();
+        watch.set_baseline(50 * MIB);
+        watch.set_limits(&asked(128), &supervisor);
+        assert_eq!(scripted.held_to(), Some(178 * MIB));
+        scripted.use_memory(400 * MIB, 400 * MIB);
+        let quiet = tokio::time::timeout(Duration::from_secs(10), watch.exceeded(&supervisor));
+        assert!(quiet.await.is_err());
+        let tally = Tally { memory_kills: 1, memory_hits: 9, refused_processes: 0 };
+        scripted.count(tally);
+        assert_eq!(watch.exceeded(&supervisor).await, Excess::Killed(tally));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_job_that_asked_for_nothing_has_no_limit() {
         let scripted = Scripted::default();
+        scripted.hold();
         scripted.use_memory(u64::MAX, u64::MAX);
+        let supervisor = Supervisor::Scripted(scripted.clone());
         let mut watch = MemoryWatch::unlimited();
-        watch.set_limit(0);
-        let supervisor = Supervisor::Scripted(scripted);
+        watch.set_limits(&asked(0), &supervisor);
+        assert_eq!(scripted.held_to(), None);
         let quiet = tokio::time::timeout(Duration::from_secs(10), watch.exceeded(&supervisor));
         assert!(quiet.await.is_err());
     }
@@ -126,13 +219,30 @@ mod tests {
     #[tokio::test]
     async fn the_failure_says_what_was_asked_and_used() {
         let mut watch = MemoryWatch::unlimited();
-        watch.set_limit(128);
-        let failure = watch.failure(301 * MIB);
+        watch.set_limits(&asked(128), &Supervisor::Scripted(Scripted::default()));
+        let failure = watch.failure(Excess::Used(301 * MIB));
         assert_eq!(
             failure.message,
             "memory limit exceeded: the function asked for 128 MiB and used 301 MiB \
              (hint: raise memory=384)"
         );
+        assert_eq!(failure.exit_code, 137);
+        let tally = Tally { memory_kills: 1, memory_hits: 9, refused_processes: 0 };
+        let failure = watch.failure(Excess::Killed(tally));
+        assert_eq!(
+            failure.message,
+            "memory limit exceeded: the function asked for 128 MiB and needed more, so the kernel \
+             ended it (hint: raise memory=256)"
+        );
+        assert_eq!((failure.kind, failure.exit_code), (FailureKind::Memory, 137));
+    }
+
+    #[tokio::test]
+    async fn a_machine_without_memory_is_not_the_jobs_fault() {
+        let watch = MemoryWatch::unlimited();
+        let tally = Tally { memory_kills: 1, ..Tally::default() };
+        let failure = watch.failure(Excess::Killed(tally));
+        assert!(failure.kind.is_retryable());
         assert_eq!(failure.exit_code, 137);
     }
 }

@@ -29,6 +29,14 @@ pub struct Options {
     pub python: Option<String>,
     /// Free-form labels that jobs can ask for.
     pub labels: BTreeMap<String, String>,
+    /// Whether containers are held by cgroups where there are any.
+    pub cgroups: bool,
+    /// Most processes and threads of a container, where cgroups count them; 0 for no limit,
+    /// nothing for the default.
+    pub pids: Option<u64>,
+    /// The most of the processor that a container gets, in percent of what it asked for, even if
+    /// nobody else wants it; nothing or 0 for no such limit.
+    pub cpu_limit_percent: Option<u64>,
     /// The `metal9` program, which supervises the processes of jobs.
     pub shim: PathBuf,
 }

@@ -4,6 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::leftovers::Leftovers;
+
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -43,6 +45,11 @@ impl Paths {
         self.root.join("env")
     }
 
+    /// What every program that builds an environment is told to use.
+    pub(crate) fn build_cache(&self) -> PathBuf {
+        self.environments().join("uv-cache")
+    }
+
     pub(crate) fn code(&self) -> PathBuf {
         self.root.join("code")
     }
@@ -59,19 +66,26 @@ impl Paths {
         self.root.join("runner")
     }
 
+    /// The note of where the worker's cgroups are.
+    pub(crate) fn cgroups(&self) -> PathBuf {
+        self.root.join("cgroups.json")
+    }
+
     pub(crate) fn temporary(&self) -> PathBuf {
         self.root.join("tmp")
     }
 
-    /// Makes the directories, and empties those whose content means nothing to a new daemon.
+    /// Ends and removes what an earlier daemon has left, and makes the directories.
     ///
     /// The lock lasts as long as the file that is returned.
     pub(crate) fn claim(&self) -> Result<File, PathsError> {
         make(&self.root)?;
         let lock = self.lock()?;
-        for stale in [self.containers(), self.outbox(), self.temporary()] {
-            empty(&stale)?;
-        }
+        Leftovers::remove(self).map_err(|(path, source)| PathsError::Directory {
+            action: "remove",
+            path,
+            source,
+        })?;
         for directory in
             [self.containers(), self.outbox(), self.temporary(), self.code(), self.runner()]
         {
@@ -98,16 +112,6 @@ fn make(path: &Path) -> Result<(), PathsError> {
         path: path.to_owned(),
         source,
     })
-}
-
-fn empty(path: &Path) -> Result<(), PathsError> {
-    match fs::remove_dir_all(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => {
-            Err(PathsError::Directory { action: "remove", path: path.to_owned(), source })
-        }
-    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::caches;
 use crate::code::CodeCache;
 use crate::container::{Makings, Tools, Workshop};
+use crate::containment::Containment;
 use crate::gateway::{AddressError, Gateway};
 use crate::identity::{Identity, IdentityError};
 use crate::machine;
@@ -99,14 +100,17 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     };
     let gateway = Gateway::new(&address, &identity.credential).map_err(unusable)?;
     // Deleting what an earlier run has left can take a while.
-    let claimed = paths.clone();
+    let (claimed, wanted, id) = (paths.clone(), options.clone(), identity.worker_id.clone());
     let claim = tokio::task::spawn_blocking(move || {
         let lock = claimed.claim()?;
         let runner_dir = runner_files::install(&claimed.runner())?;
-        Ok::<_, RunError>((lock, runner_dir))
+        let record = claimed.cgroups();
+        let containment = Containment::open(&wanted, &id, machine::capacity(&wanted), &record);
+        Ok::<_, RunError>((lock, runner_dir, containment))
     });
     let Ok(claimed) = claim.await else { return Ok(()) };
-    let (_lock, runner_dir) = claimed?;
+    let (_lock, runner_dir, containment) = claimed?;
+    let containment = Arc::new(containment);
     let opened = tokio::select! {
         opened = environments(&options, &paths, &runner_dir) => opened?,
         () = shutdown.cancelled() => return Ok(()),
@@ -125,10 +129,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
                 containers: paths.containers(),
                 events: events.clone(),
                 spares: AtomicU64::new(0),
+                containment: containment.clone(),
             },
         })),
         gateway: gateway.clone(),
         hostname: offer.hostname.clone(),
+        containment: containment.clone(),
         events: events.clone(),
     });
     tracing::info!(
@@ -146,6 +152,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     if tokio::time::timeout(FAREWELL, &mut session).await.is_err() {
         session.abort();
     }
+    // Whoever is still there had all the time to end.
+    let _ = tokio::task::spawn_blocking(move || containment.close()).await;
     Ok(())
 }
 

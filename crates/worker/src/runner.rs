@@ -14,11 +14,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use metal9_env::Lease;
 use metal9_sandbox::Exit;
+use metal9_types::Failure;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::memory::MemoryWatch;
+use crate::memory::{Excess, MemoryWatch};
 use crate::output::Pump;
 pub(crate) use directory::ContainerDirectory;
 pub(crate) use frames::FrameError;
@@ -77,7 +78,7 @@ impl Runner {
                 Ok(None) => Happening::Closed,
                 Err(error) => Happening::Broken(error),
             },
-            used = self.memory.exceeded(&self.supervisor) => Happening::Memory(used),
+            excess = self.memory.exceeded(&self.supervisor) => Happening::Memory(excess),
             exit = self.supervisor.wait() => Happening::Exit(exit),
         }
     }
@@ -85,6 +86,12 @@ impl Runner {
     /// A message that the program sent just before it ended.
     pub(crate) async fn last_words(&mut self) -> Option<FromRunner> {
         tokio::time::timeout(LAST_WORDS, self.reader.next()).await.ok()?.ok()?
+    }
+
+    /// Why a call failed: for want of memory if the kernel says so, else as it looked.
+    pub(crate) fn explain(&self, looked_like: Failure) -> Failure {
+        let killed = self.memory.killed(&self.supervisor);
+        killed.map_or(looked_like, |excess| self.memory.failure(excess))
     }
 
     /// `true` if the program has ended already.
@@ -101,7 +108,7 @@ pub(crate) enum Happening {
     Closed,
     /// What it sent makes no sense.
     Broken(FrameError),
-    /// It uses more memory than it asked for: these bytes, without the runner's own.
-    Memory(u64),
+    /// It wants more memory than it asked for.
+    Memory(Excess),
     Exit(Exit),
 }

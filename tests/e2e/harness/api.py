@@ -76,9 +76,9 @@ class Call:
             self.exit_code = message.exit_code
             self.result = message.result
 
-    def until(self, text: str) -> "Call":
-        """Reads until `text` has come."""
-        while text not in self.output:
+    def until(self, text: str, times: int = 1) -> "Call":
+        """Reads until `text` has come that many times."""
+        while self.output.count(text) < times:
             assert self.exit_code is None, f"ended without {text!r}: {self!r}"
             self._take(next(self._stream))
         return self

@@ -68,6 +68,11 @@ class DevFleet:
         return Path(self.facts["config"])
 
     @property
+    def environments(self) -> Path:
+        """Where its worker keeps environments."""
+        return self.state / "worker" / "env"
+
+    @property
     def pid(self) -> int:
         return self.daemon.pid
 

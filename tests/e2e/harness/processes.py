@@ -44,7 +44,8 @@ def parent(pid: int) -> int:
 
 def children(pid: int) -> List[int]:
     """The process's own children."""
-    return [int(child) for child in _read(Path(f"/proc/{pid}/task/{pid}/children")).split()]
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in lists for child in _read(path).split()]
 
 
 def memory(pid: int) -> Dict[str, int]:

@@ -51,8 +51,15 @@ class SplitFleet:
     and started again (`start`, for the gateway `start_gateway`) by itself.
     """
 
-    def __init__(self, root: Path, workers: int = 1, **settings: str):
-        """`settings` are environment variables of every process."""
+    def __init__(
+        self, root: Path, workers: int = 1, environments: Optional[Path] = None, **settings: str
+    ):
+        """`settings` are environment variables of every process.
+
+        `environments` is another worker's directory of environments, which all workers share, so
+        that the default one need not be built again.
+        """
+        self.environments = environments
         self.root = root
         self.env = {**system_environment(), **settings}
         self.grpc = f"127.0.0.1:{free_port()}"
@@ -108,6 +115,9 @@ class SplitFleet:
         """
         worker = Worker(self._joined, self.root, {**self.env, **settings}, state)
         self._joined += 1
+        if self.environments is not None:
+            worker.state.mkdir(parents=True, exist_ok=True)
+            (worker.state / "env").symlink_to(self.environments)
         known = self.connected()
         token = self._join_token()
         join = Daemon(

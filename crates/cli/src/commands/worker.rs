@@ -145,6 +145,9 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         uv: settings.uv,
         python: settings.python,
         labels: settings.labels,
+        cgroups: settings.cgroups.unwrap_or(true),
+        pids: settings.pids,
+        cpu_limit_percent: settings.cpu_limit_percent,
         shim,
     })
 }

@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Number,
     /// A whole number, not negative.
     Count,
+    /// `true` or `false`.
+    Switch,
     /// Texts by name.
     Labels,
 }
@@ -27,6 +29,7 @@ impl Kind {
             Self::Address => "an address with a port, as 127.0.0.1:1993",
             Self::Number => "a number that is not negative",
             Self::Count => "a whole number that is not negative",
+            Self::Switch => "true or false",
             Self::Labels => "labels, as zone=attic,disk=fast",
         }
     }
@@ -50,6 +53,7 @@ impl Kind {
             (Self::Count, Value::Integer(number)) => {
                 (number >= 0).then_some(Value::Integer(number))
             }
+            (Self::Switch, Value::Boolean(switch)) => Some(Value::Boolean(switch)),
             (Self::Labels, Value::Table(labels)) => {
                 labels.values().all(Value::is_str).then_some(Value::Table(labels))
             }
@@ -63,6 +67,7 @@ impl Kind {
             Self::Text | Self::Path | Self::Address => Value::String(text.to_owned()),
             Self::Number => Value::Float(text.parse().ok()?),
             Self::Count => Value::Integer(text.parse().ok()?),
+            Self::Switch => Value::Boolean(text.parse().ok()?),
             Self::Labels => Value::Table(labels(text)?),
         };
         self.accept(value)
@@ -88,6 +93,7 @@ mod tests {
     fn texts_become_values_of_their_kind() {
         assert_eq!(Kind::Number.parse("2"), Some(Value::Float(2.0)));
         assert_eq!(Kind::Count.parse("2"), Some(Value::Integer(2)));
+        assert_eq!(Kind::Switch.parse("false"), Some(Value::Boolean(false)));
         let labels = Kind::Labels.parse("a=b, c=d").unwrap();
         assert_eq!(labels.get("c").and_then(Value::as_str), Some("d"));
     }
@@ -100,6 +106,7 @@ mod tests {
             (Kind::Number, "NaN"),
             (Kind::Count, "1.5"),
             (Kind::Count, "-1"),
+            (Kind::Switch, "on"),
             (Kind::Labels, "attic"),
             (Kind::Text, ""),
         ] {

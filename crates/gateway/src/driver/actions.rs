@@ -55,12 +55,11 @@ impl Driver {
                 Some(Action::WorkerLeft { worker }) => tracing::info!(%worker, "worker left"),
                 Some(Action::WorkerLost { worker }) => {
                     tracing::warn!(%worker, "worker lost");
-                    // What it says in its old session would not be heard: it must say hello again.
+                    // One that only hung or slept may still hold its session, in which the scheduler
+                    // would not know it any more. It must begin another, in which it is told which
+                    // of its attempts are no longer wanted.
                     self.shared.fleet.cut(worker);
                     ::metrics::counter!(crate::metrics::WORKERS_LOST).increment(1);
-                    // A machine that slept may still hold its session, in which the scheduler
-                    // would not know it any more: it must say hello again.
-                    self.shared.fleet.cut(worker);
                 }
                 Some(Action::Welcome { worker, session, drop_attempts, drop_containers }) => {
                     self.welcome(worker, session, &drop_attempts, &drop_containers);

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use nix::cmsg_space;
-use nix::sys::socket::{ControlMessageOwned, recvmsg};
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recv, recvmsg};
 
 use crate::launch::Launch;
 use crate::wire::{LAUNCH_FDS, MAX_LAUNCH_BYTES, Reply, WireLaunch};
@@ -76,6 +77,15 @@ impl Control {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return &[],
             }
+        }
+    }
+
+    /// Whether the worker's end is closed.
+    pub(super) fn is_closed(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        match recv(self.0.as_raw_fd(), &mut [0], flags) {
+            Ok(count) => count == 0,
+            Err(error) => error != Errno::EAGAIN,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Starting the program.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -12,6 +13,7 @@ use nix::unistd::{Pid, getpid, setsid};
 
 use super::host;
 use super::receive::ProgramFds;
+use crate::cgroup::Group;
 use crate::launch::{Launch, Limits, RUNNER_FD_VARIABLE};
 use crate::wire::Reply;
 
@@ -20,11 +22,15 @@ pub(super) const CHANNEL_FD: RawFd = 3;
 
 /// Starts the program and returns its process id, or the reply that says why it cannot be started.
 pub(super) fn start(launch: Launch, fds: ProgramFds) -> Result<i32, Reply> {
-    let Launch { program, args, env, cwd, limits } = launch;
+    let Launch { program, args, env, cwd, limits, group } = launch;
     let [channel, stdout, stderr] = fds;
     if let Err(error) = own_only(&channel, &[&stdout, &stderr]) {
         return Err(Reply::NoExec(errno(&error)));
     }
+    let doors = match group.as_ref().map_or_else(|| Ok(Vec::new()), Group::doors) {
+        Ok(doors) => doors,
+        Err(error) => return Err(Reply::NoGroup(errno(&error))),
+    };
     let supervisor = getpid();
     let mut command = Command::new(program);
     command
@@ -38,7 +44,7 @@ pub(super) fn start(launch: Launch, fds: ProgramFds) -> Result<i32, Reply> {
         .stderr(stderr);
     // SAFETY: the supervisor has a single thread, so no lock can be held by a thread that the fork
     // does not copy, and the new process may do whatever the supervisor may.
-    unsafe { command.pre_exec(move || prepare(supervisor, &limits)) };
+    unsafe { command.pre_exec(move || enter(&doors).and_then(|()| prepare(supervisor, &limits))) };
     match command.spawn() {
         Ok(child) => Ok(child.id().cast_signed()),
         Err(error) => match std::fs::read_dir(&cwd) {
@@ -67,6 +73,11 @@ fn own_only(channel: &OwnedFd, others: &[&OwnedFd]) -> io::Result<()> {
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
     Ok(())
+}
+
+/// Enters the job's cgroup, before anything else can go wrong or keep it from that.
+fn enter(doors: &[File]) -> io::Result<()> {
+    doors.iter().try_for_each(|mut door| door.write_all(b"0"))
 }
 
 /// What the new process does before it becomes the program.

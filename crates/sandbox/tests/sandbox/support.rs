@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use metal9_sandbox::{Launch, Limits, Process, spawn};
+use metal9_sandbox::{Group, Launch, Limits, Process, spawn};
 use nix::sys::stat::Mode;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -25,6 +25,7 @@ pub(crate) fn launch(args: &[&str]) -> Launch {
         env: Vec::new(),
         cwd: PathBuf::from("/"),
         limits: Limits::default(),
+        group: None,
     }
 }
 
@@ -63,7 +64,11 @@ pub(crate) struct Obedient {
 
 impl Obedient {
     pub(crate) async fn start() -> Self {
-        let mut process = start(launch(&["obey"])).await;
+        Self::start_in(None).await
+    }
+
+    pub(crate) async fn start_in(group: Option<Group>) -> Self {
+        let mut process = start(Launch { group, ..launch(&["obey"]) }).await;
         let channel = BufReader::new(process.take_channel().unwrap());
         let stdout = BufReader::new(process.take_stdout().unwrap());
         Self { process, channel, stdout }

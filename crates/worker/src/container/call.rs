@@ -8,6 +8,7 @@ use metal9_types::{AttemptId, Failure, FailureKind, Phase};
 use crate::container::load::closed;
 use crate::container::{Arguments, Call, Command, Container, Halt, Job, failure, phase};
 use crate::event::Event;
+use crate::output::Sink;
 use crate::report::Ended;
 use crate::runner::{CallFrame, CancelReason, FromRunner, Happening, Runner, ToRunner};
 
@@ -30,6 +31,8 @@ impl Container {
     ) -> Result<(), Halt> {
         let Job { call, sink } = job;
         let attempt = call.attempt;
+        let refused = runner.supervisor.tally().refused_processes;
+        let teller = sink.clone();
         runner.memory.set_busy(true);
         let arguments = match self.arguments(&call).await? {
             Ok(arguments) => arguments,
@@ -46,6 +49,11 @@ impl Container {
             Err(halt) => Err(halt),
         };
         phases.push(phase("call", begun.elapsed()));
+        self.tell_refused(runner, &teller, refused).await;
+        // A job of which the kernel has killed a part may still have given an answer.
+        if let (Ok(_), Some(excess)) = (&answered, runner.memory.killed(&runner.supervisor)) {
+            return Err(Halt::failed(attempt, runner.memory.failure(excess), phases));
+        }
         match answered {
             Ok(outcome) => self.settle(runner, attempt, outcome, phases).await,
             Err(Halt::Failed { attempt, ended }) => {
@@ -56,6 +64,18 @@ impl Container {
                 Err(Halt::Cancelled { attempt, reason, tell })
             }
             Err(halt) => Err(halt),
+        }
+    }
+
+    /// Says that the call was not allowed to start as many processes as it wanted.
+    async fn tell_refused(&self, runner: &Runner, sink: &Sink, before: u64) {
+        let Some(most) = self.tools.containment.pids else { return };
+        if runner.supervisor.tally().refused_processes > before {
+            let text = format!(
+                "the function reached the limit of {most} processes and threads, and was not \
+                 allowed to start more (hint: start fewer, or raise the worker's `pids` setting)"
+            );
+            self.say(sink, &text).await;
         }
     }
 
@@ -74,11 +94,11 @@ impl Container {
                         tracing::debug!(container = %self.id, ?message, "said while idle");
                         continue;
                     }
-                    Happening::Memory(used) => runner.memory.failure(used).message,
+                    Happening::Memory(excess) => runner.memory.failure(excess).message,
                     Happening::Broken(error) => failure::nonsense(&error).message,
                     Happening::Closed => closed(runner, "while it was idle").await.message,
                     Happening::Exit(exit) => {
-                        failure::crash(exit, "while it was idle").message
+                        runner.explain(failure::crash(exit, "while it was idle")).message
                     }
                 },
             };
@@ -159,7 +179,7 @@ impl Container {
                             return Ok(answer);
                         }
                     }
-                    Happening::Memory(used) => break runner.memory.failure(used),
+                    Happening::Memory(excess) => break runner.memory.failure(excess),
                     Happening::Broken(error) => break failure::nonsense(&error),
                     Happening::Closed => break closed(runner, WHEN).await,
                     Happening::Exit(exit) => {
@@ -168,7 +188,7 @@ impl Container {
                                 return Ok(answer);
                             }
                         }
-                        break failure::crash(exit, WHEN);
+                        break runner.explain(failure::crash(exit, WHEN));
                     }
                 },
                 () = &mut deadline => return Err(timed_out(call)),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use metal9_types::{Failure, FailureKind, Phase};
 
 use crate::container::{Addresses, Command, Container, ContainerSpec, Halt, Job, failure, phase};
+use crate::memory::Limits;
 use crate::runner::{FromRunner, Happening, Load, Runner, ToRunner};
 
 /// The port the SDK wants to be told of; functions do not listen on it.
@@ -24,7 +25,7 @@ impl Container {
     ) -> Result<(), Halt> {
         let begun = Instant::now();
         let attempt = job.call.attempt;
-        runner.memory.set_limit(self.spec.memory_mib);
+        runner.memory.set_limits(&self.limits(), &runner.supervisor);
         runner.pump.attach(job.sink.clone()).await;
         let load = Load {
             env: variables(&self.spec, &self.addresses, &job.call.job_token, &self.tools.hostname),
@@ -56,13 +57,13 @@ impl Container {
                     }
                     Happening::Message(_) => {}
                     Happening::Broken(error) => break failure::nonsense(&error),
-                    Happening::Memory(used) => break runner.memory.failure(used),
+                    Happening::Memory(excess) => break runner.memory.failure(excess),
                     Happening::Closed => break closed(runner, WHEN).await,
                     Happening::Exit(exit) => match runner.last_words().await {
                         Some(FromRunner::LoadFailed { text }) => {
                             break Failure::new(FailureKind::Exception, text);
                         }
-                        _ => break failure::crash(exit, WHEN),
+                        _ => break runner.explain(failure::crash(exit, WHEN)),
                     },
                 },
             }
@@ -78,6 +79,13 @@ impl Container {
             // Without a mark the program alone is spared; a program that ended shows later.
             tracing::debug!(container = %self.id, %error, "could not mark the processes");
         }
+    }
+
+    fn limits(&self) -> Limits {
+        let ContainerSpec { memory_mib, cpu_millicores, .. } = *self.spec;
+        let percent = self.tools.containment.cpu_limit_percent;
+        let most = |percent| cpu_millicores.saturating_mul(percent) / 100;
+        Limits { memory_mib, cpu_millicores, cpu_most_millicores: percent.map(most) }
     }
 
     /// Answers a call that came while the container could not take it; the gateway never sends one.
@@ -98,7 +106,7 @@ const WHEN: &str = "while its code was being loaded";
 /// What a runner that closed its socket failed with: it usually ends right after.
 pub(super) async fn closed(runner: &Runner, when: &str) -> Failure {
     match tokio::time::timeout(EXIT_WITHIN, runner.supervisor.wait()).await {
-        Ok(exit) => failure::crash(exit, when),
+        Ok(exit) => runner.explain(failure::crash(exit, when)),
         Err(_) => Failure::new(
             FailureKind::Crash,
             format!("the function's process closed its connection to the worker {when}"),

@@ -44,6 +44,7 @@ impl Rig {
         let (runner, peer) = Peer::new(sender.clone());
         let (commands, inbox) = mpsc::channel(8);
         let tools = Arc::new(Tools {
+            containment: Arc::default(),
             workshop: Workshop::Scripted(Mutex::new(handed_in)),
             gateway: Gateway::new("127.0.0.1:9", "credential").unwrap(),
             hostname: "host".into(),

@@ -51,6 +51,7 @@ impl Rig {
         let (events, inbox) = mpsc::channel(64);
         let (runners, handed_in) = mpsc::channel(4);
         let tools = Arc::new(Tools {
+            containment: Arc::default(),
             workshop: Workshop::Scripted(Mutex::new(handed_in)),
             gateway: Gateway::new("127.0.0.1:9", "credential").unwrap(),
             hostname: "host".into(),

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::runtime::Handle;
 
+use crate::leftovers;
+
 /// `code`, `home` and `tmp` of one container. Removed with its owner.
 #[derive(Debug)]
 pub(crate) struct ContainerDirectory(PathBuf);
@@ -54,10 +56,7 @@ impl Drop for ContainerDirectory {
 }
 
 fn remove(path: &Path) {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(path = %path.display(), %error, "could not remove a container's files");
-        }
-        _ => {}
+    if let Err(error) = leftovers::remove_all(path) {
+        tracing::warn!(path = %path.display(), %error, "could not remove a container's files");
     }
 }

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metal9_env::Environment;
-use metal9_sandbox::{Launch, Limits, SpawnError};
+use metal9_sandbox::{Group, Launch, Limits, SpawnError};
 use metal9_types::ContainerId;
 use tokio::sync::mpsc;
 
+use crate::containment::Containment;
 use crate::event::Event;
 use crate::output::Pump;
 use crate::runner::{ContainerDirectory, FrameError, FromRunner, Happening, Runner, Supervisor};
@@ -50,6 +52,7 @@ pub(crate) struct Launcher {
     pub(crate) containers: PathBuf,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) spares: AtomicU64,
+    pub(crate) containment: Arc<Containment>,
 }
 
 impl Launcher {
@@ -66,10 +69,10 @@ impl Launcher {
             Some(container) => container.to_string(),
             None => format!("spare-{}", self.spares.fetch_add(1, Ordering::Relaxed)),
         };
-        let path = self.containers.join(name);
+        let path = self.containers.join(&name);
         let directory = ContainerDirectory::make(path.clone())
             .map_err(|source| LaunchError::Directory { path, source })?;
-        let launch = self.launch(environment, &directory);
+        let launch = Launch { group: self.group(&name), ..self.launch(environment, &directory) };
         let mut process =
             metal9_sandbox::spawn(&self.shim, launch).await.map_err(LaunchError::Spawn)?;
         let channel = process.take_channel().ok_or(LaunchError::NoChannel)?;
@@ -84,6 +87,15 @@ impl Launcher {
         }
     }
 
+    /// A cgroup of its own, if there are any here.
+    fn group(&self, name: &str) -> Option<Group> {
+        self.containment.cgroups.create(name).unwrap_or_else(|error| {
+            // The container is watched as on a machine without cgroups.
+            tracing::warn!(container = name, %error, "could not make a cgroup");
+            None
+        })
+    }
+
     /// The process of a runner: nothing of the worker's own environment is passed on.
     fn launch(&self, environment: &Environment, directory: &ContainerDirectory) -> Launch {
         let program = runner_files::program(&self.runner_dir);
@@ -93,6 +105,7 @@ impl Launcher {
             env: variables(environment, directory),
             cwd: directory.code(),
             limits: Limits { open_files: None, core_dumps: false },
+            group: None,
         }
     }
 }

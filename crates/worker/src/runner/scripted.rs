@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use metal9_sandbox::Exit;
+use metal9_sandbox::{Exit, GroupLimits, Tally};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tempfile::TempDir;
@@ -26,6 +26,15 @@ pub(crate) struct Scripted {
     memory: Arc<(AtomicU64, AtomicU64)>,
     marks: Arc<AtomicU32>,
     reaps: Arc<AtomicU32>,
+    kernel: Arc<Mutex<Kernel>>,
+}
+
+/// What the kernel of a scripted runner does.
+#[derive(Debug, Default)]
+struct Kernel {
+    holds: bool,
+    held_to: Option<u64>,
+    tally: Tally,
 }
 
 impl Scripted {
@@ -36,6 +45,35 @@ impl Scripted {
             now.get_or_insert(exit);
             first
         });
+    }
+
+    /// The kernel holds memory limits.
+    pub(crate) fn hold(&self) {
+        self.kernel().holds = true;
+    }
+
+    /// The memory limit that the kernel was given.
+    pub(crate) fn held_to(&self) -> Option<u64> {
+        self.kernel().held_to
+    }
+
+    /// The kernel has done this.
+    pub(crate) fn count(&self, tally: Tally) {
+        self.kernel().tally = tally;
+    }
+
+    pub(crate) fn limit(&self, limits: &GroupLimits) -> bool {
+        let mut kernel = self.kernel();
+        kernel.held_to = limits.memory_bytes;
+        kernel.holds && limits.memory_bytes.is_some()
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.kernel().tally
+    }
+
+    fn kernel(&self) -> MutexGuard<'_, Kernel> {
+        self.kernel.lock().unwrap()
     }
 
     /// Bytes used, by the quick and the exact figure.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use metal9_sandbox::{Exit, Process};
+use metal9_sandbox::{Exit, GroupLimits, Process, Tally};
 
 /// The real supervisor, or in tests one that is told what to say.
 #[derive(Debug)]
@@ -46,6 +46,42 @@ impl Supervisor {
             Self::Process(process) => process.wait().await,
             #[cfg(test)]
             Self::Scripted(scripted) => scripted.wait().await,
+        }
+    }
+
+    /// Holds the container to these limits; returns whether the kernel holds it to its memory.
+    pub(crate) fn limit(&self, limits: &GroupLimits) -> io::Result<bool> {
+        match self {
+            Self::Process(process) => process.limit(limits),
+            #[cfg(test)]
+            Self::Scripted(scripted) => Ok(scripted.limit(limits)),
+        }
+    }
+
+    /// What the kernel did because of the limits.
+    pub(crate) fn tally(&self) -> Tally {
+        match self {
+            Self::Process(process) => process.tally(),
+            #[cfg(test)]
+            Self::Scripted(scripted) => scripted.tally(),
+        }
+    }
+
+    /// As [`Supervisor::tally`], with nothing but memory.
+    pub(crate) fn memory_tally(&self) -> Tally {
+        match self {
+            Self::Process(process) => process.memory_tally(),
+            #[cfg(test)]
+            Self::Scripted(scripted) => scripted.tally(),
+        }
+    }
+
+    /// Bytes of files that the container's programs have mapped, where a cgroup counts them.
+    pub(crate) fn mapped_files(&self) -> u64 {
+        match self {
+            Self::Process(process) => process.mapped_files(),
+            #[cfg(test)]
+            Self::Scripted(_) => 0,
         }
     }
 

@@ -1,0 +1,128 @@
+//! What a worker that was killed has left behind: found and removed at the next start.
+//!
+//! Its supervisors end everything when they see it die. This is for what they could not end because
+//! they were killed too, and for files.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::containment;
+use crate::paths::Paths;
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+/// What was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leftovers {
+    /// Processes of jobs and builds, which were killed.
+    pub(crate) processes: usize,
+    pub(crate) cgroups: usize,
+    pub(crate) mounts: usize,
+    /// Directories of containers.
+    pub(crate) containers: usize,
+    /// Files of outputs that were not sent, and files on their way into a cache.
+    pub(crate) files: usize,
+}
+
+impl Leftovers {
+    /// Removes everything that means nothing to a new worker; blocks until it is gone.
+    ///
+    /// The state directory must be ours alone. Returns the first place that could not be emptied.
+    pub(crate) fn remove(paths: &Paths) -> Result<Self, (PathBuf, io::Error)> {
+        let cleaned = metal9_sandbox::clean(&containment::noted(&paths.cgroups()));
+        let mut found = Self {
+            processes: cleaned.processes,
+            cgroups: cleaned.groups,
+            containers: entries(&paths.containers()),
+            files: entries(&paths.outbox()) + entries(&paths.temporary()),
+            ..Self::default()
+        };
+        #[cfg(target_os = "linux")]
+        {
+            found.processes += linux::end_strays(&[&paths.containers(), &paths.build_cache()]);
+            found.mounts = linux::unmount_below(&paths.containers());
+        }
+        for stale in [paths.containers(), paths.outbox(), paths.temporary()] {
+            remove_all(&stale).map_err(|error| (stale, error))?;
+        }
+        if found != Self::default() {
+            let Self { processes, cgroups, mounts, containers, files } = found;
+            tracing::warn!(
+                processes,
+                cgroups,
+                mounts,
+                containers,
+                files,
+                "cleaned up what an earlier run of this worker had left"
+            );
+        }
+        Ok(found)
+    }
+}
+
+fn entries(directory: &Path) -> usize {
+    fs::read_dir(directory).map_or(0, Iterator::count)
+}
+
+/// Removes a directory with everything in it, also where a job has taken the permission away.
+pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
+    let gone = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    match gone(fs::remove_dir_all(path)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path);
+            gone(fs::remove_dir_all(path))
+        }
+        other => other,
+    }
+}
+
+/// Gives every directory below back the permissions that removing needs.
+fn open_up(directory: &Path) {
+    let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
+    let below = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        open_up(&entry.path());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_counted_and_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(root.path());
+        assert_eq!(Leftovers::remove(&paths).unwrap(), Leftovers::default());
+        fs::create_dir_all(paths.containers().join("1/code")).unwrap();
+        fs::create_dir_all(paths.containers().join("2")).unwrap();
+        fs::create_dir_all(paths.temporary().join("code-1")).unwrap();
+        fs::create_dir_all(paths.outbox()).unwrap();
+        fs::write(paths.outbox().join("7"), "unsent").unwrap();
+        let found = Leftovers::remove(&paths).unwrap();
+        assert_eq!((found.containers, found.files), (2, 2));
+        assert!(!paths.containers().exists() && !paths.outbox().exists());
+    }
+
+    #[test]
+    fn a_directory_without_permissions_is_removed_too() {
+        let root = tempfile::tempdir().unwrap();
+        let locked = root.path().join("a/b/c");
+        fs::create_dir_all(&locked).unwrap();
+        for directory in [&locked, &root.path().join("a")] {
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o000)).unwrap();
+        }
+        // Root needs no permissions, so the second attempt is tried by itself as well.
+        open_up(&root.path().join("a"));
+        let mode = fs::metadata(&locked).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        remove_all(&root.path().join("a")).unwrap();
+        assert!(!root.path().join("a").exists());
+    }
+}

@@ -1,0 +1,124 @@
+//! Processes and mounts, as `/proc` shows them.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpid};
+
+/// How often strays are looked for: those that are killed may have been starting others.
+const LOOKS: usize = 5;
+
+/// Kills every process that was started with one of these directories in a variable of its
+/// environment, as all jobs and builds are, or that lost its parent while it was at work in one;
+/// returns how many.
+pub(super) fn end_strays(directories: &[&Path]) -> usize {
+    let mut ended = 0;
+    for _ in 0..LOOKS {
+        let strays: Vec<i32> = processes().filter(|pid| is_stray(*pid, directories)).collect();
+        if strays.is_empty() {
+            break;
+        }
+        ended += strays.len();
+        for pid in strays {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+    ended
+}
+
+fn processes() -> impl Iterator<Item = i32> {
+    let own = getpid().as_raw();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(move |pid| *pid != own)
+}
+
+fn is_stray(pid: i32, directories: &[&Path]) -> bool {
+    // Those of other users cannot be read, and are none of ours. Those that have ended are empty.
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    if directories.iter().any(|directory| names(&environment, directory)) {
+        return true;
+    }
+    let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+    directories.iter().any(|directory| cwd.starts_with(directory)) && parent(pid) == Some(1)
+}
+
+/// Whether a variable's value is the directory or a path below.
+fn names(environment: &[u8], directory: &Path) -> bool {
+    let directory = directory.as_os_str().as_bytes();
+    environment.split(|byte| *byte == 0).any(|variable| {
+        let value = variable.iter().position(|byte| *byte == b'=').map(|at| &variable[at + 1..]);
+        let rest = value.and_then(|value| value.strip_prefix(directory));
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+    })
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it may hold blanks and parentheses.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Takes away every mount strictly below a directory; returns how many there were.
+pub(super) fn unmount_below(directory: &Path) -> usize {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = mount_points(&mountinfo, directory);
+    // The last one mounted may be inside of another.
+    let gone = points.iter().rev().filter(|point| match umount2(*point, MntFlags::MNT_DETACH) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(path = %point.display(), %error, "could not unmount what was left");
+            false
+        }
+    });
+    gone.count()
+}
+
+fn mount_points(mountinfo: &str, directory: &Path) -> Vec<PathBuf> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    let points = points.map(|point| PathBuf::from(point.replace("\\040", " ")));
+    points.filter(|point| point.starts_with(directory) && point != directory).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_stray_is_known_by_what_it_was_started_with_and_ended() {
+        let root = tempfile::tempdir().unwrap();
+        let containers = root.path().join("containers");
+        let started = |name: &str, value: &Path| {
+            Command::new("sleep").arg("1000").env(name, value).spawn().unwrap()
+        };
+        let mut stray = started("TMPDIR", &containers.join("7/tmp"));
+        let mut other = started("TMPDIR", &root.path().join("containers-of-others/7"));
+        while end_strays(&[&containers]) == 0 {
+            // Between fork and exec it still has the environment of this process.
+            std::thread::yield_now();
+        }
+        stray.wait().unwrap();
+        assert_eq!(other.try_wait().unwrap(), None);
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+
+    #[test]
+    fn only_mounts_below_are_taken_away() {
+        let mountinfo = "\
+30 23 0:26 / /state/containers rw - tmpfs tmpfs rw
+31 23 0:26 / /state/containers/1/tmp rw - tmpfs tmpfs rw
+32 23 0:26 / /state/containers/a\\040b rw - tmpfs tmpfs rw
+33 23 0:26 / /state rw - tmpfs tmpfs rw
+";
+        let found = mount_points(mountinfo, Path::new("/state/containers"));
+        let expected = ["/state/containers/1/tmp", "/state/containers/a b"].map(PathBuf::from);
+        assert_eq!(found, expected);
+    }
+}
