@@ -94,13 +94,6 @@ impl Fleet {
         self.lock().remove(&session);
     }
 
-    /// Cuts every session of a worker: it connects again and says what it has.
-    pub(crate) fn cut(&self, worker: WorkerId) {
-        for connection in self.lock().values().filter(|connection| connection.worker == worker) {
-            connection.cut.cancel();
-        }
-    }
-
     /// Resolves when a worker connects after this call; look at [`Fleet::connections`] afterwards.
     pub(crate) fn connected(&self) -> impl Future<Output = ()> + '_ {
         let mut arrival = Box::pin(self.arrivals.notified());
@@ -127,13 +120,6 @@ impl Fleet {
         let Some(connection) = connections.get(&session) else { return };
         if connection.queue.try_send(outbound).is_err() {
             tracing::warn!(worker = %connection.worker, "cutting a worker that does not keep up");
-            connection.cut.cancel();
-        }
-    }
-
-    /// Ends every session of a worker.
-    pub(crate) fn cut(&self, worker: WorkerId) {
-        for connection in self.lock().values().filter(|it| it.worker == worker) {
             connection.cut.cancel();
         }
     }

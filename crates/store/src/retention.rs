@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use crate::clock::now;
 use crate::store::database;
-use crate::writer::Sync;
 use crate::{Store, StoreError, UnixMicros};
 
 /// A use is noted only if the last one is older than this, so that asking costs no write.
@@ -50,10 +49,8 @@ impl Store {
         })?;
         let count = ids.len();
         // A removal that is lost in a power cut is done again.
-        self.write_with(Sync::Later, "remove ended tasks", ids, |ids, conn| {
-            Box::pin(delete_tasks(ids, conn))
-        })
-        .await?;
+        self.write_later("remove ended tasks", ids, |ids, conn| Box::pin(delete_tasks(ids, conn)))
+            .await?;
         Ok(count)
     }
 
@@ -82,13 +79,13 @@ impl Store {
     /// When the database or a file cannot be written.
     pub async fn forget_unused(&self, before: UnixMicros) -> Result<Unused, StoreError> {
         let stubs = self
-            .write_with(Sync::Disk, "remove unused stubs", before, |before, conn| {
+            .write("remove unused stubs", before, |before, conn| {
                 Box::pin(delete_stubs(*before, conn))
             })
             .await?;
         self.inner.stubs.forget(|stub, _| stubs.contains(stub));
         let objects = self
-            .write_with(Sync::Disk, "remove unused code", before, |before, conn| {
+            .write("remove unused code", before, |before, conn| {
                 Box::pin(delete_objects(*before, conn))
             })
             .await?;
@@ -111,7 +108,7 @@ impl Store {
             return Ok(());
         }
         let data = (statement, id, now);
-        self.write_with(Sync::Later, "note a use", data, |(statement, id, now), conn| {
+        self.write_later("note a use", data, |(statement, id, now), conn| {
             Box::pin(async move {
                 let id = &id.as_bytes()[..];
                 sqlx::query(*statement).bind(*now).bind(id).execute(conn).await.map(drop)

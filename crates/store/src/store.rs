@@ -148,7 +148,21 @@ impl Store {
         self.apply(Sync::Disk, doing, data, Way::Plain(apply)).await
     }
 
-    /// The same for what every call waits for, with a choice of what the answer waits for.
+    /// Applies a change that may be lost in a power cut, and waits until it is visible.
+    pub(crate) async fn write_later<D, T>(
+        &self,
+        doing: &'static str,
+        data: D,
+        apply: Apply<D, T>,
+    ) -> Result<T, StoreError>
+    where
+        D: Send + std::marker::Sync + 'static,
+        T: Send + 'static,
+    {
+        self.apply(Sync::Later, doing, data, Way::Plain(apply)).await
+    }
+
+    /// The same as [`Store::write`] for what every call waits for, with a choice of what the answer waits for.
     pub(crate) async fn write_framed<D, T>(
         &self,
         sync: Sync,
