@@ -404,6 +404,7 @@ impl World {
             accepted: None,
             cancelled: false,
             assigned: 0,
+            spared: 0,
             begun: None,
             returned: BTreeSet::new(),
             told: None,

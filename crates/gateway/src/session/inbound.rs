@@ -64,6 +64,9 @@ impl Session {
                 shared.builds.progress(progress.build_id, progress.text);
             }
             Some(Message::BuildFinished(finished)) => shared.builds.finished(finished),
+            // Said in a session that is no more, it was meant by a worker that has ended since,
+            // not by the one that has connected again.
+            Some(Message::Leaving(_)) if !shared.fleet.is_newest(self.worker.id, self.session) => {}
             Some(Message::Leaving(wire::Leaving {})) => {
                 let worker = self.worker.id;
                 shared.driver.input(Input::WorkerLeaving { worker }).await?;

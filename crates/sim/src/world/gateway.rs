@@ -324,7 +324,15 @@ impl World {
                 self.feed(Input::Attempt { attempt, report }, Some((session, attempt)));
             }
             ToGateway::Gone(container) => self.feed(Input::ContainerGone { container }, None),
-            ToGateway::Leaving => self.feed(Input::WorkerLeaving { worker }, None),
+            // Said in a session that is no more, it was meant by a worker that has ended since.
+            ToGateway::Leaving => {
+                let newer = self.sessions.range(session..).skip(1);
+                let index = index_of(worker.0);
+                if !newer.into_iter().any(|(_, other)| other.worker == index && other.gateway_open)
+                {
+                    self.feed(Input::WorkerLeaving { worker }, None);
+                }
+            }
             ToGateway::Hello(_) | ToGateway::Close => {}
         }
     }

@@ -27,6 +27,8 @@ pub(crate) struct TaskFacts {
     pub(crate) cancelled: bool,
     /// Attempts given to workers, over all starts of the gateway.
     pub(crate) assigned: u32,
+    /// Those that ended because their worker was asked to: they need not count.
+    pub(crate) spared: u32,
     /// When the user's code first began.
     pub(crate) begun: Option<Moment>,
     /// Attempts that ran to the end and returned.
@@ -82,7 +84,7 @@ impl Ledger {
         if facts.told.is_some() {
             return Err(("a task that has ended is not tried again", name.clone()));
         }
-        if number > retries + 1 || facts.assigned > retries + 1 + restarts {
+        if number > retries + 1 || facts.assigned > retries + 1 + restarts + facts.spared {
             let text = format!("{name} of {retries} retries, attempt {number}");
             return Err(("no task is tried more often than it may be", text));
         }
