@@ -94,14 +94,6 @@ impl Fleet {
         self.lock().remove(&session);
     }
 
-    /// `true` if the worker has opened no other session since this one.
-    pub(crate) fn is_newest(&self, worker: WorkerId, session: SessionId) -> bool {
-        let newest = |(id, connection): (&SessionId, &Connection)| {
-            connection.worker != worker || *id <= session
-        };
-        self.lock().iter().all(newest)
-    }
-
     /// Resolves when a worker connects after this call; look at [`Fleet::connections`] afterwards.
     pub(crate) fn connected(&self) -> impl Future<Output = ()> + '_ {
         let mut arrival = Box::pin(self.arrivals.notified());

@@ -66,7 +66,7 @@ impl Session {
             Some(Message::BuildFinished(finished)) => shared.builds.finished(finished),
             // Said in a session that is no more, it was meant by a worker that has ended since,
             // not by the one that has connected again.
-            Some(Message::Leaving(_)) if !shared.fleet.is_newest(self.worker.id, self.session) => {}
+            Some(Message::Leaving(_)) if !shared.fleet.is_connected(self.session) => {}
             Some(Message::Leaving(wire::Leaving {})) => {
                 let worker = self.worker.id;
                 shared.driver.input(Input::WorkerLeaving { worker }).await?;

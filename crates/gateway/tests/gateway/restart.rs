@@ -2,9 +2,7 @@
 
 use anyhow::Result;
 use metal9_gateway::start;
-use metal9_proto::worker as wire;
 use metal9_proto::worker::gateway_message::Message;
-use metal9_proto::worker::worker_message::Message as ToGateway;
 use metal9_testkit::{Client, StubOptions};
 
 use crate::fixture::{fresh, options, run};
@@ -115,22 +113,4 @@ async fn a_worker_that_was_silent_for_too_long_must_connect_again() -> Result<()
     assert_eq!(end.to_string(), "the session ended");
     fixture.worker.connect(gateway.grpc, &[], &[]).await?;
     gateway.stop().await
-}
-
-#[tokio::test]
-async fn a_farewell_in_an_old_session_does_not_send_the_worker_away() -> Result<()> {
-    let fixture = fresh().await?;
-    let client = fixture.client().await?;
-    let mut old = fixture.worker.connect(fixture.running.grpc, &[], &[]).await?;
-    let stub = old.while_building(client.stub(&StubOptions::default())).await?;
-    let mut worker = fixture.worker.connect(fixture.running.grpc, &[], &[]).await?;
-    old.say(ToGateway::Leaving(wire::Leaving {})).await?;
-    // The answer to a report of an attempt that nobody knows says that all before it was read.
-    old.returned(77, b"").await?;
-    assert!(matches!(old.next().await?, Message::FinishedAck(_)));
-    let call = client.invoke(&stub, b"", false).await?;
-    let assign = worker.assignment().await?;
-    worker.returned(assign.attempt_id, b"value").await?;
-    assert_eq!(&call.end().await?.result[..], b"value");
-    fixture.running.stop().await
 }
