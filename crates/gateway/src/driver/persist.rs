@@ -175,15 +175,15 @@ fn warn_of(error: &StoreError, task: TaskId, what: &str) {
 async fn tell_stored(shared: &SharedRef, change: Change) {
     let task = change.change.task;
     let row = shared.store.task(task).await.ok().flatten();
-    let stored = match row.filter(|row| change.change.status.is_terminal() && row.ended_at.is_some())
-    {
-        Some(row) => {
-            let result = shared.store.task_result(task).await.ok().flatten();
-            let (status, failure) = (row.status, row.failure);
-            Change { change: TaskChange { status, failure, result, ..change.change }, ..change }
-        }
-        None => change,
-    };
+    let stored =
+        match row.filter(|row| change.change.status.is_terminal() && row.ended_at.is_some()) {
+            Some(row) => {
+                let result = shared.store.task_result(task).await.ok().flatten();
+                let (status, failure) = (row.status, row.failure);
+                Change { change: TaskChange { status, failure, result, ..change.change }, ..change }
+            }
+            None => change,
+        };
     tell(shared, stored).await;
 }
 
