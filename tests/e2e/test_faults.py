@@ -422,14 +422,11 @@ def fill(directory, leave=0):
     return ballast
 
 
-needs_mounts = pytest.mark.skipif(
-    os.geteuid() != 0 or sys.platform != "linux", reason="mounting a small disk needs root on Linux"
-)
-
-
 @pytest.fixture
 def small_disk(faulty):
     """The gateway's state on a disk of its own of 32 MiB."""
+    if os.geteuid() != 0 or sys.platform != "linux":
+        pytest.skip("mounting a small disk needs root on Linux")
     state = faulty.root / "gateway"
     faulty.gateway.stop()
     kept = faulty.root / "kept"
@@ -445,7 +442,6 @@ def small_disk(faulty):
     shutil.rmtree(kept)
 
 
-@needs_mounts
 def test_a_full_disk_refuses_new_calls_and_loses_none_it_has(faulty, stub, small_disk, tmp_path):
     trace, gate = tmp_path / "trace", tmp_path / "gate"
     os.mkfifo(gate)
@@ -483,7 +479,6 @@ def test_a_full_disk_refuses_new_calls_and_loses_none_it_has(faulty, stub, small
     assert faulty.api.call(stub, 3, os.devnull).value == 9, "calls are taken again"
 
 
-@needs_mounts
 def test_room_on_a_full_disk_is_noticed_without_a_restart(faulty, stub, small_disk, tmp_path):
     trace, gate = tmp_path / "trace", tmp_path / "gate"
     os.mkfifo(gate)
@@ -502,7 +497,6 @@ def test_room_on_a_full_disk_is_noticed_without_a_restart(faulty, stub, small_di
     check(caller, trace, 36)
 
 
-@needs_mounts
 def test_a_state_directory_that_cannot_be_written_is_named_at_the_start(faulty, small_disk):
     faulty.gateway.stop()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
@@ -521,8 +515,9 @@ def test_a_state_directory_that_cannot_be_written_is_named_at_the_start(faulty, 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
-@pytest.mark.skipif(FAKETIME is None, reason="needs Debian's package `faketime`")
 def test_steps_of_the_clock_neither_end_nor_lose_calls(faulty, stub, tmp_path):
+    if FAKETIME is None:
+        pytest.skip("needs Debian's package `faketime`")
     trace, gate, clock = tmp_path / "trace", tmp_path / "gate", tmp_path / "clock"
     os.mkfifo(gate)
     clock.write_text("+0\n")

@@ -123,8 +123,13 @@ class Proxy:
                 await asyncio.sleep(self._delay)
             if self._bytes_per_second:
                 await asyncio.sleep(len(piece) / self._bytes_per_second)
-            if not writer.is_closing():
+            if writer.is_closing():
+                return
+            try:
                 writer.write(piece)
-                await writer.drain()
+            except RuntimeError:
+                # Half closed meanwhile.
+                return
+            await writer.drain()
         if writer.can_write_eof() and not writer.is_closing():
             writer.write_eof()

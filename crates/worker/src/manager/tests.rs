@@ -8,7 +8,8 @@ use super::*;
 use crate::container::{Arguments, Call, ContainerSpec, Workshop};
 use crate::event::{Order, Welcome};
 use crate::gateway::{Gateway, TransferError};
-use crate::report::Presence;
+use crate::outbox::Next;
+use crate::report::{Ended, Presence};
 use crate::runner::scripted::Peer;
 
 const CONTAINER: ContainerId = ContainerId(7);
@@ -149,15 +150,30 @@ impl Rig {
 
 #[tokio::test]
 async fn a_result_whose_way_to_the_gateway_was_cut_is_not_given_up() {
-    let mut rig = Rig::start().await;
-    let mut peer = rig.in_a_call().await;
-    peer.give(FIRST.0, &vec![7; 2_000_000]).await;
-    let cut = || TransferError::Unreachable(tonic::Status::unavailable("cut"));
-    for outcome in [Err(cut()), Ok(())] {
-        rig.send(Event::ResultPushed { attempt: FIRST, session: 1, outcome }).await;
+    let root = tempfile::tempdir().unwrap();
+    let (events, _inbox) = mpsc::channel(1);
+    let tools = Arc::new(Tools {
+        containment: Arc::default(),
+        workshop: Workshop::Scripted(Mutex::new(mpsc::channel(1).1)),
+        gateway: Gateway::new("127.0.0.1:9", "credential").unwrap(),
+        hostname: "host".into(),
+        events,
+    });
+    let mut manager = Manager::new(tools, root.path().to_owned(), 1);
+    let result = Bytes::from(vec![7; 2_000_000]);
+    let ended = Ended { outcome: Ok(result.clone()), phases: Vec::new(), reusable: true };
+    manager.outbox.open(FIRST);
+    manager.outbox.finish(FIRST, ended);
+    let push = Some(Next::Push { attempt: FIRST, result: result.clone() });
+    assert_eq!(manager.outbox.next(), push);
+    let cut = TransferError::Unreachable(tonic::Status::unavailable("cut"));
+    manager.result_pushed(FIRST, 0, Err(cut));
+    assert_eq!(manager.outbox.next(), push, "it is pushed again");
+    manager.result_pushed(FIRST, 0, Ok(()));
+    match manager.outbox.next() {
+        Some(Next::Send(Report::Finished { ended, .. })) => assert_eq!(ended.outcome, Ok(result)),
+        other => panic!("expected the end, got {other:?}"),
     }
-    let ended = rig.finished(FIRST).await;
-    assert_eq!(ended.outcome.map(|result| result.len()), Ok(2_000_000));
 }
 
 #[tokio::test]
