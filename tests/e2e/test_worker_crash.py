@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -291,4 +292,41 @@ def test_a_full_disk_fails_what_needs_it_with_the_reason_and_nothing_else(pair, 
     options = "remount,size=256m"
     subprocess.run(["mount", "-o", options, str(small_disk)], check=True)
     assert api.call(stub).value == 12 << 20, "the worker goes on once there is room"
+    pair.remove_worker(worker)
+
+
+HANGING_UV = """#!/bin/sh
+# Installing takes for ever, in a child as a compiler would be.
+case "$*" in "pip sync"*) echo $$ > "$0.pid"; sleep 1000; exit 1;; esac
+exec {uv} "$@"
+"""
+
+
+def test_a_build_that_a_killed_worker_left_is_ended_and_removed_at_its_next_start(pair, tmp_path):
+    stub = pair.api.stub(WAITING, "app:quick")
+    for worker in pair.workers:
+        worker.stop()
+    uv = tmp_path / "uv"
+    uv.write_text(HANGING_UV.format(uv=shutil.which("uv", path=pair.env["PATH"])))
+    uv.chmod(0o755)
+    shared, pair.environments = pair.environments, None
+    try:
+        worker = pair.add_worker(METAL9_WORKER_UV=str(uv))
+    finally:
+        pair.environments = shared
+    call = pair.api.call(stub, headless=True)
+    written = tmp_path / "uv.pid"
+    eventually(lambda: written.exists() and written.read_text().strip(), what="the build runs")
+    build = int(written.read_text())
+    [compiler] = eventually(lambda: processes.children(build), what="it has started a child")
+    started = [path for path in (worker.state / "env/envs").iterdir() if path.name[0] != "."]
+    assert len(started) == 1
+    worker.kill()
+    assert processes.alive(build)
+    written.unlink()
+    worker.start()
+    gone(build, compiler)
+    eventually(lambda: pair.is_connected(worker), what="the worker is back")
+    assert not started[0].exists() or written.exists(), "only a new build may have made it again"
+    pair.api.cancel(call.task_id)
     pair.remove_worker(worker)
