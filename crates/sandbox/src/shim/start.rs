@@ -13,8 +13,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{Pid, getpid, setsid};
 
 use super::host;
-use crate::cgroup::Group;
 use super::receive::{Control, ProgramFds};
+use crate::cgroup::Group;
 use crate::isolation::Isolation;
 use crate::launch::{Launch, Limits, RUNNER_FD_VARIABLE};
 use crate::wire::Reply;

@@ -1,11 +1,11 @@
 //! The sandbox as a worker sees it, with real processes.
 
-#[cfg(target_os = "linux")]
-#[cfg(test)]
-mod isolation;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod cgroups;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod isolation;
 #[cfg(test)]
 mod launch;
 #[cfg(test)]
