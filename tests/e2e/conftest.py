@@ -1,7 +1,9 @@
 """Fixtures: one running system for all tests, programs to run against it, raw clients."""
 
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import Iterator
 
@@ -14,7 +16,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 
-from harness import Api, App, DevFleet, SplitFleet
+from harness import Api, App, DevFleet, SplitFleet, let_jobs_write
 
 WARM_UP = """
 from beta9 import function
@@ -28,10 +30,18 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def gates(tmp_path_factory) -> None:
+    """Functions may stand at the tests' gates and leave signs of what they did."""
+    let_jobs_write(tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture(scope="session")
-def fleet(tmp_path_factory) -> Iterator[DevFleet]:
+def fleet(gates, tmp_path_factory) -> Iterator[DevFleet]:
     """The system, started once; its default environment is built."""
-    fleet = DevFleet(tmp_path_factory.mktemp("fleet") / "state")
+    # Not below what jobs may write, nor in `/tmp`, which is each job's own.
+    place = Path(tempfile.mkdtemp(prefix=".metal9-e2e-", dir=Path.home()))
+    fleet = DevFleet(place / "state")
     try:
         fleet.start()
         app = App(tmp_path_factory.mktemp("warm-up"), fleet.config)
@@ -44,7 +54,10 @@ def fleet(tmp_path_factory) -> Iterator[DevFleet]:
         # Without the system no test can say anything.
         pytest.exit(f"the system does not start: {error}", returncode=1)
     yield fleet
-    fleet.stop()
+    try:
+        fleet.stop()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture

@@ -74,6 +74,12 @@ pub(crate) struct WorkerSettings {
     pub(crate) cgroups: Option<bool>,
     pub(crate) pids: Option<u64>,
     pub(crate) cpu_limit_percent: Option<u64>,
+    pub(crate) isolation: String,
+    pub(crate) network: String,
+    #[serde(default)]
+    pub(crate) readable: Vec<PathBuf>,
+    #[serde(default)]
+    pub(crate) writable: Vec<PathBuf>,
 }
 
 /// `[dev]`.

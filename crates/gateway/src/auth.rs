@@ -14,7 +14,8 @@ pub(crate) enum Rights {
     Owner,
     /// Run things, but not manage tokens.
     Restricted,
-    /// What a job needs while it runs.
+    /// What the SDK needs inside a running job: calls of the workspace's functions, its tasks, the
+    /// signature of a callback.
     Job(TaskId),
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Assignment {
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) worker: WorkerId,
+    /// How it says it isolates jobs.
+    pub(crate) isolation: String,
     pub(crate) queue: mpsc::Sender<Outbound>,
     /// Cancelled to cut the session.
     pub(crate) cut: CancellationToken,
@@ -105,6 +107,13 @@ impl Fleet {
     /// `true` while the session lasts.
     pub(crate) fn is_connected(&self, session: SessionId) -> bool {
         self.lock().contains_key(&session)
+    }
+
+    /// How the worker of a session isolates jobs; nothing if it is gone or does not say.
+    pub(crate) fn isolation(&self, session: SessionId) -> Option<String> {
+        let connections = self.lock();
+        let isolation = &connections.get(&session)?.isolation;
+        (!isolation.is_empty()).then(|| isolation.clone())
     }
 
     /// Every connection, in the order in which they came.

@@ -158,7 +158,8 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
 
         let (queue, queued) = mpsc::channel(QUEUE);
         let cut = CancellationToken::new();
-        let connection = Connection { worker: worker.id, queue, cut: cut.clone() };
+        let isolation = hello.isolation.clone();
+        let connection = Connection { worker: worker.id, isolation, queue, cut: cut.clone() };
         let session_id = self.shared.fleet.add(connection);
         let session = Arc::new(Session {
             shared: SharedRef::clone(&self.shared),

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use metal9_sandbox::{Launch, Limits, SHIM_COMMAND, shim_main, spawn};
+use metal9_sandbox::{
+    Isolation, JobPaths, Launch, Limits, Network, RealMachine, SHIM_COMMAND, file_rules, probe,
+    shim_main, spawn,
+};
 
 fn main() -> ExitCode {
     if env::args().nth(1).is_some_and(|command| command == SHIM_COMMAND) {
@@ -30,18 +33,24 @@ fn main() -> ExitCode {
 
 async fn measure(rounds: usize) -> Result<(), Box<dyn Error>> {
     let shim = env::current_exe()?;
-    let mut spawns = Vec::new();
-    let mut kills = Vec::new();
-    for _ in 0..rounds {
-        let start = Instant::now();
-        let process = spawn(&shim, launch("read line <&3")).await?;
-        spawns.push(start.elapsed());
-        let start = Instant::now();
-        process.kill().await?;
-        kills.push(start.elapsed());
+    start_and_kill("not isolated", &shim, rounds, &launch("read line <&3")).await?;
+    let directory = env::temp_dir().join(format!("spawn-latency-{}", std::process::id()));
+    std::fs::create_dir_all(directory.join("tmp"))?;
+    let means = probe(&shim, &directory).await?;
+    println!("isolation here: {means}");
+    for network in [Network::Full, Network::GatewayOnly] {
+        let job = JobPaths {
+            own: directory.clone(),
+            temporary: directory.join("tmp"),
+            python: "/usr/bin/python3".into(),
+            ..JobPaths::default()
+        };
+        let files = file_rules(&RealMachine, &job);
+        let isolation = Some(Isolation { means, files, network });
+        let launch = Launch { isolation, ..launch("read line <&3") };
+        start_and_kill(&format!("isolated, network {network}"), &shim, rounds, &launch).await?;
     }
-    print("spawn, until the program is executed", spawns);
-    print("kill, until it is gone", kills);
+    std::fs::remove_dir_all(&directory)?;
     blocking(&shim, rounds).await?;
 
     let process = spawn(&shim, launch("read line <&3")).await?;
@@ -62,6 +71,27 @@ async fn measure(rounds: usize) -> Result<(), Box<dyn Error>> {
     print("mark, one process", marks);
     print("reap, nothing to do", reaps);
     print("memory, one process", looks);
+    Ok(())
+}
+
+async fn start_and_kill(
+    what: &str,
+    shim: &Path,
+    rounds: usize,
+    launch: &Launch,
+) -> Result<(), Box<dyn Error>> {
+    let mut spawns = Vec::new();
+    let mut kills = Vec::new();
+    for _ in 0..rounds {
+        let start = Instant::now();
+        let process = spawn(shim, launch.clone()).await?;
+        spawns.push(start.elapsed());
+        let start = Instant::now();
+        process.kill().await?;
+        kills.push(start.elapsed());
+    }
+    print(&format!("spawn, {what}"), spawns);
+    print(&format!("kill, {what}"), kills);
     Ok(())
 }
 
@@ -88,6 +118,7 @@ fn launch(script: &str) -> Launch {
         cwd: PathBuf::from("/"),
         limits: Limits::default(),
         group: None,
+        isolation: None,
     }
 }
 

@@ -168,7 +168,12 @@ impl Talk {
             }
             Reply::Done(count) => Ok(u32::try_from(count).unwrap_or(0)),
             Reply::Failed(errno) => Err(io::Error::from_raw_os_error(errno)),
-            Reply::Started(_) | Reply::NoDirectory(_) | Reply::NoExec(_) | Reply::NoGroup(_) => {
+            Reply::Started(_)
+            | Reply::NoDirectory(_)
+            | Reply::NoExec(_)
+            | Reply::NoGroup(_)
+            | Reply::NotIsolated(_)
+            | Reply::Listening(_) => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, "out-of-place reply"))
             }
         };

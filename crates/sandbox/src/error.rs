@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::isolation::Step;
+
 /// Why a program could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -30,6 +32,16 @@ pub enum SpawnError {
         /// The file of the supervisor.
         shim: PathBuf,
         /// What was read instead of an answer.
+        source: io::Error,
+    },
+    /// The program cannot be isolated as it is to be.
+    #[error("could not isolate {}: {step} failed", program.display())]
+    Isolation {
+        /// The program's file.
+        program: PathBuf,
+        /// What failed.
+        step: Step,
+        /// What the system said.
         source: io::Error,
     },
     /// The program's working directory cannot be entered.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Group;
+use crate::isolation::Isolation;
 
 /// The environment variable that tells the program which descriptor its channel is.
 pub const RUNNER_FD_VARIABLE: &str = "METAL9_RUNNER_FD";
@@ -23,6 +24,8 @@ pub struct Launch {
     pub limits: Limits,
     /// The cgroup it is in from its first instruction on, if there is one.
     pub group: Option<Group>,
+    /// What keeps it to itself; `None` starts it with everything that the worker may do.
+    pub isolation: Option<Isolation>,
 }
 
 /// Limits that the kernel enforces on each process of the job.

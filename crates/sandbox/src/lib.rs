@@ -17,9 +17,11 @@ mod ends;
 mod error;
 mod exit;
 mod held;
+mod isolation;
 mod launch;
 mod memory;
 mod process;
+mod receive;
 mod shim;
 mod tree;
 mod wire;
@@ -27,6 +29,10 @@ mod wire;
 pub use cgroup::{Cgroups, Cleaned, Controller, Group, GroupLimits, Layout, Tally, clean};
 pub use error::SpawnError;
 pub use exit::Exit;
+pub use isolation::{
+    Access, Entry, FileRule, Isolation, JobPaths, Machine, Means, Network, RealMachine, Step,
+    file_rules, probe,
+};
 pub use launch::{Launch, Limits, RUNNER_FD_VARIABLE};
 pub use process::{Process, spawn};
 pub use shim::{SHIM_COMMAND, shim_main};

@@ -1,9 +1,10 @@
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
@@ -14,10 +15,12 @@ use crate::ends::Ends;
 use crate::error::SpawnError;
 use crate::exit::Exit;
 use crate::held::{Asked, Held};
+use crate::isolation::Step;
 use crate::launch::Launch;
 use crate::memory;
+use crate::receive::receive;
 use crate::shim::SHIM_COMMAND;
-use crate::wire::{MAX_LAUNCH_BYTES, REPLY_BYTES, Reply, Request, WireLaunch};
+use crate::wire::{MAX_LAUNCH_BYTES, Reply, Request, WireLaunch};
 
 /// Starts `launch` under a new supervisor, which is `shim exec-shim`.
 ///
@@ -28,7 +31,8 @@ use crate::wire::{MAX_LAUNCH_BYTES, REPLY_BYTES, Reply, Request, WireLaunch};
 /// # Errors
 ///
 /// [`SpawnError::Exec`] if the program cannot be executed, [`SpawnError::WorkingDirectory`] if its
-/// directory cannot be entered; the other kinds are failures of the worker's own machinery.
+/// directory cannot be entered, [`SpawnError::Isolation`] if it cannot be isolated; the other kinds
+/// are failures of the worker's own machinery.
 pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
     let (program, cwd) = (launch.program.clone(), launch.cwd.clone());
     let held = Held::new(launch.group.clone());
@@ -39,11 +43,16 @@ pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
         .await
         .map_err(|source| SpawnError::Shim { shim: shim.to_owned(), source })?;
 
+    let mut listeners = Vec::new();
     let answer = async {
         control.write_all(&description).await?;
-        let mut reply = [0; REPLY_BYTES];
-        control.read_exact(&mut reply).await?;
-        Reply::decode(reply)
+        loop {
+            let (reply, sockets) = receive(&control).await?;
+            match reply {
+                Reply::Listening(_) => listeners = sockets,
+                other => return Ok(other),
+            }
+        }
     };
     let program_pid = match answer.await {
         Ok(Reply::Started(pid)) => pid,
@@ -59,6 +68,11 @@ pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
             let source = io::Error::from_raw_os_error(errno);
             return Err(SpawnError::Exec { program, source });
         }
+        Ok(Reply::NotIsolated(number)) => {
+            let (step, errno) = Step::of(number);
+            let source = io::Error::from_raw_os_error(errno);
+            return Err(SpawnError::Isolation { program, step, source });
+        }
         Ok(other) => {
             let source = io::Error::new(io::ErrorKind::InvalidData, format!("answer {other:?}"));
             return Err(SpawnError::Lost { shim: shim.to_owned(), source });
@@ -72,7 +86,7 @@ pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
     let group = held.asked();
     let control = Control::start(control, child, program_pid, held);
     let (channel, stdout, stderr) = (Some(channel), Some(stdout), Some(stderr));
-    Ok(Process { pid, control, group, channel, stdout, stderr })
+    Ok(Process { pid, control, group, channel, stdout, stderr, listeners })
 }
 
 /// A program that was started, and the whole tree of processes it starts.
@@ -86,6 +100,7 @@ pub struct Process {
     channel: Option<UnixStream>,
     stdout: Option<Receiver>,
     stderr: Option<Receiver>,
+    listeners: Vec<TcpListener>,
 }
 
 impl Process {
@@ -108,6 +123,12 @@ impl Process {
     /// The program's standard error; `None` after the first call.
     pub fn take_stderr(&mut self) -> Option<Receiver> {
         self.stderr.take()
+    }
+
+    /// The sockets that listen on the loopback interface of the program's own network, two of them
+    /// where it is to reach the gateway only; none otherwise, and after the first call.
+    pub fn take_listeners(&mut self) -> Vec<TcpListener> {
+        std::mem::take(&mut self.listeners)
     }
 
     /// Makes the processes that exist now part of the container: [`Process::reap`] spares them.

@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+#[cfg(target_os = "linux")]
+mod confine;
 mod host;
 mod job;
 mod receive;
@@ -13,6 +15,9 @@ mod start;
 mod supervise;
 mod sweep;
 
+#[cfg(target_os = "linux")]
+pub(crate) use self::confine::landlock_version;
+pub(crate) use self::host::RECEIVE_FLAGS;
 use self::host::Woken;
 use self::job::Job;
 use self::receive::Control;
@@ -47,7 +52,7 @@ fn run() -> io::Result<()> {
 
     let (launch, fds) = control.receive_launch()?;
     let group = launch.group.clone();
-    let program = match start::start(launch, fds) {
+    let program = match start::start(launch, fds, &control) {
         Ok(program) => program,
         // The worker reads the reason; that it may be gone changes nothing.
         Err(refusal) => return control.send(refusal).or(Ok(())),

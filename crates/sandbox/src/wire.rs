@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{Group, WirePlaces};
+use crate::isolation::Isolation;
 use crate::launch::{Launch, Limits};
 
 /// A launch description longer than this is refused by the supervisor.
@@ -18,6 +19,9 @@ pub(crate) const MAX_LAUNCH_BYTES: usize = 8 << 20;
 
 /// How many descriptors travel with the launch: channel, standard output, standard error.
 pub(crate) const LAUNCH_FDS: usize = 3;
+
+/// Most descriptors that travel with a reply.
+pub(crate) const MAX_LISTENERS: usize = 2;
 
 /// The length of every reply.
 pub(crate) const REPLY_BYTES: usize = 5;
@@ -31,21 +35,22 @@ pub(crate) struct WireLaunch {
     pub(crate) cwd: OsString,
     pub(crate) limits: Limits,
     pub(crate) group: Option<WirePlaces>,
+    pub(crate) isolation: Option<Isolation>,
 }
 
 impl From<Launch> for WireLaunch {
     fn from(launch: Launch) -> Self {
-        let Launch { program, args, env, cwd, limits, group } = launch;
+        let Launch { program, args, env, cwd, limits, group, isolation } = launch;
         let (cwd, group) = (cwd.into(), group.map(|group| group.to_wire()));
-        Self { program: program.into(), args, env, cwd, limits, group }
+        Self { program: program.into(), args, env, cwd, limits, group, isolation }
     }
 }
 
 impl From<WireLaunch> for Launch {
     fn from(launch: WireLaunch) -> Self {
-        let WireLaunch { program, args, env, cwd, limits, group } = launch;
+        let WireLaunch { program, args, env, cwd, limits, group, isolation } = launch;
         let (program, cwd) = (PathBuf::from(program), PathBuf::from(cwd));
-        Self { program, args, env, cwd, limits, group: group.map(Group::from_wire) }
+        Self { program, args, env, cwd, limits, group: group.map(Group::from_wire), isolation }
     }
 }
 
@@ -90,6 +95,10 @@ pub(crate) enum Reply {
     NoExec(i32),
     /// The program's cgroup cannot be entered: errno.
     NoGroup(i32),
+    /// The program cannot be isolated: step and errno, as [`crate::Step::of`] reads them.
+    NotIsolated(i32),
+    /// So many listening sockets of the program's own network come with this.
+    Listening(i32),
     /// A request is done; for a reap, how many processes were killed.
     Done(i32),
     /// A request failed: errno.
@@ -107,6 +116,8 @@ impl Reply {
             Self::NoDirectory(value) => (b'w', value),
             Self::NoExec(value) => (b'n', value),
             Self::NoGroup(value) => (b'c', value),
+            Self::NotIsolated(value) => (b'i', value),
+            Self::Listening(value) => (b'l', value),
             Self::Done(value) => (b'd', value),
             Self::Failed(value) => (b'f', value),
             Self::Exited(value) => (b'x', value),
@@ -123,6 +134,8 @@ impl Reply {
             b'w' => Self::NoDirectory(value),
             b'n' => Self::NoExec(value),
             b'c' => Self::NoGroup(value),
+            b'i' => Self::NotIsolated(value),
+            b'l' => Self::Listening(value),
             b'd' => Self::Done(value),
             b'f' => Self::Failed(value),
             b'x' => Self::Exited(value),
@@ -146,6 +159,8 @@ mod tests {
             Reply::NoDirectory(2),
             Reply::NoExec(13),
             Reply::NoGroup(2),
+            Reply::NotIsolated(3 << 16 | 1),
+            Reply::Listening(2),
             Reply::Done(0),
             Reply::Failed(-1),
             Reply::Exited(255),

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use metal9_sandbox::Network;
 use metal9_types::{AttemptId, ContainerId, EnvLock, Failure, ObjectId, Phase, StubId};
 use tokio::sync::mpsc;
 
@@ -52,6 +53,8 @@ pub(crate) struct ContainerSpec {
     pub(crate) lock: Option<EnvLock>,
     pub(crate) timeout_seconds: i64,
     pub(crate) keep_warm_seconds: f32,
+    /// What the stub asks for; the worker's own policy may be stricter.
+    pub(crate) network: Network,
 }
 
 #[cfg(test)]
@@ -75,6 +78,7 @@ impl ContainerSpec {
             lock: None,
             timeout_seconds: 0,
             keep_warm_seconds: 0.0,
+            network: Network::Full,
         }
     }
 }

@@ -7,6 +7,7 @@ use metal9_proto::PROTOCOL_VERSION;
 use metal9_proto::worker as wire;
 use metal9_proto::worker::gateway_message::Message as Inbound;
 use metal9_proto::worker::worker_message::Message as Outbound;
+use metal9_sandbox::Network;
 use metal9_types::{AttemptId, ContainerId, EnvLock, Offer, StubId};
 
 use crate::container::{Arguments, Call, ContainerSpec};
@@ -31,7 +32,7 @@ pub(crate) enum ConvertError {
 }
 
 /// The first message of a session.
-pub(crate) fn hello(offer: &Offer, presence: Presence) -> wire::WorkerMessage {
+pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire::WorkerMessage {
     let attempts = presence.attempts.into_iter().map(|(attempt, task, container)| {
         wire::RunningAttempt { attempt_id: attempt.0, task_id: task, container_id: container.0 }
     });
@@ -65,6 +66,7 @@ pub(crate) fn hello(offer: &Offer, presence: Presence) -> wire::WorkerMessage {
         cached_objects: presence.objects.iter().map(ToString::to_string).collect(),
         attempts: attempts.collect(),
         containers: containers.collect(),
+        isolation: isolation.to_owned(),
     }))
 }
 
@@ -241,6 +243,7 @@ fn container_spec(spec: wire::ContainerSpec) -> Result<ContainerSpec, String> {
         lock: spec.lock.map(env_lock).transpose()?,
         timeout_seconds: spec.timeout_seconds,
         keep_warm_seconds: spec.keep_warm_seconds,
+        network: if spec.block_network { Network::None } else { Network::Full },
     })
 }
 

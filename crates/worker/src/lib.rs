@@ -42,7 +42,8 @@ mod spares;
 
 pub use identity::IdentityError;
 pub use join::{JoinError, Joined, join};
-pub use options::{CACHE_MIB, JoinOptions, Options};
+pub use options::{CACHE_MIB, JoinOptions, Options, Wish};
 pub use paths::PathsError;
 pub use run::{RunError, run};
+pub use runner::IsolationError;
 pub use runner_files::RunnerFilesError;

@@ -67,7 +67,10 @@ impl Gauge {
 mod tests {
     use std::collections::BTreeMap;
 
+    use metal9_sandbox::Network;
+
     use super::*;
+    use crate::options::Wish;
 
     fn options(cpu: Option<f64>, memory_mib: Option<u64>) -> Options {
         Options {
@@ -83,6 +86,10 @@ mod tests {
             cgroups: false,
             pids: None,
             cpu_limit_percent: None,
+            isolation: Wish::Off,
+            network: Network::Full,
+            readable: Vec::new(),
+            writable: Vec::new(),
             shim: "/bin/false".into(),
         }
     }

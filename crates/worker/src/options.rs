@@ -2,6 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
+
+use metal9_sandbox::Network;
+
+/// Whether jobs are isolated from the machine and from each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// As well as this machine can.
+    #[default]
+    On,
+    /// In full, or the worker does not start.
+    Required,
+    /// Not at all, to find out whether isolation is what breaks a job.
+    Off,
+}
+
+impl FromStr for Wish {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "on" => Ok(Self::On),
+            "required" => Ok(Self::Required),
+            "off" => Ok(Self::Off),
+            _ => Err(()),
+        }
+    }
+}
 
 /// Room for environments, code and the package cache if nobody says otherwise, in MiB. An environment
 /// with PyTorch for CUDA takes some 6 GiB.
@@ -37,6 +65,14 @@ pub struct Options {
     /// The most of the processor that a container gets, in percent of what it asked for, even if
     /// nobody else wants it; nothing or 0 for no such limit.
     pub cpu_limit_percent: Option<u64>,
+    /// Whether jobs are isolated.
+    pub isolation: Wish,
+    /// What jobs may connect to, unless their stub asks for less.
+    pub network: Network,
+    /// Directories of this machine that jobs may read.
+    pub readable: Vec<PathBuf>,
+    /// Directories of this machine that jobs may write.
+    pub writable: Vec<PathBuf>,
     /// The `metal9` program, which supervises the processes of jobs.
     pub shim: PathBuf,
 }

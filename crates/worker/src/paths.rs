@@ -37,6 +37,10 @@ impl Paths {
         Self { root: std::path::absolute(root).unwrap_or_else(|_| root.to_owned()) }
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn identity(&self) -> PathBuf {
         self.root.join("worker.json")
     }

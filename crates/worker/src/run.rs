@@ -21,7 +21,7 @@ use crate::machine;
 use crate::manager::Manager;
 use crate::options::Options;
 use crate::paths::{Paths, PathsError};
-use crate::runner::Launcher;
+use crate::runner::{Guard, IsolationError, Launcher};
 use crate::runner_files::{self, RunnerFilesError};
 use crate::session;
 use crate::spares;
@@ -51,6 +51,9 @@ pub enum RunError {
     /// There can be no environments.
     #[error("python environments cannot be made on this machine")]
     Environments(#[from] EnvError),
+    /// Jobs cannot be isolated as the settings want it.
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
     /// The gateway's address or the credential cannot be used.
     #[error("the gateway `{address}` cannot be used")]
     Gateway {
@@ -116,6 +119,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         () = shutdown.cancelled() => return Ok(()),
     };
 
+    let guard = Guard::find(&options, paths.root(), &paths.containers()).await?;
+    let isolation = guard.describe();
+
     let (events, inbox) = mpsc::channel(EVENTS);
     let offer = offer(&options, &identity, platform, &opened);
     let spares = spares::most(offer.capacity.memory_mib);
@@ -130,6 +136,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
                 events: events.clone(),
                 spares: AtomicU64::new(0),
                 containment: containment.clone(),
+                guard,
             },
         })),
         gateway: gateway.clone(),
@@ -146,7 +153,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         "the worker is ready"
     );
     caches::start(Arc::clone(&tools), options.state_dir.clone(), options.cache_mib);
-    let session = session::run(gateway, offer, events, shutdown.clone());
+    let session = session::run(gateway, offer, isolation, events, shutdown.clone());
     let mut session = metal9_tasks::spawn_infallible("session", session);
     Manager::new(tools, paths.outbox(), spares).run(inbox, shutdown).await;
     if tokio::time::timeout(FAREWELL, &mut session).await.is_err() {

@@ -2,13 +2,17 @@
 
 mod directory;
 pub(crate) mod frames;
+mod isolation;
 mod launch;
 mod messages;
+mod relay;
 mod supervisor;
 
 #[cfg(test)]
 pub(crate) mod scripted;
 
+use std::io;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -19,13 +23,17 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::container::Addresses;
 use crate::memory::{Excess, MemoryWatch};
 use crate::output::Pump;
 pub(crate) use directory::ContainerDirectory;
 pub(crate) use frames::FrameError;
 use frames::FrameReader;
+pub(crate) use isolation::Guard;
+pub use isolation::IsolationError;
 pub(crate) use launch::{LaunchError, Launcher};
 pub(crate) use messages::{CallFrame, CancelReason, FromRunner, Load, ToRunner};
+pub(crate) use relay::Relay;
 pub(crate) use supervisor::Supervisor;
 
 /// How long after a program's end its last messages are waited for. They are in the socket already:
@@ -43,6 +51,10 @@ pub(crate) struct Runner {
     pub(crate) python: String,
     /// Keeps its environment.
     pub(crate) environment: Lease,
+    /// Where its own network is listened on for connections to the gateway.
+    pub(crate) listeners: Vec<TcpListener>,
+    /// Carries them there, once it is known where that is.
+    relay: Option<Relay>,
     reader: FrameReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
 }
@@ -58,8 +70,26 @@ impl Runner {
         let (reader, writer) = channel.into_split();
         let reader = FrameReader::new(reader);
         let (memory, python) = (MemoryWatch::unlimited(), String::new());
-        let environment = Lease::default();
-        Self { supervisor, pump, directory, memory, python, environment, reader, writer }
+        Self {
+            supervisor,
+            pump,
+            directory,
+            memory,
+            python,
+            environment: Lease::default(),
+            listeners: Vec::new(),
+            relay: None,
+            reader,
+            writer,
+        }
+    }
+
+    /// Where the job reaches a gateway at these addresses: at them, or at a relay.
+    pub(crate) fn addresses(&mut self, gateway: &Addresses) -> io::Result<Addresses> {
+        if let Ok(listeners) = std::mem::take(&mut self.listeners).try_into() {
+            self.relay = Some(Relay::start(listeners, gateway)?);
+        }
+        Ok(self.relay.as_ref().map_or(gateway, |relay| &relay.addresses).clone())
     }
 
     /// Sends a message. Must not be dropped half-way unless the runner is given up.

@@ -28,13 +28,14 @@ const GOOD_SESSION: Duration = Duration::from_secs(5);
 pub(crate) async fn run(
     gateway: Gateway,
     offer: Offer,
+    isolation: String,
     events: mpsc::Sender<Event>,
     shutdown: CancellationToken,
 ) {
     let mut backoff = Backoff::new(LONGEST_PAUSE);
     while !shutdown.is_cancelled() && !events.is_closed() {
         let begun = Instant::now();
-        let error = once(&gateway, &offer, &events, &shutdown).await;
+        let error = once(&gateway, &offer, &isolation, &events, &shutdown).await;
         if events.send(Event::Closed).await.is_err() || shutdown.is_cancelled() {
             return;
         }
@@ -53,11 +54,12 @@ pub(crate) async fn run(
 async fn once(
     gateway: &Gateway,
     offer: &Offer,
+    isolation: &str,
     events: &mpsc::Sender<Event>,
     shutdown: &CancellationToken,
 ) -> Result<(), SessionError> {
     let opened = tokio::select! {
-        opened = connect::open(gateway, offer, events) => opened?,
+        opened = connect::open(gateway, offer, isolation, events) => opened?,
         () = shutdown.cancelled() => return Ok(()),
     };
     inbound::read(opened, events).await

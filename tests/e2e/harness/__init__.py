@@ -2,7 +2,7 @@
 
 from .api import Api, Call
 from .daemon import Daemon
-from .fleet import DevFleet
+from .fleet import DevFleet, let_jobs_write
 from .gate import Gate
 from .program import App, Finished, Program
 from .proxy import Proxy
@@ -22,4 +22,5 @@ __all__ = [
     "SplitFleet",
     "Worker",
     "eventually",
+    "let_jobs_write",
 ]

@@ -14,6 +14,15 @@ from .program import client_environment
 from .waiting import eventually
 
 
+# Directories that jobs may write beside their own, as the operator of a worker allows it.
+_writable: List[Path] = []
+
+
+def let_jobs_write(directory: Path) -> None:
+    """Lets the jobs of workers that are started from now on write a directory of the tests."""
+    _writable.append(directory)
+
+
 def system_environment() -> Dict[str, str]:
     """The environment of the system's processes: this one's, without what would steer them."""
     env = {
@@ -24,6 +33,8 @@ def system_environment() -> Dict[str, str]:
     }
     # uv is installed beside the Python that runs the tests.
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
+    if _writable:
+        env["METAL9_WORKER_WRITABLE"] = ":".join(map(str, _writable))
     env["METAL9_LOG"] = os.environ.get("METAL9_LOG", "info")
     return env
 

@@ -41,6 +41,10 @@ fn text(status: &Value) -> String {
             ["worker", "pool", "state", "platform", "cpu", "memory", "devices", "running"];
         let _ = write!(text, "\n{}", output::table(headings, workers.iter().map(row)));
     }
+    for worker in workers.iter().filter(|worker| worker["isolation"] == "off") {
+        let name = word(&worker["hostname"]);
+        let _ = writeln!(text, "warning: jobs on {name} are NOT ISOLATED from the machine");
+    }
     let tasks = status["tasks"].as_object();
     let counts: Vec<String> = tasks
         .into_iter()
@@ -140,6 +144,15 @@ mod tests {
             ["attic", "default", "ready", "x86_64-linux", "1.5/2", "3000/4000", "MiB", "-", "1"]
         );
         assert!(text.ends_with("\ntasks: 3 complete\ncontainers: 2\n"), "{text}");
+    }
+
+    #[test]
+    fn a_worker_that_does_not_isolate_jobs_is_shown_loudly() {
+        let status =
+            |isolation| json!({ "workers": [{ "hostname": "attic", "isolation": isolation }] });
+        let warning = "warning: jobs on attic are NOT ISOLATED from the machine\n";
+        assert!(text(&status("off")).contains(warning));
+        assert!(!text(&status("landlock 7, seccomp")).contains("warning"));
     }
 
     #[test]

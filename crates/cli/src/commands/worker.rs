@@ -148,6 +148,11 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         cgroups: settings.cgroups.unwrap_or(true),
         pids: settings.pids,
         cpu_limit_percent: settings.cpu_limit_percent,
+        // The settings have been checked to be what these know.
+        isolation: settings.isolation.parse().unwrap_or_default(),
+        network: settings.network.parse().unwrap_or_default(),
+        readable: settings.readable,
+        writable: settings.writable,
         shim,
     })
 }

@@ -35,6 +35,8 @@ impl Key {
         };
         match (self.section, self.name) {
             (section, "state_dir") => local(section),
+            ("worker", "isolation") => Some(Value::String("on".to_owned())),
+            ("worker", "network") => Some(Value::String("full".to_owned())),
             ("worker", _) => None,
             // `dev` listens where a gateway would.
             (_, name) => gateway_defaults().remove(name),
@@ -73,6 +75,10 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "cgroups", Kind::Switch, "whether cgroups hold containers, where there are any"),
     key("worker", "pids", Kind::Count, "most processes and threads of a container; 0 for any number"),
     key("worker", "cpu_limit_percent", Kind::Count, "most processor time of a container, in percent of its request"),
+    key("worker", "isolation", Kind::Choice(&["on", "required", "off"], "on, required or off"), "whether jobs are isolated, and whether it must be in full"),
+    key("worker", "network", Kind::Choice(&["full", "gateway-only", "none"], "full, gateway-only or none"), "what jobs may connect to"),
+    key("worker", "readable", Kind::Directories, "directories of this machine that jobs may read"),
+    key("worker", "writable", Kind::Directories, "directories of this machine that jobs may write"),
     key("dev", "state_dir", Kind::Path, "where `metal9 dev` keeps everything"),
     key("dev", "grpc", Kind::Address, "where the client API is served"),
     key("dev", "http", Kind::Address, "where HTTP is served"),

@@ -18,6 +18,10 @@ pub(super) enum Kind {
     Switch,
     /// Texts by name.
     Labels,
+    /// Directories, by their absolute paths.
+    Directories,
+    /// One of these.
+    Choice(&'static [&'static str], &'static str),
 }
 
 impl Kind {
@@ -31,6 +35,8 @@ impl Kind {
             Self::Count => "a whole number that is not negative",
             Self::Switch => "true or false",
             Self::Labels => "labels, as zone=attic,disk=fast",
+            Self::Directories => "absolute paths, as /data:/scratch",
+            Self::Choice(_, expected) => expected,
         }
     }
 
@@ -57,6 +63,14 @@ impl Kind {
             (Self::Labels, Value::Table(labels)) => {
                 labels.values().all(Value::is_str).then_some(Value::Table(labels))
             }
+            (Self::Directories, Value::Array(paths)) => {
+                let absolute =
+                    |path: &Value| path.as_str().is_some_and(|path| path.starts_with('/'));
+                paths.iter().all(absolute).then_some(Value::Array(paths))
+            }
+            (Self::Choice(choices, _), Value::String(text)) => {
+                choices.contains(&text.as_str()).then_some(Value::String(text))
+            }
             _ => None,
         }
     }
@@ -64,11 +78,17 @@ impl Kind {
     /// The value that a text from the environment or a flag stands for.
     pub(super) fn parse(self, text: &str) -> Option<Value> {
         let value = match self {
-            Self::Text | Self::Path | Self::Address => Value::String(text.to_owned()),
+            Self::Text | Self::Path | Self::Address | Self::Choice(..) => {
+                Value::String(text.to_owned())
+            }
             Self::Number => Value::Float(text.parse().ok()?),
             Self::Count => Value::Integer(text.parse().ok()?),
             Self::Switch => Value::Boolean(text.parse().ok()?),
             Self::Labels => Value::Table(labels(text)?),
+            Self::Directories => {
+                let paths = text.split(':').filter(|path| !path.is_empty());
+                Value::Array(paths.map(|path| Value::String(path.to_owned())).collect())
+            }
         };
         self.accept(value)
     }
@@ -94,6 +114,10 @@ mod tests {
         assert_eq!(Kind::Number.parse("2"), Some(Value::Float(2.0)));
         assert_eq!(Kind::Count.parse("2"), Some(Value::Integer(2)));
         assert_eq!(Kind::Switch.parse("false"), Some(Value::Boolean(false)));
+        let paths = Kind::Directories.parse("/data:/scratch").unwrap();
+        assert_eq!(paths.as_array().map(Vec::len), Some(2));
+        let choice = Kind::Choice(&["on", "off"], "on or off");
+        assert_eq!(choice.parse("off"), Some(Value::String("off".into())));
         let labels = Kind::Labels.parse("a=b, c=d").unwrap();
         assert_eq!(labels.get("c").and_then(Value::as_str), Some("d"));
     }
@@ -109,6 +133,8 @@ mod tests {
             (Kind::Switch, "on"),
             (Kind::Labels, "attic"),
             (Kind::Text, ""),
+            (Kind::Directories, "/data:scratch"),
+            (Kind::Choice(&["on", "off"], "on or off"), "maybe"),
         ] {
             assert_eq!(kind.parse(text), None, "{kind:?} {text:?}");
         }

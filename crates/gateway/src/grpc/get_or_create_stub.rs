@@ -135,9 +135,13 @@ fn refuse_unsupported(request: &GetOrCreateStubRequest) -> Result<(), ApiError> 
         (request.docker_enabled, "jobs on native workers cannot run Docker"),
         (request.use_vm, "native workers run no virtual machines; leave `use_vm` out"),
         (
-            request.block_network || !request.allow_list.is_empty(),
-            "native workers cannot cut a job off the network; leave `block_network` and \
-             `allow_list` out",
+            !request.allow_list.is_empty(),
+            "native workers let a job reach every network or none; leave `allow_list` out",
+        ),
+        (
+            request.block_network && !request.callback_url.is_empty(),
+            "callbacks are sent by the function's own process, which `block_network` cuts off; \
+             leave one of `block_network` and `callback_url` out",
         ),
     ];
     match asked.into_iter().find(|(asked, _)| *asked) {

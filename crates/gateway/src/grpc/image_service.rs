@@ -24,7 +24,7 @@ impl wire::image_service_server::ImageService for ImageApi {
         &self,
         request: Request<wire::VerifyImageBuildRequest>,
     ) -> Result<Response<wire::VerifyImageBuildResponse>, Status> {
-        self.shared.grpc_caller(request.metadata()).await?;
+        self.shared.grpc_caller(request.metadata()).await?.require_client()?;
         let sdk = sdk_version(request.metadata());
         let answer = verify_image_build::verify(&self.shared, request.into_inner(), sdk).await?;
         Ok(Response::new(answer))
@@ -34,7 +34,7 @@ impl wire::image_service_server::ImageService for ImageApi {
         &self,
         request: Request<wire::BuildImageRequest>,
     ) -> Result<Response<build_image::BuildStream>, Status> {
-        self.shared.grpc_caller(request.metadata()).await?;
+        self.shared.grpc_caller(request.metadata()).await?.require_client()?;
         let sdk = sdk_version(request.metadata());
         Ok(Response::new(build_image::build(&self.shared, request.into_inner(), sdk)))
     }

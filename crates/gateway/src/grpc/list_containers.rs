@@ -15,6 +15,7 @@ pub(super) async fn list(
     caller: &Caller,
     _: ListContainersRequest,
 ) -> Result<ListContainersResponse, ApiError> {
+    caller.require_client()?;
     let now = timestamps::now();
     let views = shared
         .driver

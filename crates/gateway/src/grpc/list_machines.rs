@@ -18,6 +18,7 @@ pub(super) async fn list(
     caller: &Caller,
     request: ListMachinesRequest,
 ) -> Result<ListMachinesResponse, ApiError> {
+    caller.require_client()?;
     let views = shared.driver.query(|core, _| core.workers()).await?;
     let rows = shared.store.list_workers(caller.workspace).await?;
     let limit = if request.limit == 0 { usize::MAX } else { request.limit as usize };

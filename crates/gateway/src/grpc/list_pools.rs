@@ -14,9 +14,10 @@ use crate::shared::Shared;
 /// Lists the pools that have workers.
 pub(super) async fn list(
     shared: &Shared,
-    _: &Caller,
+    caller: &Caller,
     request: ListPoolsRequest,
 ) -> Result<ListPoolsResponse, ApiError> {
+    caller.require_client()?;
     let views = shared.driver.query(|core, _| core.workers()).await?;
     let mut pools: BTreeMap<&str, Vec<&WorkerView>> = BTreeMap::new();
     for view in &views {

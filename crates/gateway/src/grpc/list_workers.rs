@@ -15,6 +15,7 @@ pub(super) async fn list(
     caller: &Caller,
     _: ListWorkersRequest,
 ) -> Result<ListWorkersResponse, ApiError> {
+    caller.require_client()?;
     let views = shared.driver.query(|core, _| core.workers()).await?;
     let workers = views.iter().map(|view| worker(view, caller)).collect();
     Ok(ListWorkersResponse { ok: true, err_msg: String::new(), workers })

@@ -13,6 +13,7 @@ pub(super) async fn status(
     State(shared): State<SharedRef>,
     caller: Caller,
 ) -> Result<Json<Value>, HttpError> {
+    caller.require_client()?;
     let (workers, containers) =
         shared.driver.query(|core, _| (core.workers(), core.containers().len())).await?;
     let tasks = shared.store.count_tasks(caller.workspace).await?;
@@ -35,6 +36,7 @@ pub(super) async fn status(
                 "devices": view.offer.devices,
                 "runtimes": view.offer.runtimes,
                 "pythons": view.offer.pythons,
+                "isolation": view.session.and_then(|session| shared.fleet.isolation(session)),
                 "containers": view.containers.len(),
                 "running": view.running,
             })

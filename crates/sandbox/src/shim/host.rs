@@ -22,7 +22,8 @@ mod macos;
 #[cfg(not(target_os = "linux"))]
 use macos as system;
 
-pub(super) use system::{RECEIVE_FLAGS, enter_program, hurry};
+pub(crate) use system::RECEIVE_FLAGS;
+pub(super) use system::{enter_program, hurry};
 
 /// Closes every descriptor from `first` on, whoever left it open.
 pub(super) fn close_from(first: RawFd) -> io::Result<()> {

@@ -96,6 +96,20 @@ impl AsFd for Control {
     }
 }
 
+/// Sends a reply and descriptors with it, also from a process that has yet to become the program.
+#[cfg(target_os = "linux")]
+pub(super) fn send_with(control: &OwnedFd, reply: Reply, fds: &[OwnedFd]) -> io::Result<()> {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+    let bytes = reply.encode();
+    let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&fds)];
+    let with = if fds.is_empty() { &[][..] } else { &rights };
+    let buffers = [io::IoSlice::new(&bytes)];
+    let sent = sendmsg::<()>(control.as_raw_fd(), &buffers, with, MsgFlags::empty(), None)?;
+    if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
 fn invalid(text: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }

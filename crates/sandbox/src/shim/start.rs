@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -12,8 +13,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{Pid, getpid, setsid};
 
 use super::host;
-use super::receive::ProgramFds;
+use super::receive::{Control, ProgramFds};
 use crate::cgroup::Group;
+use crate::isolation::Isolation;
 use crate::launch::{Launch, Limits, RUNNER_FD_VARIABLE};
 use crate::wire::Reply;
 
@@ -21,8 +23,8 @@ use crate::wire::Reply;
 pub(super) const CHANNEL_FD: RawFd = 3;
 
 /// Starts the program and returns its process id, or the reply that says why it cannot be started.
-pub(super) fn start(launch: Launch, fds: ProgramFds) -> Result<i32, Reply> {
-    let Launch { program, args, env, cwd, limits, group } = launch;
+pub(super) fn start(launch: Launch, fds: ProgramFds, control: &Control) -> Result<i32, Reply> {
+    let Launch { program, args, env, cwd, limits, group, isolation } = launch;
     let [channel, stdout, stderr] = fds;
     if let Err(error) = own_only(&channel, &[&stdout, &stderr]) {
         return Err(Reply::NoExec(errno(&error)));
@@ -30,6 +32,10 @@ pub(super) fn start(launch: Launch, fds: ProgramFds) -> Result<i32, Reply> {
     let doors = match group.as_ref().map_or_else(|| Ok(Vec::new()), Group::doors) {
         Ok(doors) => doors,
         Err(error) => return Err(Reply::NoGroup(errno(&error))),
+    };
+    let isolate = match isolation.map(|isolation| isolate(isolation, &cwd, control)).transpose() {
+        Ok(isolate) => isolate,
+        Err(error) => return Err(Reply::NoExec(errno(&error))),
     };
     let supervisor = getpid();
     let mut command = Command::new(program);
@@ -44,7 +50,12 @@ pub(super) fn start(launch: Launch, fds: ProgramFds) -> Result<i32, Reply> {
         .stderr(stderr);
     // SAFETY: the supervisor has a single thread, so no lock can be held by a thread that the fork
     // does not copy, and the new process may do whatever the supervisor may.
-    unsafe { command.pre_exec(move || enter(&doors).and_then(|()| prepare(supervisor, &limits))) };
+    unsafe {
+        command.pre_exec(move || {
+            enter(&doors)?;
+            prepare(supervisor, &limits, isolate.as_deref())
+        })
+    };
     match command.spawn() {
         Ok(child) => Ok(child.id().cast_signed()),
         Err(error) => match std::fs::read_dir(&cwd) {
@@ -80,8 +91,31 @@ fn enter(doors: &[File]) -> io::Result<()> {
     doors.iter().try_for_each(|mut door| door.write_all(b"0"))
 }
 
+/// A step of the new process.
+type Step = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+
+/// What isolates the new process, made ready.
+#[cfg(target_os = "linux")]
+fn isolate(isolation: Isolation, cwd: &Path, control: &Control) -> io::Result<Step> {
+    use std::os::fd::AsFd;
+
+    let control = control.as_fd().try_clone_to_owned()?;
+    let confinement = super::confine::Confinement::new(isolation, cwd.to_owned(), control)?;
+    Ok(Box::new(move || confinement.enter()))
+}
+
+/// What isolates the new process: nothing on this system, whose worker asks for nothing.
+#[cfg(not(target_os = "linux"))]
+fn isolate(_: Isolation, _: &Path, _: &Control) -> io::Result<Step> {
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
 /// What the new process does before it becomes the program.
-fn prepare(supervisor: Pid, limits: &Limits) -> io::Result<()> {
+fn prepare(
+    supervisor: Pid,
+    limits: &Limits,
+    isolate: Option<&(dyn Fn() -> io::Result<()> + Send + Sync)>,
+) -> io::Result<()> {
     setsid()?;
     reset_signals()?;
     host::enter_program(supervisor)?;
@@ -89,7 +123,10 @@ fn prepare(supervisor: Pid, limits: &Limits) -> io::Result<()> {
     // SAFETY: descriptor 3 is the channel, as `own_only` checked, and stays open until the exec.
     let channel = unsafe { std::os::fd::BorrowedFd::borrow_raw(CHANNEL_FD) };
     fcntl(channel, FcntlArg::F_SETFD(FdFlag::empty()))?;
-    Ok(())
+    match isolate {
+        Some(isolate) => isolate(),
+        None => Ok(()),
+    }
 }
 
 /// Undoes what the worker's parents and the supervisor ignore or block: all of it is inherited.

@@ -3,6 +3,9 @@
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod cgroups;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod isolation;
 #[cfg(test)]
 mod launch;
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub(crate) fn launch(args: &[&str]) -> Launch {
         cwd: PathBuf::from("/"),
         limits: Limits::default(),
         group: None,
+        isolation: None,
     }
 }
 
@@ -68,7 +69,11 @@ impl Obedient {
     }
 
     pub(crate) async fn start_in(group: Option<Group>) -> Self {
-        let mut process = start(Launch { group, ..launch(&["obey"]) }).await;
+        Self::start_with(Launch { group, ..launch(&["obey"]) }).await
+    }
+
+    pub(crate) async fn start_with(launch: Launch) -> Self {
+        let mut process = start(launch).await;
         let channel = BufReader::new(process.take_channel().unwrap());
         let stdout = BufReader::new(process.take_stdout().unwrap());
         Self { process, channel, stdout }

@@ -56,7 +56,11 @@ pub(crate) fn code(error: &CodeError) -> Failure {
 
 /// The runner did not start.
 pub(crate) fn launch(error: &LaunchError) -> Failure {
-    Failure::new(FailureKind::Internal, chain(error))
+    let kind = match error {
+        LaunchError::Network { .. } => FailureKind::Setup,
+        _ => FailureKind::Internal,
+    };
+    Failure::new(kind, chain(error))
 }
 
 /// The arguments did not come.

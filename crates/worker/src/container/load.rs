@@ -27,8 +27,12 @@ impl Container {
         let attempt = job.call.attempt;
         runner.memory.set_limits(&self.limits(), &runner.supervisor);
         runner.pump.attach(job.sink.clone()).await;
+        let addresses = runner.addresses(&self.addresses).unwrap_or_else(|error| {
+            tracing::warn!(container = %self.id, %error, "its way to the gateway is closed");
+            self.addresses.clone()
+        });
         let load = Load {
-            env: variables(&self.spec, &self.addresses, &job.call.job_token, &self.tools.hostname),
+            env: variables(&self.spec, &addresses, &job.call.job_token, &self.tools.hostname),
             code_dir: runner.directory.code().to_string_lossy().into_owned(),
             python_version: python_version(&runner.python),
             ..request(&self.spec)

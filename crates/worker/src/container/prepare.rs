@@ -125,14 +125,19 @@ impl Container {
 
     /// A spare runner of the environment if there is one, else a new one.
     async fn runner(&self, makings: &Makings, environment: Environment) -> Result<Runner, Failure> {
-        let (reply, answer) = oneshot::channel();
-        self.tell(Event::TakeSpare { environment: environment.clone(), reply }).await;
-        if let Ok(Some(spare)) = answer.await
-            && !spare.has_ended()
-        {
-            return Ok(*spare);
+        let usual = makings.launcher.guard.network();
+        let network = usual.max(self.spec.network);
+        // A spare has the worker's usual network, and nothing is taken from it any more.
+        if network == usual {
+            let (reply, answer) = oneshot::channel();
+            self.tell(Event::TakeSpare { environment: environment.clone(), reply }).await;
+            if let Ok(Some(spare)) = answer.await
+                && !spare.has_ended()
+            {
+                return Ok(*spare);
+            }
         }
-        let started = makings.launcher.start(&environment, Some(self.id)).await;
+        let started = makings.launcher.start(&environment, Some(self.id), network).await;
         started.map_err(|error| failure::launch(&error))
     }
 }

@@ -45,7 +45,10 @@ impl Workshop {
     /// A runner that belongs to no container yet; nothing if it could not be made.
     pub(crate) async fn spare(&self, environment: &Environment) -> Option<Runner> {
         let made = match self {
-            Self::Real(makings) => makings.launcher.start(environment, None).await,
+            Self::Real(makings) => {
+                let network = makings.launcher.guard.network();
+                makings.launcher.start(environment, None, network).await
+            }
             #[cfg(test)]
             Self::Scripted(_) => return None,
         };

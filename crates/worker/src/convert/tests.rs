@@ -178,7 +178,7 @@ fn a_hello_tells_what_the_worker_has() {
         environments: vec!["hash".into()],
         objects: Vec::new(),
     };
-    let Some(Outbound::Hello(hello)) = hello(&offer, presence).message else {
+    let Some(Outbound::Hello(hello)) = hello(&offer, "landlock 7", presence).message else {
         panic!("expected a hello");
     };
     assert_eq!(hello.protocol_version, PROTOCOL_VERSION);

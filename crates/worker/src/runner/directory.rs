@@ -22,6 +22,10 @@ impl ContainerDirectory {
         Ok(made)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// The user's code, which is also the working directory.
     pub(crate) fn code(&self) -> PathBuf {
         self.0.join("code")

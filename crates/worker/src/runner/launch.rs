@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metal9_env::Environment;
-use metal9_sandbox::{Group, Launch, Limits, SpawnError};
+use metal9_sandbox::{Group, Launch, Limits, Network, SpawnError};
 use metal9_types::ContainerId;
 use tokio::sync::mpsc;
 
 use crate::containment::Containment;
 use crate::event::Event;
 use crate::output::Pump;
-use crate::runner::{ContainerDirectory, FrameError, FromRunner, Happening, Runner, Supervisor};
+use crate::runner::{
+    ContainerDirectory, FrameError, FromRunner, Guard, Happening, Runner, Supervisor,
+};
 use crate::runner_files;
 
 /// How long a runner may take until it is ready.
@@ -27,6 +29,11 @@ pub(crate) enum LaunchError {
     Directory { path: PathBuf, source: io::Error },
     #[error("could not start the runner")]
     Spawn(#[source] SpawnError),
+    #[error(
+        "the function may not use the network, and {reason} (policy `{network}`)\n\
+         hint: run it on another worker, or without `block_network`"
+    )]
+    Network { network: Network, reason: &'static str },
     #[error("the runner has no socket")]
     NoChannel,
     #[error("the runner did not become ready within {} seconds{}", READY_WITHIN.as_secs(), said(.0))]
@@ -53,6 +60,7 @@ pub(crate) struct Launcher {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) spares: AtomicU64,
     pub(crate) containment: Arc<Containment>,
+    pub(crate) guard: Guard,
 }
 
 impl Launcher {
@@ -64,7 +72,11 @@ impl Launcher {
         &self,
         environment: &Environment,
         container: Option<ContainerId>,
+        network: Network,
     ) -> Result<Runner, LaunchError> {
+        if let Some(reason) = self.guard.cannot(network) {
+            return Err(LaunchError::Network { network, reason });
+        }
         let name = match container {
             Some(container) => container.to_string(),
             None => format!("spare-{}", self.spares.fetch_add(1, Ordering::Relaxed)),
@@ -72,13 +84,16 @@ impl Launcher {
         let path = self.containers.join(&name);
         let directory = ContainerDirectory::make(path.clone())
             .map_err(|source| LaunchError::Directory { path, source })?;
-        let launch = Launch { group: self.group(&name), ..self.launch(environment, &directory) };
+        let launch = self.launch(environment, &directory, network);
+        let launch = Launch { group: self.group(&name), ..launch };
         let mut process =
             metal9_sandbox::spawn(&self.shim, launch).await.map_err(LaunchError::Spawn)?;
         let channel = process.take_channel().ok_or(LaunchError::NoChannel)?;
         let pump = Pump::start(process.take_stdout(), process.take_stderr(), self.events.clone());
+        let listeners = process.take_listeners();
         let mut runner = Runner::new(Supervisor::Process(process), channel, pump, directory);
         runner.environment = environment.lease.clone();
+        runner.listeners = listeners;
         let ready = tokio::time::timeout(READY_WITHIN, until_ready(&mut runner)).await;
         match ready {
             Ok(Ok(())) => Ok(runner),
@@ -97,7 +112,12 @@ impl Launcher {
     }
 
     /// The process of a runner: nothing of the worker's own environment is passed on.
-    fn launch(&self, environment: &Environment, directory: &ContainerDirectory) -> Launch {
+    fn launch(
+        &self,
+        environment: &Environment,
+        directory: &ContainerDirectory,
+        network: Network,
+    ) -> Launch {
         let program = runner_files::program(&self.runner_dir);
         Launch {
             program: environment.python.clone(),
@@ -106,6 +126,7 @@ impl Launcher {
             cwd: directory.code(),
             limits: Limits { open_files: None, core_dumps: false },
             group: None,
+            isolation: self.guard.isolation(environment, &self.runner_dir, directory, network),
         }
     }
 }

@@ -46,6 +46,7 @@ pub(crate) struct Opened {
 pub(crate) async fn open(
     gateway: &Gateway,
     offer: &Offer,
+    isolation: &str,
     events: &mpsc::Sender<Event>,
 ) -> Result<Opened, SessionError> {
     let (presence, answer) = oneshot::channel();
@@ -53,7 +54,7 @@ pub(crate) async fn open(
     let presence = answer.await.map_err(|_| SessionError::Ending)?;
 
     let (outgoing, reports) = mpsc::channel(OUTGOING);
-    let messages = outbound::messages(convert::hello(offer, presence), reports);
+    let messages = outbound::messages(convert::hello(offer, isolation, presence), reports);
     let greeting = async {
         let mut incoming = gateway.session(messages).await.map_err(SessionError::Gateway)?;
         let first = incoming.message().await.map_err(SessionError::Gateway)?;

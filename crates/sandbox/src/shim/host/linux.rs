@@ -8,7 +8,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Pid, getppid};
 
 /// Received descriptors are not for children unless they are given to them.
-pub(in crate::shim) const RECEIVE_FLAGS: MsgFlags = MsgFlags::MSG_CMSG_CLOEXEC;
+pub(crate) const RECEIVE_FLAGS: MsgFlags = MsgFlags::MSG_CMSG_CLOEXEC;
 
 /// Every change that matters wakes the supervisor; no need to look from time to time.
 pub(super) const LOOK_EVERY: Option<TimeSpec> = None;

@@ -5,7 +5,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Pid, getppid};
 
 /// There is no flag for it here: `start` sees to it that children get only what they are given.
-pub(in crate::shim) const RECEIVE_FLAGS: MsgFlags = MsgFlags::empty();
+pub(crate) const RECEIVE_FLAGS: MsgFlags = MsgFlags::empty();
 
 /// Orphans are known only if they were seen before, so the supervisor looks now and then.
 pub(super) const LOOK_EVERY: Option<TimeSpec> = Some(TimeSpec::new(1, 0));

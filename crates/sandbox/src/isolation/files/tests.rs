@@ -1,0 +1,142 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::*;
+
+/// A machine that has what the test says: directories and files by path, links by path and target.
+struct Fake {
+    there: Vec<&'static str>,
+    links: BTreeMap<&'static str, &'static str>,
+}
+
+impl Fake {
+    fn real(&self, path: &Path) -> Option<PathBuf> {
+        let mut real = PathBuf::from("/");
+        for part in path.components().skip(1) {
+            real.push(part);
+            if let Some(target) = real.to_str().and_then(|text| self.links.get(text)) {
+                let parent = real.parent().unwrap_or_else(|| Path::new("/"));
+                real = self.real(&normal(&parent.join(target)))?;
+            }
+        }
+        let inside = |known: &&str| Path::new(known).starts_with(&real);
+        self.there.iter().any(inside).then_some(real)
+    }
+}
+
+impl Machine for Fake {
+    fn entry(&self, path: &Path) -> Entry {
+        if let Some(target) = path.to_str().and_then(|text| self.links.get(text)) {
+            return Entry::Link { target: target.into(), real: self.real(path) };
+        }
+        self.real(path).map_or(Entry::Missing, Entry::There)
+    }
+}
+
+fn debian() -> Fake {
+    Fake {
+        there: vec![
+            "/usr/lib/python3.11/os.py",
+            "/usr/bin/python3.11",
+            "/opt/metal9/worker/worker.json",
+            "/opt/metal9/worker/env/envs/e1/lib",
+            "/opt/metal9/worker/runner/r1",
+            "/opt/metal9/worker/containers/7/tmp",
+            "/etc/passwd",
+            "/etc/shadow",
+            "/etc/ssl/certs",
+            "/etc/ssl/private",
+            "/run/systemd/resolve/stub-resolv.conf",
+            "/proc",
+            "/sys",
+            "/dev/null",
+            "/dev/kvm",
+            "/home/ann/.pyenv/versions/3.12.1/bin/python3.12",
+            "/home/ann/.pyenv/versions/3.12.1/lib/python3.12/os.py",
+            "/home/ann/.ssh/id_ed25519",
+            "/data/sets",
+        ],
+        links: BTreeMap::from([
+            ("/bin", "usr/bin"),
+            ("/lib", "usr/lib"),
+            ("/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf"),
+            ("/opt/metal9/worker/env/envs/e1/bin/python", "/home/ann/.local/bin/python3.12"),
+            ("/home/ann/.local/bin/python3.12", "/home/ann/.pyenv/versions/3.12.1/bin/python3.12"),
+        ]),
+    }
+}
+
+fn job() -> JobPaths {
+    JobPaths {
+        programs: vec![
+            "/opt/metal9/worker/env/envs/e1".into(),
+            "/opt/metal9/worker/runner/r1".into(),
+        ],
+        python: "/opt/metal9/worker/env/envs/e1/bin/python".into(),
+        own: "/opt/metal9/worker/containers/7".into(),
+        temporary: "/opt/metal9/worker/containers/7/tmp".into(),
+        readable: vec!["/data/sets".into(), "/data/gone".into()],
+        writable: Vec::new(),
+        hidden: vec!["/opt/metal9/worker".into()],
+    }
+}
+
+fn text(rules: &[FileRule]) -> String {
+    let mut text = String::new();
+    for FileRule { path, source, access } in rules {
+        let source =
+            if source == path { String::new() } else { format!(" from {}", source.display()) };
+        let _ = writeln!(text, "{access:?} {}{source}", path.display());
+    }
+    text
+}
+
+#[test]
+fn a_job_gets_the_system_its_environment_and_its_own_directory() {
+    let expected = r#"Link("usr/bin") /bin
+Read /data/sets
+Link("/proc/self/fd") /dev/fd
+Device /dev/null
+Link("/proc/self/fd/2") /dev/stderr
+Link("/proc/self/fd/0") /dev/stdin
+Link("/proc/self/fd/1") /dev/stdout
+Read /etc/passwd
+Read /etc/resolv.conf from /run/systemd/resolve/stub-resolv.conf
+Read /etc/ssl/certs
+Execute /home/ann/.local/bin/python3.12 from /home/ann/.pyenv/versions/3.12.1/bin/python3.12
+Execute /home/ann/.pyenv/versions/3.12.1
+Link("usr/lib") /lib
+Execute /opt
+Hidden /opt/metal9/worker
+Write /opt/metal9/worker/containers/7
+Execute /opt/metal9/worker/env/envs/e1
+Execute /opt/metal9/worker/runner/r1
+Read /proc
+Read /sys
+Write /tmp from /opt/metal9/worker/containers/7/tmp
+Execute /usr
+Link("/tmp") /var/tmp
+"#;
+    assert_eq!(text(&file_rules(&debian(), &job())), expected);
+}
+
+#[test]
+fn the_systems_own_python_needs_no_rule() {
+    let mut machine = debian();
+    machine.links.insert("/opt/metal9/worker/env/envs/e1/bin/python", "/usr/bin/python3.11");
+    let rules = file_rules(&machine, &job());
+    assert!(!text(&rules).contains("python3.11"), "{}", text(&rules));
+}
+
+#[test]
+fn a_state_directory_that_nobody_can_see_is_not_hidden() {
+    let mut job = job();
+    job.hidden = vec!["/home/ann/.ssh".into()];
+    assert!(!text(&file_rules(&debian(), &job)).contains("Hidden"));
+}
+
+#[test]
+fn paths_lose_their_dots() {
+    assert_eq!(normal(Path::new("/a/./b/../c")), Path::new("/a/c"));
+    assert_eq!(normal(Path::new("/../a")), Path::new("/a"));
+}
