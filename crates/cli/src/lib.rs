@@ -17,6 +17,7 @@ mod failure;
 mod logging;
 mod open_files;
 mod output;
+mod port_holder;
 mod private_file;
 mod ready;
 mod serving;

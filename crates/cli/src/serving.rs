@@ -1,6 +1,7 @@
 //! A gateway in this process, with the first token of its users.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use metal9_store::{Store, StoreError, TokenKind};
 use metal9_tasks::CancellationToken;
 
 use crate::failure::Failure;
+use crate::port_holder;
 use crate::private_file;
 use crate::ready::{self, Ready};
 
@@ -146,30 +148,75 @@ impl Claim {
     pub(crate) fn take(directory: &Path) -> Result<Self, Failure> {
         let cannot = |error: std::io::Error| {
             let what = format!("cannot use the state directory `{}`", directory.display());
-            Failure::usage(anyhow!(error).context(what))
+            Failure::usage(anyhow!(error).context(what)).hint(OTHER_DIRECTORY)
         };
         std::fs::create_dir_all(directory).map_err(cannot)?;
-        let lock = File::create(directory.join("lock")).map_err(cannot)?;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut lock = options.open(directory.join("lock")).map_err(cannot)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock }),
+            Ok(()) => {
+                let pid = std::process::id().to_string();
+                lock.set_len(0).and_then(|()| lock.write_all(pid.as_bytes())).map_err(cannot)?;
+                Ok(Self { _lock: lock })
+            }
             Err(std::fs::TryLockError::Error(error)) => Err(cannot(error)),
-            Err(std::fs::TryLockError::WouldBlock) => Err(in_use(directory)),
+            Err(std::fs::TryLockError::WouldBlock) => Err(in_use(directory, &mut lock)),
         }
     }
 }
 
-fn in_use(directory: &Path) -> Failure {
-    let error = anyhow!("the state directory `{}` is in use", directory.display());
+/// What to do about a state directory that cannot be used.
+const OTHER_DIRECTORY: &str =
+    "choose a directory that this user may write to with --state, or make this one so";
+
+fn in_use(directory: &Path, lock: &mut File) -> Failure {
+    let mut pid = String::new();
+    let by = match lock.take(20).read_to_string(&mut pid) {
+        Ok(_) if !pid.trim().is_empty() => format!(" by process {}", pid.trim()),
+        _ => String::new(),
+    };
+    let error = anyhow!("the state directory `{}` is in use{by}", directory.display());
     Failure::usage(error).hint("stop the metal9 that uses it, or choose another with --state")
 }
 
 fn cannot_start(error: StartError) -> Failure {
     match &error {
-        StartError::Bind { .. } => Failure::usage(error)
-            .hint("another gateway may be running; choose other ports with --grpc and --http"),
-        StartError::Store { source: StoreError::InUse { .. }, .. } => Failure::usage(error)
-            .hint("stop the metal9 that uses it, or choose another with --state"),
-        _ => Failure::ours(error),
+        StartError::Bind { address, source, .. } => {
+            let hint = bind_hint(*address, source.kind());
+            Failure::usage(error).hint(hint)
+        }
+        StartError::Store { source, .. } => match source {
+            StoreError::InUse { .. } => Failure::usage(error)
+                .hint("stop the metal9 that uses it, or choose another with --state"),
+            StoreError::File { .. } => Failure::usage(error).hint(OTHER_DIRECTORY),
+            StoreError::Newer { .. } => Failure::usage(error).hint(
+                "run the newer metal9 again, or choose another directory with --state; this one \
+                 is left as it is",
+            ),
+            StoreError::Full { .. } => {
+                Failure::ours(error).hint("make room on the disk; nothing was lost")
+            }
+            _ => Failure::ours(error),
+        },
+        StartError::Recover(_) => Failure::ours(error),
+    }
+}
+
+fn bind_hint(address: SocketAddr, kind: std::io::ErrorKind) -> String {
+    let other = "choose other addresses with --grpc and --http";
+    match kind {
+        std::io::ErrorKind::AddrInUse => match port_holder::of(address) {
+            Some(holder) => format!("{holder} listens there; stop it, or {other}"),
+            None => format!("another program listens there; stop it, or {other}"),
+        },
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!("this machine has no address {}; {other}, as 0.0.0.0:1993", address.ip())
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!("ports below 1024 need rights that this user has not; {other}")
+        }
+        _ => other.to_owned(),
     }
 }
 
@@ -198,7 +245,8 @@ mod tests {
         let directory = root.path().join("state");
         let claim = Claim::take(&directory).unwrap();
         let error = Claim::take(&directory).err().unwrap().to_string();
-        assert!(error.contains("is in use") && error.contains("hint:"), "{error}");
+        let by = format!("in use by process {}", std::process::id());
+        assert!(error.contains(&by) && error.contains("hint:"), "{error}");
         drop(claim);
         assert!(Claim::take(&directory).is_ok());
     }

@@ -97,6 +97,11 @@ impl Driver {
                 self.input(Input::Submit(task), None).await;
             }
             Command::Hello(hello) => self.hello(hello).await,
+            Command::Finished(finished) if self.is_anothers(&finished) => {
+                let (worker, attempt) = (finished.worker, finished.attempt);
+                tracing::warn!(%worker, %attempt, "a worker reports the end of another's attempt");
+                self.shared.acknowledge_finished(finished.session, attempt);
+            }
             Command::Finished(finished) => {
                 if finished.started_unsaid {
                     let report = AttemptReport::Started;
@@ -114,6 +119,12 @@ impl Driver {
                 query(&self.core, now);
             }
         }
+    }
+
+    /// `true` if the attempt runs on another worker than the one that reports its end.
+    fn is_anothers(&self, finished: &Finished) -> bool {
+        let task = self.core.attempt_task(finished.attempt).and_then(|task| self.core.task(task));
+        task.and_then(|task| task.worker).is_some_and(|worker| worker != finished.worker)
     }
 
     async fn input(&mut self, input: Input, finished: Option<Finished>) {

@@ -1,7 +1,10 @@
 //! How failures are told to clients: one table for gRPC, one for HTTP.
 
+use std::time::Duration;
+
 use metal9_store::StoreError;
 use metal9_types::Tier;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 /// A request that could not be served.
@@ -27,6 +30,14 @@ pub(crate) enum ApiError {
     /// The request is over a limit.
     #[error("{0}")]
     Limit(String),
+    /// The gateway has no room for the request now.
+    #[error("{text}")]
+    Exhausted {
+        /// What, why and what to do.
+        text: String,
+        /// When it makes sense to ask again.
+        retry_after: Duration,
+    },
     /// The gateway is stopping or not ready.
     #[error("{0}")]
     Unavailable(&'static str),
@@ -58,13 +69,21 @@ impl ApiError {
             Self::Forbidden(_) => Code::PermissionDenied,
             Self::NotFound { .. } => Code::NotFound,
             Self::Invalid(_) => Code::InvalidArgument,
-            Self::Limit(_) => Code::ResourceExhausted,
+            Self::Limit(_) | Self::Exhausted { .. } => Code::ResourceExhausted,
             Self::Unavailable(_) => Code::Unavailable,
             Self::Store(error) => match error.tier() {
                 Tier::User | Tier::Input => Code::InvalidArgument,
                 Tier::Limit => Code::ResourceExhausted,
                 Tier::Platform => Code::Internal,
             },
+        }
+    }
+
+    /// When it makes sense to ask again, if that is known.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Exhausted { retry_after, .. } => Some(*retry_after),
+            _ => None,
         }
     }
 
@@ -75,6 +94,7 @@ impl ApiError {
             Code::PermissionDenied => 403,
             Code::NotFound => 404,
             Code::InvalidArgument => 400,
+            Code::ResourceExhausted if matches!(self, Self::Limit(_)) => 413,
             Code::ResourceExhausted => 429,
             Code::Unavailable => 503,
             _ => 500,
@@ -87,6 +107,11 @@ impl From<ApiError> for Status {
         if matches!(&error, ApiError::Store(inner) if inner.tier() == Tier::Platform) {
             tracing::error!(%error, "the store failed a request");
         }
-        Self::new(error.code(), error.to_string())
+        let mut status = Self::new(error.code(), error.to_string());
+        if let Some(after) = error.retry_after() {
+            let seconds = MetadataValue::from(after.as_secs());
+            status.metadata_mut().insert("retry-after", seconds);
+        }
+        status
     }
 }

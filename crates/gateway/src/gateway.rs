@@ -8,10 +8,13 @@ use std::time::Instant;
 use metal9_store::{Store, StoreError};
 use metal9_tasks::{CancellationToken, OnError};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
+use crate::admission::{Admission, Limits};
 use crate::arguments::ArgumentCache;
 use crate::builds::Builds;
+use crate::disk::Disk;
+use crate::doors::{self, Door, Proof};
 use crate::driver::{self, Driver, DriverHandle};
 use crate::ends::Ends;
 use crate::fleet::Fleet;
@@ -20,6 +23,9 @@ use crate::job_token::Signer;
 use crate::options::Options;
 use crate::shared::{Shared, SharedRef};
 use crate::{grpc, http, metrics};
+
+/// Bytes that every HTTP/2 connection begins with: the preface, and a frame of settings.
+const HTTP2_GREETING: usize = 24 + 9;
 
 /// The gateway could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +61,6 @@ pub enum RunError {
     /// The gRPC server failed.
     #[error("the gRPC server failed")]
     Grpc(#[source] tonic::transport::Error),
-    /// The HTTP server failed.
-    #[error("the HTTP server failed")]
-    Http(#[source] io::Error),
 }
 
 /// A gateway that has its ports and its state, and does not serve yet.
@@ -108,6 +111,8 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         ends: Ends::default(),
         builds: Builds::default(),
         arguments: ArgumentCache::default(),
+        admission: Admission::new(Limits::of(&options)),
+        disk: Disk::new(options.state_dir.clone(), options.min_free_disk_mib),
         grpc_addr,
         http_addr,
         started: Instant::now(),
@@ -171,22 +176,25 @@ impl Gateway {
             }
         });
         crate::retention::start(Arc::clone(&shared));
+        let most = doors::raise_limit(shared.options.max_connections);
+        let room = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        let (greeting, bytes) = (doors::GREETING, HTTP2_GREETING);
+        let grpc = Door::new(grpc, Arc::clone(&room), greeting, Proof::Bytes(bytes));
+        let http = Door::new(http, room, greeting, Proof::BytesOrAnswer(bytes));
         let grpc = grpc::serve(Arc::clone(&shared), grpc, stop.clone());
         let http = http::serve(Arc::clone(&shared), http, stop.clone());
-        let (grpc, http) = tokio::join!(
+        let (grpc, ()) = tokio::join!(
             async {
                 let ended = grpc.await;
                 stop.cancel();
                 ended
             },
             async {
-                let ended = http.await;
+                http.await;
                 stop.cancel();
-                ended
             },
         );
         shared.store.close().await;
-        grpc.map_err(RunError::Grpc)?;
-        http.map_err(RunError::Http)
+        grpc.map_err(RunError::Grpc)
     }
 }

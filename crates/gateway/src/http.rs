@@ -15,23 +15,15 @@ use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::routing::{get, post};
-use axum::serve::ListenerExt as _;
 use metal9_tasks::CancellationToken;
-use tokio::net::TcpListener;
 
 use crate::auth::{Caller, bearer};
+use crate::doors::{Door, serve_http};
 use crate::shared::SharedRef;
 use error::HttpError;
 
 /// Serves HTTP until `shutdown`.
-///
-/// # Errors
-/// When the listener fails.
-pub(crate) async fn serve(
-    shared: SharedRef,
-    listener: TcpListener,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
+pub(crate) async fn serve(shared: SharedRef, door: Door, shutdown: CancellationToken) {
     let router = Router::new()
         .route("/health", get(health::health))
         .route("/metrics", get(prometheus::metrics))
@@ -44,14 +36,9 @@ pub(crate) async fn serve(
         .route("/api/v1/task/{workspace}/{task}/logs", get(logs::logs))
         .route("/api/v1/worker/join-tokens", post(join_tokens::create))
         .fallback(error::no_such_route)
+        .layer(axum::middleware::map_response(error::in_json))
         .with_state(shared);
-    let listener = listener.tap_io(|socket| {
-        // Without it, small answers wait for the client's delayed acknowledgement.
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    serve_http(door, router, shutdown).await;
 }
 
 impl FromRequestParts<SharedRef> for Caller {

@@ -14,6 +14,8 @@ use metal9_store::{Appended, LogStream, TaskLogs};
 use metal9_types::{AttemptId, Failure, TaskId, TaskStatus, WorkspaceId};
 use tokio::sync::watch;
 
+use crate::admission::Claim;
+
 /// How a task ended, as its streams are told.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -84,10 +86,18 @@ impl Live {
 /// posts its callback when its task has ended already.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+/// A task's entry, and what its workspace holds for it.
+#[derive(Debug)]
+struct Entry {
+    live: Arc<Live>,
+    /// Given back when the entry goes.
+    _claim: Claim,
+}
+
 /// All tasks that have not ended.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    live: Mutex<HashMap<TaskId, Arc<Live>>>,
+    live: Mutex<HashMap<TaskId, Entry>>,
     /// Tasks that ended a moment ago, oldest first.
     ended: Mutex<VecDeque<(Instant, TaskId)>>,
     logs: TaskLogs,
@@ -98,13 +108,14 @@ impl Hub {
         Self { live: Mutex::default(), ended: Mutex::default(), logs }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, Arc<Live>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, Entry>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a task.
     pub(crate) fn open(
         &self,
+        claim: Claim,
         task: TaskId,
         workspace: WorkspaceId,
         headless: bool,
@@ -120,13 +131,13 @@ impl Hub {
             attached: AtomicUsize::new(0),
             attempt: AtomicU64::new(0),
         });
-        self.lock().insert(task, Arc::clone(&live));
+        self.lock().insert(task, Entry { live: Arc::clone(&live), _claim: claim });
         live
     }
 
     /// A task's entry; nothing if it has ended.
     pub(crate) fn get(&self, task: TaskId) -> Option<Arc<Live>> {
-        self.lock().get(&task).cloned()
+        self.lock().get(&task).map(|entry| Arc::clone(&entry.live))
     }
 
     /// `true` until a task's end is durable.
@@ -213,7 +224,7 @@ impl Hub {
     pub(crate) fn end(&self, task: TaskId, ended: Ended) {
         // Remembered first, so that a job that signs meanwhile is known by one or the other.
         self.remember_end(task);
-        let Some(live) = self.lock().remove(&task) else { return };
+        let Some(Entry { live, _claim }) = self.lock().remove(&task) else { return };
         live.snapshot.send_modify(|snapshot| {
             snapshot.status = ended.status;
             snapshot.ended = Some(Arc::new(ended));

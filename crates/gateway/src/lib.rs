@@ -3,15 +3,19 @@
 //! - [`start`] opens the state directory, binds the ports and recovers what an earlier run left.
 //! - `driver` owns the scheduler; everything else talks to it through its handle.
 //! - `hub` holds what clients wait for: one entry per unfinished task.
+//! - `validate` and `admission` say what is not let in, and `doors` who may come in at all.
 //! - `session` is the worker's side, `grpc` the client API one RPC a file, `http` the REST routes.
 //!
 //! Wire types stop in this crate: the store, the scheduler and the shared types never see them.
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod arguments;
 mod auth;
 mod builds;
+mod disk;
+mod doors;
 mod driver;
 mod ends;
 mod error;
@@ -29,6 +33,7 @@ mod session;
 mod shared;
 mod timestamps;
 mod unimplemented;
+mod validate;
 mod yielding;
 
 pub use gateway::{Gateway, RunError, StartError, start};

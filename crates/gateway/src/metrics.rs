@@ -19,6 +19,10 @@ pub(crate) const TASKS_LIVE: &str = "metal9_tasks_live";
 pub(crate) const WORKERS_CONNECTED: &str = "metal9_workers_connected";
 /// Workers given up.
 pub(crate) const WORKERS_LOST: &str = "metal9_workers_lost_total";
+/// Connections closed because there was no room for them.
+pub(crate) const CONNECTIONS_REFUSED: &str = "metal9_connections_refused_total";
+/// Calls refused because their workspace or the disk had no room, by what was short.
+pub(crate) const CALLS_REFUSED: &str = "metal9_calls_refused_total";
 /// Inputs the scheduler ignored, by reason.
 pub(crate) const IGNORED_INPUTS: &str = "metal9_scheduler_ignored_inputs_total";
 /// Sampled checks of the scheduler's books that failed.
@@ -49,6 +53,8 @@ fn describe() {
     describe_gauge!(TASKS_LIVE, Unit::Count, "tasks that have not ended");
     describe_gauge!(WORKERS_CONNECTED, Unit::Count, "connected workers");
     describe_counter!(WORKERS_LOST, Unit::Count, "workers given up after silence");
+    describe_counter!(CONNECTIONS_REFUSED, Unit::Count, "connections closed for want of room");
+    describe_counter!(CALLS_REFUSED, Unit::Count, "calls refused for want of room");
     describe_counter!(IGNORED_INPUTS, Unit::Count, "inputs without effect, by reason");
     describe_counter!(INVARIANT_VIOLATIONS, Unit::Count, "sampled checks that failed");
 }

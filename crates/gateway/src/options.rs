@@ -36,6 +36,16 @@ pub struct Options {
     pub keep_ended_mib: u64,
     /// Days after which stubs without tasks and code archives that nobody has asked for are removed.
     pub keep_unused_days: f64,
+    /// Calls of one workspace that have not ended.
+    pub max_tasks_per_workspace: u64,
+    /// MiB of arguments of such calls.
+    pub max_argument_mib_per_workspace: u64,
+    /// Streams of one workspace that are open: calls that are waited for, logs that are followed.
+    pub max_streams_per_workspace: u64,
+    /// Connections on both ports together.
+    pub max_connections: usize,
+    /// MiB of the state's disk below which nothing new is accepted; 0 to accept until it is full.
+    pub min_free_disk_mib: u64,
 }
 
 impl Options {
@@ -56,6 +66,12 @@ impl Options {
             keep_ended_days: 30.0,
             keep_ended_mib: 10 * 1024,
             keep_unused_days: 90.0,
+            // A task that waits takes about 2 KB of memory.
+            max_tasks_per_workspace: 250_000,
+            max_argument_mib_per_workspace: 8192,
+            max_streams_per_workspace: 20_000,
+            max_connections: 10_000,
+            min_free_disk_mib: 512,
         }
     }
 

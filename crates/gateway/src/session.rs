@@ -15,7 +15,7 @@ use metal9_core::{Input, WorkerHello};
 use metal9_proto::worker as wire;
 use metal9_store::WorkerRow;
 use metal9_tasks::CancellationToken;
-use metal9_types::{AttemptId, SessionId, StubId, TaskId};
+use metal9_types::{AttemptId, SessionId, StubId, TaskId, WorkerId};
 use std::collections::{BTreeSet, HashMap};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
@@ -47,20 +47,39 @@ pub(crate) struct Session {
     pub(crate) results: Arc<PushedResults>,
 }
 
-/// Results that were too large for the session, until their report comes.
+/// Bytes of one worker's results that may wait for their reports: the largest result of every call
+/// that a large machine runs at a time.
+const PUSHED_BYTES: usize = 1024 * 1024 * 1024;
+
+/// Results that were too large for the session, until their report comes. A worker's results are
+/// its own: another cannot answer in its place.
 #[derive(Debug, Default)]
 pub(crate) struct PushedResults {
-    by_attempt: Mutex<HashMap<AttemptId, Bytes>>,
+    by_worker: Mutex<HashMap<WorkerId, HashMap<AttemptId, Bytes>>>,
 }
 
 impl PushedResults {
-    pub(crate) fn put(&self, attempt: AttemptId, result: Bytes) {
-        let mut map = self.by_attempt.lock().unwrap_or_else(PoisonError::into_inner);
-        map.insert(attempt, result);
+    /// Keeps a result; `false` if too many of the worker's wait already.
+    pub(crate) fn put(&self, worker: WorkerId, attempt: AttemptId, result: Bytes) -> bool {
+        let mut workers = self.by_worker.lock().unwrap_or_else(PoisonError::into_inner);
+        let results = workers.entry(worker).or_default();
+        let others = results.iter().filter(|(id, _)| **id != attempt);
+        let waiting: usize = others.map(|(_, bytes)| bytes.len()).sum();
+        let fits = waiting.saturating_add(result.len()) <= PUSHED_BYTES;
+        if fits {
+            results.insert(attempt, result);
+        }
+        fits
     }
 
-    pub(crate) fn take(&self, attempt: AttemptId) -> Option<Bytes> {
-        self.by_attempt.lock().unwrap_or_else(PoisonError::into_inner).remove(&attempt)
+    pub(crate) fn take(&self, worker: WorkerId, attempt: AttemptId) -> Option<Bytes> {
+        let mut workers = self.by_worker.lock().unwrap_or_else(PoisonError::into_inner);
+        let results = workers.get_mut(&worker)?;
+        let result = results.remove(&attempt);
+        if results.is_empty() {
+            workers.remove(&worker);
+        }
+        result
     }
 }
 
@@ -172,8 +191,14 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         });
         let (worker, hostname) = (session.worker.id, offer.hostname.clone());
         tracing::info!(%worker, hostname, session = session_id.0, "worker connected");
-        let hello = convert::worker_hello(hello, offer, worker, session_id)
-            .map_err(Status::invalid_argument)?;
+        let hello = match convert::worker_hello(hello, offer, worker, session_id) {
+            Ok(hello) => hello,
+            Err(reason) => {
+                // A session that never began must not look like a worker that is there.
+                self.shared.fleet.remove(session_id);
+                return Err(Status::invalid_argument(reason));
+            }
+        };
         for reattach in &hello.attempts {
             session.remember(reattach.attempt, reattach.task);
         }
@@ -214,8 +239,8 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         &self,
         request: Request<Streaming<wire::ResultChunk>>,
     ) -> Result<Response<wire::PushResultResponse>, Status> {
-        self.worker(&request).await?;
-        transfer::push_result(&self.results, request.into_inner()).await
+        let worker = self.worker(&request).await?;
+        transfer::push_result(&self.results, worker.id, request.into_inner()).await
     }
 }
 

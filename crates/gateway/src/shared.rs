@@ -7,8 +7,10 @@ use std::time::Instant;
 use metal9_store::Store;
 use metal9_tasks::CancellationToken;
 
+use crate::admission::Admission;
 use crate::arguments::ArgumentCache;
 use crate::builds::Builds;
+use crate::disk::Disk;
 use crate::driver::DriverHandle;
 use crate::ends::Ends;
 use crate::fleet::Fleet;
@@ -26,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) ends: Ends,
     pub(crate) builds: Builds,
     pub(crate) arguments: ArgumentCache,
+    pub(crate) admission: Admission,
+    pub(crate) disk: Disk,
     pub(crate) signer: Signer,
     pub(crate) grpc_addr: SocketAddr,
     pub(crate) http_addr: SocketAddr,

@@ -35,6 +35,17 @@ pub enum StoreError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The database was written by a later version.
+    #[error(
+        "`{}` was written by a newer version of metal9 (its tables have version {version})",
+        path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// The version that this one does not know.
+        version: i64,
+    },
     /// The database's tables cannot be brought to this version's shape.
     #[error("cannot migrate `{}`", path.display())]
     Migrate {

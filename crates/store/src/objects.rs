@@ -76,6 +76,15 @@ impl ObjectFiles {
         }
     }
 
+    /// The file of an object's bytes.
+    async fn file(&self, id: ObjectId) -> Result<std::fs::File, StoreError> {
+        let found = self.0.get(&path(id)).await.map_err(objects("open an object"))?;
+        match found.payload {
+            GetResultPayload::File(file, _) => Ok(file),
+            GetResultPayload::Stream(_) => Err(StoreError::ObjectLost { object: id }),
+        }
+    }
+
     async fn has(&self, id: ObjectId) -> Result<bool, StoreError> {
         match self.0.head(&path(id)).await {
             Ok(_) => Ok(true),
@@ -115,9 +124,40 @@ impl ObjectUpload {
     /// # Errors
     /// When the object cannot be written.
     pub async fn finish(self) -> Result<ObjectId, StoreError> {
+        self.finish_if(|_| Ok::<(), StoreError>(())).await
+    }
+
+    /// The same for bytes that have to pass a check, which may take its time. Bytes that do not
+    /// pass leave nothing.
+    ///
+    /// # Errors
+    /// When the object cannot be written, or what the check says.
+    pub async fn finish_if<E, F>(self, check: F) -> Result<ObjectId, E>
+    where
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(std::fs::File) -> Result<(), E> + Send + 'static,
+    {
         let Self { store, upload, row } = self;
         let new = row.id;
         upload.finish().await.map_err(objects("finish an object"))?;
+        let files = &store.inner.objects;
+        let checked = match files.file(new).await {
+            Ok(file) => {
+                tokio::task::spawn_blocking(move || check(file)).await.unwrap_or_else(|error| {
+                    Err(file_error("check", Path::new("objects"), io::Error::other(error)).into())
+                })
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(refused) = checked {
+            files.0.delete(&path(new)).await.map_err(objects("drop an object"))?;
+            return Err(refused);
+        }
+        Ok(Self::record(store, row).await?)
+    }
+
+    async fn record(store: Store, row: ObjectRow) -> Result<ObjectId, StoreError> {
+        let new = row.id;
         let id = store
             .write("record an object", row, |row, conn| Box::pin(insert_object(row, conn)))
             .await?;

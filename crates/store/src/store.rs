@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metal9_tasks::CancellationToken;
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -65,10 +66,14 @@ impl Store {
         let path = dir.join("state.db");
         let options = connect_options(&path);
         let mut connection = options.connect().await.map_err(database("open the state"))?;
-        MIGRATIONS
-            .run_direct(None, &mut connection, false)
-            .await
-            .map_err(|source| StoreError::Migrate { path: path.clone(), source })?;
+        MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(
+            |source| match source {
+                MigrateError::VersionMissing(version) => {
+                    StoreError::Newer { path: path.clone(), version }
+                }
+                source => StoreError::Migrate { path: path.clone(), source },
+            },
+        )?;
         let keys = open_keys(&dir.join("secret.key"), &mut connection).await?;
         let epoch = next_epoch(&mut connection).await.map_err(database("count the start"))?;
         let objects = ObjectFiles::open(&dir.join("objects"), &mut connection).await?;

@@ -2,7 +2,6 @@
 
 mod collect;
 mod copy;
-pub(crate) mod unpack;
 
 use std::collections::HashMap;
 use std::fs::{self, File, FileTimes};
@@ -12,12 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use metal9_archive::{ArchiveError, Bounds};
 use metal9_types::ObjectId;
 use tokio::sync::OnceCell;
 use tokio::task::JoinError;
 
 use crate::code::copy::CopyError;
-use crate::code::unpack::{Bounds, UnpackError};
 use crate::gateway::{Gateway, TransferError};
 
 /// Why the code of a container could not be made ready. Everyone who waits for one object gets its
@@ -27,7 +26,7 @@ pub(crate) enum CodeError {
     #[error("the code archive `{object}` could not be fetched")]
     Fetch { object: ObjectId, source: Arc<TransferError> },
     #[error("the code archive `{object}` could not be unpacked")]
-    Unpack { object: ObjectId, source: Arc<UnpackError> },
+    Unpack { object: ObjectId, source: Arc<ArchiveError> },
     #[error("the code could not be copied")]
     Copy(#[source] Arc<CopyError>),
     #[error("could not work with `{}`", path.display())]
@@ -41,7 +40,7 @@ impl CodeError {
     pub(crate) fn is_platform(&self) -> bool {
         match self {
             Self::Fetch { source, .. } => matches!(**source, TransferError::Unreachable(_)),
-            Self::Unpack { .. } => false,
+            Self::Unpack { source, .. } => source.is_local(),
             Self::Copy(_) | Self::Files { .. } | Self::CutOff(_) => true,
         }
     }
@@ -123,7 +122,7 @@ impl CodeCache {
             .await
             .map_err(|source| CodeError::Fetch { object, source: Arc::new(source) })?;
         let work = move || {
-            unpack::unpack(&archive, &files, Bounds::default())
+            metal9_archive::unpack(&archive, &files, Bounds::default())
                 .map_err(|source| CodeError::Unpack { object, source: Arc::new(source) })?;
             fs::rename(&files, &target).map_err(|source| CodeError::Files {
                 path: target.clone(),

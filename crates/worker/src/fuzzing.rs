@@ -1,24 +1,8 @@
 //! Doors for the fuzzer to what is private. Compiled by it only.
 
-use std::path::Path;
-
 use bytes::BytesMut;
 
-use crate::code::unpack::{Bounds, unpack};
 use crate::runner::frames::decode;
-
-/// Unpacks a code archive.
-///
-/// # Errors
-/// When the archive is refused.
-pub fn unpack_archive(
-    archive: &Path,
-    target: &Path,
-    entries: usize,
-    bytes: u64,
-) -> Result<(), String> {
-    unpack(archive, target, Bounds { entries, bytes }).map_err(|error| error.to_string())
-}
 
 /// The messages in a runner's bytes that come in pieces, and what is wrong with the rest.
 #[must_use]

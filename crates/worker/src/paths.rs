@@ -1,7 +1,7 @@
 //! Where things are below the state directory.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::leftovers::Leftovers;
@@ -21,8 +21,13 @@ pub enum PathsError {
         source: io::Error,
     },
     /// Another worker runs on it.
-    #[error("`{}` is in use by another worker that is running", .0.display())]
-    InUse(PathBuf),
+    #[error("`{}` is in use by another worker (pid {pid})", path.display())]
+    InUse {
+        /// The state directory.
+        path: PathBuf,
+        /// The other worker's process as it wrote itself down; `unknown` if it has not yet.
+        pid: String,
+    },
 }
 
 /// The state directory.
@@ -101,10 +106,23 @@ impl Paths {
     fn lock(&self) -> Result<File, PathsError> {
         let path = self.root.join("worker.lock");
         let failed = |source| PathsError::Directory { action: "lock", path: path.clone(), source };
-        let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(&path).map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(PathsError::InUse(self.root.clone())),
+            Ok(()) => {
+                let pid = std::process::id().to_string();
+                file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(failed)?;
+                Ok(file)
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let read = file.take(20).read_to_string(&mut pid);
+                if read.is_err() || pid.trim().is_empty() {
+                    "unknown".clone_into(&mut pid);
+                }
+                Err(PathsError::InUse { path: self.root.clone(), pid })
+            }
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
     }
@@ -139,7 +157,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let paths = Paths::new(root.path());
         let lock = paths.claim().unwrap();
-        assert!(matches!(paths.claim(), Err(PathsError::InUse(_))));
+        let refused = paths.claim().unwrap_err().to_string();
+        assert!(refused.contains(&format!("pid {}", std::process::id())), "{refused}");
         drop(lock);
         paths.claim().unwrap();
     }

@@ -73,6 +73,16 @@ impl RunError {
                 Some("join a gateway first with `metal9 worker join`".to_owned())
             }
             Self::Environments(error) => error.hint(),
+            Self::Paths(PathsError::InUse { .. }) => Some(
+                "stop the other worker; a second one on this machine joins with a --state of its \
+                 own"
+                .to_owned(),
+            ),
+            Self::Paths(PathsError::Directory { .. }) => Some(
+                "choose a directory that this user may write to with --state, or make this one so"
+                    .to_owned(),
+            ),
+            Self::Gateway { .. } => Some("write the address as HOST:PORT".to_owned()),
             _ => None,
         }
     }

@@ -175,7 +175,14 @@ async fn run_until_stopped(options: Options, with_stdin: bool) -> Result<(), Fai
             }
         }
     };
-    ended.map_err(|error| Failure::ours(error).context("the worker stopped"))
+    ended.map_err(|error| {
+        let hint = error.hint();
+        let failure = Failure::ours(error).context("the worker stopped");
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
 }
 
 /// Stops the worker when whoever started it closes the pipe or is gone.

@@ -51,10 +51,8 @@ impl Sources {
         text: &str,
         settings: &mut Settings,
     ) -> Result<(), SettingsError> {
-        let unknown = |key: String, known: String| SettingsError::UnknownKey {
-            path: path.to_owned(),
-            key,
-            known,
+        let unknown = |key: String, nearest: Option<String>, known: String| {
+            SettingsError::UnknownKey { path: path.to_owned(), key, nearest, known }
         };
         let tables: Table = text.parse().map_err(|source| SettingsError::Syntax {
             path: path.to_owned(),
@@ -63,15 +61,20 @@ impl Sources {
         for (section, table) in tables {
             let in_section = || KEYS.iter().filter(|key| key.section == section);
             let Value::Table(table) = table else {
-                return Err(unknown(section, sections()));
+                // A setting that was written above the first section, most likely.
+                let nearest = KEYS.iter().find(|key| key.name == section).map(Key::path);
+                return Err(unknown(section, nearest, sections()));
             };
             if in_section().next().is_none() {
-                return Err(unknown(format!("[{section}]"), sections()));
+                let nearest = nearest(&section, KEYS.iter().map(|key| key.section));
+                let nearest = nearest.map(|section| format!("[{section}]"));
+                return Err(unknown(format!("[{section}]"), nearest, sections()));
             }
             for (name, value) in table {
                 let Some(key) = in_section().find(|key| key.name == name) else {
                     let known = list(in_section().map(|key| key.name));
-                    return Err(unknown(format!("{section}.{name}"), known));
+                    let nearest = nearest(&name, in_section().map(|key| key.name));
+                    return Err(unknown(format!("{section}.{name}"), nearest, known));
                 };
                 let origin = Origin::File(path.to_owned());
                 let found = value.to_string();
@@ -94,7 +97,9 @@ impl Sources {
                     continue;
                 }
                 let known = list(section.iter().map(|key| key.variable()));
-                return Err(SettingsError::UnknownVariable { name: name.clone(), known });
+                let variables: Vec<String> = section.iter().map(|key| key.variable()).collect();
+                let nearest = nearest(name, variables.iter().map(String::as_str));
+                return Err(SettingsError::UnknownVariable { name: name.clone(), nearest, known });
             };
             let origin = Origin::Environment(name.clone());
             settings.set(key, self.parse(key, text, &origin)?, origin);
@@ -138,6 +143,16 @@ fn flag_name(name: &str) -> String {
 fn wrong(key: &Key, found: String, origin: &Origin) -> SettingsError {
     let (key, expected) = (key.path(), key.kind.expected());
     SettingsError::Value { key, origin: origin.clone(), found, expected }
+}
+
+/// How alike two names must be for one to be offered in place of the other.
+const ALIKE: f64 = 0.6;
+
+/// The name that was meant, most likely.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let alike = |known: &&str| strsim::normalized_damerau_levenshtein(name, known);
+    let best = known.max_by(|a, b| alike(a).total_cmp(&alike(b)))?;
+    (alike(&best) >= ALIKE).then(|| best.to_owned())
 }
 
 fn sections() -> String {
@@ -196,11 +211,15 @@ mod tests {
     #[test]
     fn a_key_that_is_no_setting_is_an_error_that_names_those_that_are() {
         let message = error(sources("[gateway]\ngrcp = 'x'\n", &[]));
-        assert!(message.contains("gateway.grcp") && message.contains("`grpc`"), "{message}");
+        assert!(message.contains("gateway.grcp") && message.contains("mean `grpc`?"), "{message}");
         let message = error(sources("[gatewya]\n", &[]));
-        assert!(message.contains("[gatewya]") && message.contains("[gateway]"), "{message}");
+        assert!(message.contains("mean `[gateway]`?"), "{message}");
+        let message = error(sources("grpc = '127.0.0.1:1'\n", &[]));
+        assert!(message.contains("mean `gateway.grpc`?"), "{message}");
+        let message = error(sources("[gateway]\nelephant = 1\n", &[]));
+        assert!(!message.contains("did you mean"), "{message}");
         let message = error(sources("", &[("METAL9_WORKER_CPUS", "1")]));
-        assert!(message.contains("METAL9_WORKER_CPU`"), "{message}");
+        assert!(message.contains("mean `METAL9_WORKER_CPU`?"), "{message}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::persist::Change;
 /// A worker's report that an attempt is over.
 #[derive(Debug)]
 pub(crate) struct Finished {
+    pub(crate) worker: WorkerId,
     pub(crate) session: SessionId,
     pub(crate) attempt: AttemptId,
     pub(crate) outcome: CallOutcome,

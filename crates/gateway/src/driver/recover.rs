@@ -56,22 +56,25 @@ impl Driver {
     /// When the store cannot be read.
     pub(crate) async fn recover(&mut self) -> Result<usize, StoreError> {
         let rows = self.shared.store.unfinished_tasks().await?;
+        let bytes = self.shared.store.argument_sizes().await?;
         let count = rows.len();
         for row in rows {
             metal9_faults::point("recovering").await;
-            self.recover_task(&row).await?;
+            let bytes = bytes.get(&row.id).copied().unwrap_or(0);
+            self.recover_task(&row, bytes).await?;
         }
         Ok(count)
     }
 
-    async fn recover_task(&mut self, row: &TaskRow) -> Result<(), StoreError> {
+    async fn recover_task(&mut self, row: &TaskRow, bytes: u64) -> Result<(), StoreError> {
         let shared = &self.shared;
         let Some(stub) = shared.store.stub(row.stub).await? else {
             tracing::error!(task = %row.id, stub = %row.stub, "the stub of a task is missing");
             return Ok(());
         };
         let log_end = shared.store.logs().len(row.id).await.unwrap_or(0);
-        let live = shared.hub.open(row.id, row.workspace, row.headless, row.status, log_end);
+        let claim = shared.admission.known_task(row.workspace, bytes);
+        let live = shared.hub.open(claim, row.id, row.workspace, row.headless, row.status, log_end);
         if let Some(attempt) = row.attempt {
             live.set_attempt(attempt);
         }

@@ -14,6 +14,7 @@ use super::image_spec::from_build;
 use crate::builds::BuildEvent;
 use crate::error::ApiError;
 use crate::shared::{Shared, SharedRef};
+use crate::validate::image;
 
 pub(super) type BuildStream = BoxStream<BuildImageResponse>;
 type Sender = mpsc::Sender<Result<BuildImageResponse, Status>>;
@@ -88,6 +89,11 @@ async fn run(shared: &Shared, spec: &ImageSpec, sender: &Sender) -> Result<Strin
         let lines: Vec<_> = refusals.iter().map(Refusal::to_string).collect();
         let text = format!("this image cannot run on native workers\n{}", lines.join("\n"));
         // The SDK shows what came as progress, not the last message's text.
+        say(sender, &format!("{text}\n")).await?;
+        return Err(BuildError::Refused(text));
+    }
+    if let Err(refused) = image::image(spec) {
+        let text = refused.to_string();
         say(sender, &format!("{text}\n")).await?;
         return Err(BuildError::Refused(text));
     }

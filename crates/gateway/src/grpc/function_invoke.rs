@@ -19,12 +19,14 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use crate::admission::Claim;
 use crate::auth::Caller;
 use crate::driver::{Command, stub_spec, task_spec};
 use crate::error::ApiError;
 use crate::hub::{Ended, Live};
 use crate::metrics;
 use crate::shared::{Shared, SharedRef};
+use crate::validate::shown;
 use crate::yielding::{Yielder, yielding};
 
 pub(super) type InvokeStream = BoxStream<FunctionInvokeResponse>;
@@ -43,16 +45,17 @@ pub(super) async fn invoke(
     let arrived = Instant::now();
     let caller = shared.grpc_caller(request.metadata()).await?;
     let (metadata, _, request) = request.into_parts();
+    let open = shared.admission.stream(caller.workspace)?;
     if let Some(task) = header(&metadata, "x-beta9-task-id") {
         let offset = header(&metadata, "x-beta9-log-offset");
-        return reattach(shared, &caller, task, offset).await;
+        return reattach(shared, &caller, open, task, offset).await;
     }
     let request_id = header(&metadata, "x-beta9-request-id").map(str::to_owned);
     let accepted = accept(shared, &caller, request, request_id).await?;
     ::metrics::histogram!(metrics::ACCEPT_SECONDS).record(arrived.elapsed());
     match accepted {
-        Call::New(fresh) => Ok(stream(shared, Source::Live(fresh.attend()), 0)),
-        Call::Known(task) => attach(shared, &caller, task, 0).await,
+        Call::New(fresh) => Ok(stream(shared, open, Source::Live(fresh.attend()), 0)),
+        Call::Known(task) => attach(shared, &caller, open, task, 0).await,
     }
 }
 
@@ -106,6 +109,19 @@ async fn accept(
         let message = format!("x-beta9-request-id is longer than {MAX_REQUEST_ID} characters");
         return Err(ApiError::Invalid(message));
     }
+    let bytes = request.args.len() as u64;
+    let claim = match admit(shared, caller, bytes) {
+        Ok(claim) => claim,
+        Err(refused) => {
+            // What was accepted before is no new call, however often it is asked for.
+            let known = match &request_id {
+                Some(id) => shared.store.task_of_request(caller.workspace, id).await?,
+                None => None,
+            };
+            ::metrics::counter!(metrics::CALLS_REFUSED).increment(u64::from(known.is_none()));
+            return known.map(Call::Known).ok_or(refused);
+        }
+    };
     let task = NewTask {
         id: TaskId(Uuid::now_v7()),
         workspace: caller.workspace,
@@ -117,7 +133,7 @@ async fn accept(
     // A client that goes away takes its request's future with it. What is accepted must reach the
     // scheduler all the same, so this is done beside the request.
     let (answer, answered) = oneshot::channel();
-    let accepting = accept_task(SharedRef::clone(shared), stub, task);
+    let accepting = accept_task(SharedRef::clone(shared), claim, stub, task);
     metal9_tasks::spawn_infallible("accept a call", async move {
         // Nobody may be there any more to take it.
         let _ = answer.send(accepting.await);
@@ -127,12 +143,14 @@ async fn accept(
 
 async fn accept_task(
     shared: SharedRef,
+    claim: Claim,
     stub: Arc<StubRow>,
     new: NewTask,
 ) -> Result<Call, ApiError> {
     let task = new.id;
     // The entry is there before the task is durable, so that nothing it says can be missed.
-    let live = shared.hub.open(task, new.workspace, new.headless, TaskStatus::Pending, 0);
+    let pending = TaskStatus::Pending;
+    let live = shared.hub.open(claim, task, new.workspace, new.headless, pending, 0);
     shared.arguments.put(task, &new.arguments);
     match shared.store.accept_task(new).await {
         Ok(Accepted::New) => {}
@@ -154,8 +172,14 @@ async fn accept_task(
     Ok(Call::New(Unattended { shared, live: Some(live) }))
 }
 
+/// Asks whether there is room for one more call.
+fn admit(shared: &Shared, caller: &Caller, bytes: u64) -> Result<Claim, ApiError> {
+    shared.disk.room_for("the call", bytes)?;
+    shared.admission.task(caller.workspace, bytes)
+}
+
 async fn own_stub(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<StubRow>, ApiError> {
-    let missing = || ApiError::NotFound { kind: "stub", id: id.to_owned() };
+    let missing = || ApiError::NotFound { kind: "stub", id: shown(id) };
     let stub = StubId::from_str(id).map_err(|_| missing())?;
     let stub = shared.store.stub(stub).await?.ok_or_else(missing)?;
     if stub.workspace == caller.workspace { Ok(stub) } else { Err(missing()) }
@@ -164,22 +188,27 @@ async fn own_stub(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<Stub
 async fn reattach(
     shared: &SharedRef,
     caller: &Caller,
+    open: Claim,
     task: &str,
     offset: Option<&str>,
 ) -> Result<Response<InvokeStream>, ApiError> {
-    let id = task.parse().map_err(|_| ApiError::NotFound { kind: "task", id: task.to_owned() })?;
+    let id = task.parse().map_err(|_| ApiError::NotFound { kind: "task", id: shown(task) })?;
     let offset = match offset {
         None => 0,
         Some(text) => text.parse().map_err(|_| {
-            ApiError::Invalid(format!("x-beta9-log-offset `{text}` is not a number of bytes"))
+            ApiError::Invalid(format!(
+                "x-beta9-log-offset `{}` is not a number of bytes",
+                shown(text)
+            ))
         })?,
     };
-    attach(shared, caller, id, offset).await
+    attach(shared, caller, open, id, offset).await
 }
 
 async fn attach(
     shared: &SharedRef,
     caller: &Caller,
+    open: Claim,
     task: TaskId,
     offset: u64,
 ) -> Result<Response<InvokeStream>, ApiError> {
@@ -188,13 +217,13 @@ async fn attach(
         if live.workspace != caller.workspace {
             return Err(missing());
         }
-        return Ok(stream(shared, Source::Live(live), offset));
+        return Ok(stream(shared, open, Source::Live(live), offset));
     }
     let row = shared.store.task(task).await?.ok_or_else(missing)?;
     if row.workspace != caller.workspace {
         return Err(missing());
     }
-    Ok(stream(shared, Source::Stored(Box::new(row)), offset))
+    Ok(stream(shared, open, Source::Stored(Box::new(row)), offset))
 }
 
 /// Where a stream gets a task from.
@@ -203,17 +232,19 @@ enum Source {
     Stored(Box<TaskRow>),
 }
 
-fn stream(shared: &SharedRef, source: Source, offset: u64) -> Response<InvokeStream> {
+/// `open` is given back when the stream ends.
+fn stream(shared: &SharedRef, open: Claim, source: Source, offset: u64) -> Response<InvokeStream> {
     let shared = SharedRef::clone(shared);
     match source {
         Source::Live(live) => {
             live.attach();
-            let attached = Attached { shared, live };
+            let attached = Attached { shared, live, _open: open };
             Response::new(Box::pin(yielding(move |messages| async move {
                 follow(&attached.shared, &attached.live, offset, &messages).await;
             })))
         }
         Source::Stored(row) => Response::new(Box::pin(yielding(move |messages| async move {
+            let _open = open;
             replay(&shared, &row, offset, &messages).await;
         }))),
     }
@@ -223,6 +254,7 @@ fn stream(shared: &SharedRef, source: Source, offset: u64) -> Response<InvokeStr
 struct Attached {
     shared: SharedRef,
     live: Arc<Live>,
+    _open: Claim,
 }
 
 impl Drop for Attached {

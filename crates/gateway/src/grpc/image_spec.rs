@@ -11,7 +11,7 @@ fn steps(steps: Vec<BuildStep>) -> Vec<metal9_types::BuildStep> {
 }
 
 /// `NAME=VALUE` lines; a line without `=` is a name with an empty value.
-pub(super) fn env(lines: &[String]) -> Vec<(String, String)> {
+fn env(lines: &[String]) -> Vec<(String, String)> {
     lines
         .iter()
         .map(|line| match line.split_once('=') {

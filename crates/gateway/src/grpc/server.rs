@@ -1,29 +1,21 @@
 //! The gRPC server: every service on one port.
 
-use std::time::Duration;
-
 use metal9_proto::worker::worker_service_server::WorkerServiceServer;
 use metal9_proto::{
     FILE_DESCRIPTOR_SET, beta9, function_server, gateway_server, image_server, secret_server,
     worker_server,
 };
 use metal9_tasks::CancellationToken;
-use tokio::net::TcpListener;
 use tonic::service::Routes;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use super::function_service::FunctionApi;
 use super::gateway_service::GatewayApi;
 use super::image_service::ImageApi;
 use super::secret_service::SecretApi;
+use crate::doors::{Door, GateLayer, grpc_server};
 use crate::session::WorkerApi;
 use crate::shared::SharedRef;
 use crate::unimplemented::ExplainLayer;
-
-/// How often an idle connection is probed, and how long the answer may take; the SDK has no
-/// keepalive of its own.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 
 /// Serves the client API and the worker protocol until `shutdown`.
 ///
@@ -31,7 +23,7 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from
 /// When the listener fails.
 pub(crate) async fn serve(
     shared: SharedRef,
-    listener: TcpListener,
+    door: Door,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let (health_reporter, health) = tonic_health::server::health_reporter();
@@ -49,7 +41,7 @@ pub(crate) async fn serve(
     routes.add_service(function_server(FunctionApi::new(SharedRef::clone(&shared))));
     routes.add_service(image_server(ImageApi::new(SharedRef::clone(&shared))));
     routes.add_service(secret_server(SecretApi::new(SharedRef::clone(&shared))));
-    routes.add_service(worker_server(WorkerApi::new(shared)));
+    routes.add_service(worker_server(WorkerApi::new(SharedRef::clone(&shared))));
     match reflection() {
         Ok((v1, v1alpha)) => {
             routes.add_service(v1);
@@ -58,14 +50,13 @@ pub(crate) async fn serve(
         Err(error) => tracing::error!(%error, "reflection is off"),
     }
 
-    // The server's own setting does not reach sockets of a listener that it did not make.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Server::builder()
+    let incoming = futures::stream::unfold(door, |door| async {
+        let connection = door.accept().await;
+        Some((Ok::<_, std::io::Error>(connection), door))
+    });
+    grpc_server()
         .layer(ExplainLayer)
-        .http2_keepalive_interval(Some(KEEPALIVE.0))
-        .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .initial_stream_window_size(1024 * 1024)
-        .initial_connection_window_size(8 * 1024 * 1024)
+        .layer(GateLayer::new(shared))
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
         .await

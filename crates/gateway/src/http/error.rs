@@ -1,7 +1,8 @@
 //! Failures as JSON: `{"message": …}`, which is what the SDK reads.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -24,8 +25,34 @@ impl IntoResponse for HttpError {
         if status.is_server_error() {
             tracing::error!(error = %self.0, "a request failed");
         }
-        (status, Json(json!({ "message": self.0.to_string() }))).into_response()
+        let mut response = (status, Json(json!({ "message": self.0.to_string() }))).into_response();
+        if let Some(after) = self.0.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
+        }
+        response
     }
+}
+
+/// Bytes of a refusal that are kept.
+const LONGEST: usize = 4096;
+
+/// Puts the refusals of the framework, which are plain text or nothing, into the same shape.
+pub(super) async fn in_json(response: Response) -> Response {
+    let status = response.status();
+    let json = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    if !status.is_client_error() || json {
+        return response;
+    }
+    let bytes = axum::body::to_bytes(response.into_body(), LONGEST).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let message = match text.trim() {
+        "" => status.canonical_reason().unwrap_or("refused").to_lowercase(),
+        text => text.to_owned(),
+    };
+    (status, Json(json!({ "message": message }))).into_response()
 }
 
 /// The answer for paths nothing is at.

@@ -36,8 +36,10 @@ pub(super) async fn logs(
     Query(parameters): Query<Parameters>,
 ) -> Result<Response, HttpError> {
     let row = own_task(&shared, &caller, &workspace, &task).await?;
+    let open = shared.admission.stream(caller.workspace)?;
     let (sender, receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(QUEUE);
     metal9_tasks::spawn_infallible("task log stream", async move {
+        let _open = open;
         let mut watch = shared.hub.get(row.id).map(|live| live.watch());
         let mut offset = parameters.offset;
         loop {

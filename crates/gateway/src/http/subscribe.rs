@@ -23,8 +23,10 @@ pub(super) async fn subscribe(
     Path((workspace, task)): Path<(String, String)>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, HttpError> {
     let row = own_task(&shared, &caller, &workspace, &task).await?;
+    let open = shared.admission.stream(caller.workspace)?;
     let (sender, receiver) = mpsc::channel(QUEUE);
     metal9_tasks::spawn_infallible("task subscription", async move {
+        let _open = open;
         let live = shared.hub.get(row.id);
         let mut watch = live.as_ref().map(|live| live.watch());
         let mut told = None;

@@ -1,5 +1,6 @@
 //! Worker messages become checked types at the door.
 
+use crate::validate::resources;
 use metal9_core::{Reattach, WorkerHello};
 use metal9_proto::worker as wire;
 use metal9_store::WorkerRow;
@@ -30,6 +31,7 @@ pub(super) fn phases(phases: Vec<wire::PhaseTime>) -> Vec<Phase> {
 
 /// Reads what a worker offers. Its pool is the one it joined, whatever it says.
 pub(super) fn offer(hello: &wire::Hello, worker: &WorkerRow) -> Result<Offer, String> {
+    absurd(hello)?;
     let devices = hello.devices.iter().map(device).collect::<Result<Vec<_>, _>>()?;
     let runtimes = hello.runtimes.iter().filter_map(|name| runtime(name)).collect();
     Ok(Offer {
@@ -43,6 +45,41 @@ pub(super) fn offer(hello: &wire::Hello, worker: &WorkerRow) -> Result<Offer, St
         labels: hello.labels.clone().into_iter().collect(),
         version: hello.metal9_version.clone(),
     })
+}
+
+/// Entries of any list in Hello: more than any machine has, and few enough to look through.
+const MAX_LISTED: usize = 100_000;
+/// Accelerators, runtimes and labels of one worker.
+const MAX_FEW: usize = 1000;
+
+/// Refuses what no machine has. The scheduler adds such numbers up, and people read them.
+fn absurd(hello: &wire::Hello) -> Result<(), String> {
+    let most = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
+    let numbers = [
+        ("millicores", hello.cpu_millicores, most(resources::MAX_MILLICORES)),
+        ("MiB of memory", hello.memory_mib, most(resources::MAX_MEMORY_MIB)),
+    ];
+    for (what, found, limit) in numbers {
+        if found > limit {
+            return Err(format!("a worker cannot have {found} {what} (limit {limit})"));
+        }
+    }
+    let lists = [
+        ("devices", hello.devices.len(), MAX_FEW),
+        ("runtimes", hello.runtimes.len(), MAX_FEW),
+        ("Python versions", hello.pythons.len(), MAX_FEW),
+        ("labels", hello.labels.len(), MAX_FEW),
+        ("cached environments", hello.cached_environments.len(), MAX_LISTED),
+        ("cached objects", hello.cached_objects.len(), MAX_LISTED),
+        ("attempts", hello.attempts.len(), MAX_LISTED),
+        ("containers", hello.containers.len(), MAX_LISTED),
+    ];
+    for (what, found, limit) in lists {
+        if found > limit {
+            return Err(format!("a worker cannot have {found} {what} (limit {limit})"));
+        }
+    }
+    Ok(())
 }
 
 fn device(device: &wire::DeviceInfo) -> Result<Device, String> {

@@ -39,7 +39,10 @@ impl Session {
                 let attempt = AttemptId(started.attempt_id);
                 let input = Input::Attempt { attempt, report: AttemptReport::Started };
                 self.alive().await?;
-                shared.driver.input(input).await?;
+                // One that was not given to this worker in this session is not its to start.
+                if self.task_of(attempt).is_some() {
+                    shared.driver.input(input).await?;
+                }
             }
             Some(Message::Finished(finished)) => {
                 self.alive().await?;
@@ -130,8 +133,11 @@ impl Session {
         let attempt = AttemptId(finished.attempt_id);
         self.forget(attempt);
         let mut outcome = convert::outcome(finished.failure);
-        let result =
-            if finished.result_pushed { self.results.take(attempt) } else { Some(finished.result) };
+        let result = if finished.result_pushed {
+            self.results.take(self.worker.id, attempt)
+        } else {
+            Some(finished.result)
+        };
         if result.is_none() && outcome == CallOutcome::Returned {
             // A pushed result is only in this process's memory; after a restart in between the
             // worker pushes again, so this means that the worker did not keep to the protocol.
@@ -139,6 +145,7 @@ impl Session {
             outcome = CallOutcome::Failed(Failure::new(FailureKind::Internal, message));
         }
         let report = Finished {
+            worker: self.worker.id,
             session: self.session,
             attempt,
             outcome,

@@ -5,7 +5,7 @@ use futures::StreamExt;
 use metal9_proto::MAX_MESSAGE_BYTES;
 use metal9_proto::worker as wire;
 use metal9_store::WorkerRow;
-use metal9_types::{AttemptId, ObjectId};
+use metal9_types::{AttemptId, ObjectId, WorkerId};
 use tonic::{Response, Status, Streaming};
 
 use super::{BoxStream, PushedResults};
@@ -52,6 +52,7 @@ pub(super) async fn fetch_arguments(
 
 pub(super) async fn push_result(
     results: &PushedResults,
+    worker: WorkerId,
     mut stream: Streaming<wire::ResultChunk>,
 ) -> Result<Response<wire::PushResultResponse>, Status> {
     let mut attempt = None;
@@ -67,6 +68,10 @@ pub(super) async fn push_result(
         bytes.extend_from_slice(&chunk.data);
     }
     let attempt = attempt.ok_or_else(|| Status::invalid_argument("an empty result"))?;
-    results.put(attempt, Bytes::from(bytes));
+    if !results.put(worker, attempt, Bytes::from(bytes)) {
+        return Err(Status::resource_exhausted(
+            "too many results of this worker wait for their reports; report those first",
+        ));
+    }
     Ok(Response::new(wire::PushResultResponse {}))
 }

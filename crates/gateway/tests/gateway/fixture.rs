@@ -50,18 +50,29 @@ pub(crate) struct Fixture {
     pub(crate) token: String,
     /// A single-use join token, used by `worker`.
     pub(crate) join: String,
+    /// Another one, which nobody has used.
+    pub(crate) second_join: String,
     pub(crate) worker: FakeWorker,
 }
 
 pub(crate) async fn fresh() -> Result<Fixture> {
+    fresh_with(|_| {}).await
+}
+
+/// The same with other settings.
+pub(crate) async fn fresh_with(change: impl FnOnce(&mut Options)) -> Result<Fixture> {
     let dir = tempfile::tempdir()?;
-    let gateway = start(options(dir.path())).await?;
+    let mut options = options(dir.path());
+    change(&mut options);
+    let gateway = start(options).await?;
     let first = gateway.store().bootstrap().await?.context("a fresh store has no workspace")?;
     let ttl = Duration::from_secs(60);
     let join = gateway.store().create_join_token(first.workspace, "default", ttl, true).await?;
+    let second_join =
+        gateway.store().create_join_token(first.workspace, "default", ttl, true).await?;
     let running = run(gateway);
     let worker = FakeWorker::join(running.grpc, &join).await?;
-    Ok(Fixture { dir, running, token: first.token.clone(), join, worker })
+    Ok(Fixture { dir, running, token: first.token.clone(), join, second_join, worker })
 }
 
 impl Fixture {

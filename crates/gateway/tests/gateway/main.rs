@@ -1,9 +1,13 @@
 //! A real gateway on real connections, with a stand-in worker whose jobs the tests play by hand.
 
 #[cfg(test)]
+mod admission;
+#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod hostile_worker;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]

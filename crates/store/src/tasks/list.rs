@@ -1,8 +1,8 @@
 //! Listing and counting tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use metal9_types::{TaskStatus, WorkspaceId};
+use metal9_types::{TaskId, TaskStatus, WorkspaceId};
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{select_tasks, task_row};
@@ -85,6 +85,43 @@ impl Store {
         .await
         .map_err(database("list unfinished tasks"))?;
         rows.iter().map(task_row).collect()
+    }
+
+    /// Bytes of the arguments of every task that has not ended.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn argument_sizes(&self) -> Result<HashMap<TaskId, u64>, StoreError> {
+        // Tasks that end lose their arguments. SQLite finds a blob's length in its header.
+        let rows = sqlx::query("SELECT task, length(bytes) AS size FROM task_arguments")
+            .fetch_all(self.readers())
+            .await
+            .map_err(database("measure arguments"))?;
+        rows.iter()
+            .map(|row| {
+                let columns = Columns { what: "task's arguments", row };
+                let size = u64::try_from(columns.number("size")?).unwrap_or(0);
+                Ok((TaskId(columns.uuid("task")?), size))
+            })
+            .collect()
+    }
+
+    /// The task that was accepted under this request id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn task_of_request(
+        &self,
+        workspace: WorkspaceId,
+        request: &str,
+    ) -> Result<Option<TaskId>, StoreError> {
+        let row = sqlx::query("SELECT id FROM tasks WHERE workspace = ? AND request_id = ?")
+            .bind(&workspace.0.as_bytes()[..])
+            .bind(request)
+            .fetch_optional(self.readers())
+            .await
+            .map_err(database("look up a request"))?;
+        row.map(|row| Ok(TaskId(Columns { what: "task", row: &row }.uuid("id")?))).transpose()
     }
 }
 
