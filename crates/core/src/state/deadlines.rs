@@ -7,7 +7,7 @@ use metal9_types::{AttemptId, ContainerId, Moment, StubId, TaskId, WorkerId};
 use super::GroupKey;
 
 /// What may become due. Each has at most one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Deadline {
     /// Recovered tasks wait no longer for the workers that may be running them.
     Recovery,
@@ -17,6 +17,10 @@ pub(crate) enum Deadline {
     Ttl(TaskId),
     /// An attempt has run too long.
     Timeout(AttemptId),
+    /// A task that crashed is tried again.
+    Retry(TaskId),
+    /// The running calls of a worker are to be made elsewhere.
+    Drain(WorkerId),
     /// A container may have been idle for too long.
     KeepWarm(ContainerId),
     /// A stub's running calls may have become long enough to start more containers.
