@@ -21,7 +21,7 @@ mod tell;
 
 use std::collections::BTreeSet;
 
-use metal9_types::{Moment, Resources, WorkerId};
+use metal9_types::{Moment, WorkerId};
 
 use crate::Action;
 use crate::core::Core;
@@ -34,18 +34,16 @@ struct Round {
     rooms: BTreeSet<WorkerId>,
     /// Queues to look at even if none has.
     groups: BTreeSet<GroupKey>,
-    /// What could be had on each of those workers, by ending all that is idle there.
-    reach: Vec<Reach>,
+    /// Shapes with blocked queues that may find room on those workers, in order.
+    fitting: Vec<usize>,
     /// Queues that room is being made for on those workers.
     promised: BTreeSet<GroupKey>,
 }
 
-/// The most that could be had on a worker.
-struct Reach {
-    class: usize,
-    room: Resources,
-    /// `true` if a device is free, or will be.
-    device: bool,
+impl Round {
+    fn fits(&self, shape: usize) -> bool {
+        self.fitting.binary_search(&shape).is_ok()
+    }
 }
 
 impl Core {

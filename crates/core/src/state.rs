@@ -17,7 +17,7 @@ pub(crate) use changes::Changes;
 pub(crate) use class::{Class, ClassKey};
 pub(crate) use container::{Container, ContainerState};
 pub(crate) use deadlines::{Deadline, Deadlines};
-pub(crate) use group::{Group, GroupKey, Reason, Waiting};
+pub(crate) use group::{Group, GroupKey, Place, Reason, Waiting};
 pub(crate) use ids::Ids;
 pub(crate) use map::Map;
 pub(crate) use shape::{Outlook, Shape, ShapeKey};

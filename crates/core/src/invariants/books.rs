@@ -23,6 +23,10 @@ fn shapes(core: &Core) -> Result<(), Violation> {
         for key in &shape.blocked {
             let group = core.groups.get(key);
             ensure(group.is_some_and(|g| g.shape == number), "a blocked queue is there", key)?;
+            let place = core.place(*key);
+            let share = core.shares.get(&key.workspace);
+            let listed = place.zip(share).is_some_and(|(place, s)| s.blocked.contains(&place));
+            ensure(listed, "a workspace knows its blocked queues", key)?;
             let waits = group.is_some_and(|group| group.blocked_since.is_some());
             ensure(waits, "a blocked queue waits since some time", key)?;
         }
@@ -37,6 +41,8 @@ fn shapes(core: &Core) -> Result<(), Violation> {
             ensure(asks == should, "a class knows who asks", number)?;
         }
     }
+    let listed: usize = core.shares.values().map(|share| share.blocked.len()).sum();
+    ensure(listed == blocked, "a workspace lists blocked queues only", listed)?;
     let waiting = core.groups.iter().filter_map(|(key, group)| Some((group.blocked_since?, *key)));
     let waiting: BTreeSet<_> = waiting.collect();
     ensure(waiting == core.kept_waiting, "queues kept waiting are listed", ())?;

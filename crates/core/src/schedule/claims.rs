@@ -27,7 +27,7 @@ const PATIENCE_MICROS: u64 = 1_000_000;
 const LEAVE_ALONE: Duration = Duration::from_millis(100);
 
 /// Queues looked at that have waited longest, and as many others.
-const AT_A_TIME: usize = 16;
+const AT_A_TIME: usize = 4;
 
 impl Core {
     pub(super) fn claim_room(&mut self, now: Moment, round: &Round, actions: &mut Vec<Action>) {

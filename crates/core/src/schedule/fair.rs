@@ -10,41 +10,84 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use metal9_types::{Moment, WorkspaceId};
 
+use super::Round;
 use crate::core::Core;
-use crate::state::GroupKey;
+use crate::state::{GroupKey, Place};
 
-/// A queue's place among those of its workspace, the lowest first: when its first task was handed
-/// in, moved by its priority, and then its place in the queue.
-pub(crate) type Place = (i64, i64, GroupKey);
-
-/// The queues that are worth a look, by workspace.
+/// The queues that are worth a look.
 #[derive(Default)]
 pub(super) struct Contest {
+    /// Workspaces that may have one.
+    workspaces: BTreeSet<WorkspaceId>,
+    /// Queues that are known to be worth it.
     queues: BTreeMap<WorkspaceId, BTreeSet<Place>>,
+    /// `true` if any blocked queue whose shape fits is worth it too; there are too many of them to
+    /// look at each.
+    pub(super) open: bool,
+    /// Those that were looked at in vain.
+    passed: BTreeSet<GroupKey>,
 }
 
 impl Contest {
     pub(super) fn enter(&mut self, place: Place) {
-        self.queues.entry(place.2.workspace).or_default().insert(place);
+        self.workspaces.insert(place.key.workspace);
+        self.queues.entry(place.key.workspace).or_default().insert(place);
     }
 
-    /// Takes out the first queue of a workspace.
-    pub(super) fn first_of(&mut self, workspace: WorkspaceId) -> Option<GroupKey> {
-        let queues = self.queues.get_mut(&workspace)?;
-        let first = queues.pop_first();
-        if queues.is_empty() {
-            self.queues.remove(&workspace);
+    pub(super) fn admit(&mut self, workspace: WorkspaceId) {
+        self.workspaces.insert(workspace);
+    }
+
+    pub(super) fn pass(&mut self, key: GroupKey) {
+        self.passed.insert(key);
+    }
+
+    /// The first known queue of a workspace.
+    fn first_known(&self, workspace: WorkspaceId) -> Option<Place> {
+        self.queues.get(&workspace)?.first().copied()
+    }
+
+    fn take(&mut self, place: Place) {
+        if let Some(queues) = self.queues.get_mut(&place.key.workspace) {
+            queues.remove(&place);
         }
-        first.map(|(_, _, key)| key)
     }
 }
 
 impl Core {
     /// The place of a queue among those of its workspace.
     pub(crate) fn place(&self, key: GroupKey) -> Option<Place> {
-        let (&order, first) = self.groups.get(&key)?.tasks.first_key_value()?;
+        let group = self.groups.get(&key)?;
+        let (&order, first) = group.tasks.first_key_value()?;
         let priority = self.stubs.get(&key.stub)?.spec.priority;
-        Some((self.due(first.arrived, priority), order, key))
+        Some(Place { due: self.due(first.arrived, priority), order, key, shape: group.shape })
+    }
+
+    /// Takes out the first queue of a workspace that is worth a look.
+    pub(super) fn first_of(
+        &self,
+        workspace: WorkspaceId,
+        contest: &mut Contest,
+        round: &Round,
+    ) -> Option<GroupKey> {
+        let known = contest.first_known(workspace);
+        let other = self.shares.get(&workspace).filter(|_| contest.open).and_then(|share| {
+            share
+                .blocked
+                .iter()
+                .take_while(|place| known.is_none_or(|known| **place < known))
+                .find(|place| round.fits(place.shape) && !contest.passed.contains(&place.key))
+        });
+        match other.copied().or(known) {
+            Some(place) => {
+                contest.take(place);
+                Some(place.key)
+            }
+            None => {
+                contest.workspaces.remove(&workspace);
+                None
+            }
+        }
     }
 
     /// When a task handed in at `arrived` would have been, were all priorities the same: each step
@@ -57,8 +100,8 @@ impl Core {
 
     /// The workspace whose turn it is.
     pub(super) fn next_in_turn(&mut self, contest: &Contest) -> Option<WorkspaceId> {
-        if contest.queues.len() <= 1 {
-            let only = contest.queues.keys().next().copied();
+        if contest.workspaces.len() <= 1 {
+            let only = contest.workspaces.first().copied();
             if let Some(only) = only
                 && self.deficit(only) <= 0
             {
@@ -67,7 +110,7 @@ impl Core {
             self.turn = only.or(self.turn);
             return only;
         }
-        if let Some(current) = self.turn.filter(|current| contest.queues.contains_key(current))
+        if let Some(current) = self.turn.filter(|current| contest.workspaces.contains(current))
             && self.deficit(current) > 0
         {
             return Some(current);
@@ -76,7 +119,7 @@ impl Core {
         // for one of them to come out of it.
         loop {
             let after = |id: &&WorkspaceId| self.turn.is_none_or(|turn| **id > turn);
-            let (mut order, rest): (Vec<_>, Vec<_>) = contest.queues.keys().partition(after);
+            let (mut order, rest): (Vec<_>, Vec<_>) = contest.workspaces.iter().partition(after);
             order.extend(rest);
             for &id in order {
                 self.grant(id, 1);
@@ -86,8 +129,8 @@ impl Core {
                 }
             }
             let rounds = |id: &WorkspaceId| self.deficit(*id).saturating_neg() / self.quantum(*id);
-            let rounds = contest.queues.keys().map(rounds).min().unwrap_or(0);
-            for &id in contest.queues.keys() {
+            let rounds = contest.workspaces.iter().map(rounds).min().unwrap_or(0);
+            for &id in &contest.workspaces {
                 self.grant(id, rounds);
             }
         }

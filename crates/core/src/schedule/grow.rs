@@ -3,7 +3,7 @@
 use metal9_types::{Moment, WorkerId};
 
 use super::fair::Contest;
-use super::{Reach, Round};
+use super::Round;
 use crate::Action;
 use crate::core::Core;
 use crate::place::{self, Score, Spot};
@@ -14,6 +14,9 @@ use crate::state::{Class, Deadline, GroupKey, Reservation, Worker};
 const PER_CLASS: usize = 16;
 /// Workers compared in all.
 const AT_MOST: usize = 48;
+
+/// So many queues are looked at one by one; of more, only those whose turn it is.
+const FEW: usize = 32;
 
 /// How a turn ended.
 enum Turn {
@@ -46,7 +49,7 @@ impl Core {
             // The first task of the workspace that can be served is; those that cannot do not
             // stand in the way.
             let mut used = false;
-            while let Some(key) = contest.first_of(workspace) {
+            while let Some(key) = self.first_of(workspace, &mut contest, round) {
                 used = self.take_turn_or_pass(now, key, round, actions);
                 if used {
                     if let Some(place) = self.place(key) {
@@ -54,6 +57,7 @@ impl Core {
                     }
                     break;
                 }
+                contest.pass(key);
             }
             if !used {
                 self.end_turn(workspace);
@@ -69,21 +73,18 @@ impl Core {
                 contest.enter(place);
             }
         }
-        for reach in &round.reach {
-            let Some(class) = self.classes.get(&reach.class) else { continue };
-            for asking in &class.asking {
-                if asking.cpu > reach.room.cpu_millicores {
-                    break;
-                }
-                let shape = &self.shapes[asking.shape];
-                if asking.memory > reach.room.memory_mib
-                    || !shape.spec.gpu.is_none() && !reach.device
-                {
-                    continue;
-                }
-                for place in shape.blocked.iter().filter_map(|&key| self.place(key)) {
-                    contest.enter(place);
-                }
+        let blocked = |shape: &usize| self.shapes[*shape].blocked.len();
+        let all: usize = round.fitting.iter().map(blocked).sum();
+        contest.open = all > FEW;
+        if contest.open {
+            let waiting = self.shares.iter().filter(|(_, share)| !share.blocked.is_empty());
+            for (&workspace, _) in waiting {
+                contest.admit(workspace);
+            }
+        } else {
+            let blocked = round.fitting.iter().flat_map(|shape| &self.shapes[*shape].blocked);
+            for place in blocked.filter_map(|&key| self.place(key)) {
+                contest.enter(place);
             }
         }
         contest
@@ -91,7 +92,7 @@ impl Core {
 
     /// Finds out for which of the queues that found no room before another look is worth while.
     fn measure_reach(&self, round: &mut Round) {
-        round.reach.clear();
+        round.fitting.clear();
         round.promised.clear();
         for worker in round.rooms.iter().filter_map(|id| self.workers.get(id)) {
             if !worker.takes_work() || worker.starting >= worker.start_limit(&self.config) {
@@ -100,12 +101,25 @@ impl Core {
             round.promised.extend(worker.reservations.iter().map(|promise| promise.group));
             let idle = worker.idle.iter().filter_map(|(_, id)| self.containers.get(id));
             let room = idle.fold(worker.coming(), |sum, idle| sum.saturating_add(idle.resources));
-            if self.room_in_full || room.cpu_millicores > 0 && room.memory_mib > 0 {
+            let Some(class) = self.classes.get(&worker.class) else { continue };
+            let mut device = None;
+            for asking in &class.asking {
+                if asking.cpu > room.cpu_millicores {
+                    break;
+                }
+                if asking.memory > room.memory_mib {
+                    continue;
+                }
                 let comes = |device| self.device_comes_free(worker, device, true);
-                let device = (0..worker.holders.len()).any(comes);
-                round.reach.push(Reach { class: worker.class, room, device });
+                let fits = self.shapes[asking.shape].spec.gpu.is_none()
+                    || *device.get_or_insert_with(|| (0..worker.holders.len()).any(comes));
+                if fits {
+                    round.fitting.push(asking.shape);
+                }
             }
         }
+        round.fitting.sort_unstable();
+        round.fitting.dedup();
     }
 
     /// Serves the first task of a group, or takes note of why not.

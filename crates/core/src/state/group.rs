@@ -31,6 +31,17 @@ pub(crate) enum Reason {
     Busy,
 }
 
+/// A queue's place among those of its workspace, the lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// When its first task was handed in, moved by its priority.
+    pub(crate) due: i64,
+    /// The first task's place in the queue.
+    pub(crate) order: i64,
+    pub(crate) key: GroupKey,
+    pub(crate) shape: usize,
+}
+
 /// A task in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Waiting {
@@ -50,6 +61,8 @@ pub(crate) struct Group {
     pub(crate) untold: BTreeSet<i64>,
     /// The reason found last.
     pub(crate) reason: Option<Reason>,
+    /// Its place among the blocked queues of its workspace, while it is one.
+    pub(crate) listed: Option<Place>,
     /// Since when no worker has had room; counts anew after each success.
     pub(crate) blocked_since: Option<Moment>,
     /// The workers on which room is being made for it; one may be there several times.

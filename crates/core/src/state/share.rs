@@ -1,9 +1,11 @@
 //! What a workspace has of the fleet.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use metal9_types::Resources;
 
+use super::Place;
 use crate::{StubSpec, WorkspaceRules};
 
 /// What one GPU costs, in millicores: it keeps about as much of a machine from others.
@@ -51,6 +53,8 @@ pub(crate) struct Share {
     pub(crate) gpus: u64,
     /// Its queues.
     pub(crate) queues: usize,
+    /// Those of them that no worker has room for.
+    pub(crate) blocked: BTreeSet<Place>,
     /// What it may still use in its turn; below zero if it used more.
     pub(crate) deficit: i64,
 }

@@ -147,13 +147,41 @@ impl Core {
                 }
             }
         }
-        known.blocked.insert(key);
+        if known.blocked.insert(key) {
+            self.list_blocked(key, true);
+        }
+    }
+
+    /// Moves a blocked queue to its present place among those of its workspace.
+    pub(crate) fn relist_blocked(&mut self, key: GroupKey) {
+        if self.groups.get(&key).is_some_and(|group| group.listed.is_some()) {
+            self.list_blocked(key, true);
+        }
+    }
+
+    fn list_blocked(&mut self, key: GroupKey, listed: bool) {
+        let place = if listed { self.place(key) } else { None };
+        let Some(group) = self.groups.get_mut(&key) else { return };
+        let before = std::mem::replace(&mut group.listed, place);
+        if before == place {
+            return;
+        }
+        let Some(share) = self.shares.get_mut(&key.workspace) else { return };
+        if let Some(before) = before {
+            share.blocked.remove(&before);
+        }
+        if let Some(place) = place {
+            share.blocked.insert(place);
+        }
     }
 
     /// A queue waits for no room any more.
     pub(crate) fn unblock(&mut self, key: GroupKey, shape: usize) {
         let Some(known) = self.shapes.get_mut(shape) else { return };
-        if known.blocked.remove(&key) && known.blocked.is_empty() {
+        if !known.blocked.remove(&key) {
+            return;
+        }
+        if known.blocked.is_empty() {
             // Nobody takes note of new room from here on.
             known.full = false;
             for number in &known.classes {
@@ -162,6 +190,7 @@ impl Core {
                 }
             }
         }
+        self.list_blocked(key, false);
     }
 
     /// Sets since when a queue has waited in vain.

@@ -47,6 +47,8 @@ impl Core {
         }
         if is_new {
             self.count_queue(key.workspace, true);
+        } else if at_front {
+            self.relist_blocked(key);
         }
         if let Some(stub) = self.stubs.get_mut(&key.stub) {
             stub.waiting += 1;
@@ -71,6 +73,7 @@ impl Core {
                 }
                 if let Some(group) = self.groups.get_mut(&key) {
                     group.remove(queued.order);
+                    self.relist_blocked(key);
                     self.trim_group(key);
                 }
             }
@@ -91,9 +94,10 @@ impl Core {
         }
         if left == 0 {
             self.set_kept_waiting(key, |_| None);
-            if let Some(group) = self.groups.remove(&key) {
-                self.unblock(key, group.shape);
+            if let Some(shape) = self.groups.get(&key).map(|group| group.shape) {
+                self.unblock(key, shape);
             }
+            self.groups.remove(&key);
             self.capped.remove(&key);
             self.count_queue(key.workspace, false);
             if let Some(stub) = self.stubs.get_mut(&key.stub) {
