@@ -12,6 +12,7 @@
 mod arguments;
 mod auth;
 mod builds;
+mod cordon;
 mod driver;
 mod ends;
 mod error;

@@ -83,6 +83,7 @@ mod tests {
             cgroups: false,
             pids: None,
             cpu_limit_percent: None,
+            drain: std::time::Duration::ZERO,
             shim: "/bin/false".into(),
         }
     }

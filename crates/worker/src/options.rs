@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Room for environments, code and the package cache if nobody says otherwise, in MiB. An environment
 /// with PyTorch for CUDA takes some 6 GiB.
@@ -37,6 +38,8 @@ pub struct Options {
     /// The most of the processor that a container gets, in percent of what it asked for, even if
     /// nobody else wants it; nothing or 0 for no such limit.
     pub cpu_limit_percent: Option<u64>,
+    /// How long running calls may go on once the worker was told to end.
+    pub drain: Duration,
     /// The `metal9` program, which supervises the processes of jobs.
     pub shim: PathBuf,
 }

@@ -64,9 +64,14 @@ impl Session {
                 shared.builds.progress(progress.build_id, progress.text);
             }
             Some(Message::BuildFinished(finished)) => shared.builds.finished(finished),
-            Some(Message::Leaving(wire::Leaving {})) => {
+            Some(Message::Leaving(wire::Leaving { within_millis })) => {
                 let worker = self.worker.id;
-                shared.driver.input(Input::WorkerLeaving { worker }).await?;
+                let within = Duration::from_millis(within_millis);
+                let input = match within_millis {
+                    0 => Input::WorkerLeaving { worker },
+                    _ => Input::WorkerLeavingWithin { worker, within },
+                };
+                shared.driver.input(input).await?;
             }
             Some(Message::Hello(_)) | None => {
                 tracing::warn!(worker = %self.worker.id, "a message out of place");
