@@ -117,7 +117,8 @@ struct Bench {
     agenda: BinaryHeap<Reverse<(Moment, u64, Event)>>,
     sequence: u64,
     decisions: u64,
-    submitted: u64,
+    /// Stubs whose queues are one task shorter than they should be.
+    wanted: Vec<usize>,
     fresh: u64,
     assigned: u64,
     spent: BTreeMap<&'static str, Spent>,
@@ -136,7 +137,7 @@ impl Bench {
             agenda: BinaryHeap::new(),
             sequence: 0,
             decisions: 0,
-            submitted: 0,
+            wanted: Vec::new(),
             fresh: 0,
             assigned: 0,
             spent: BTreeMap::new(),
@@ -169,6 +170,7 @@ impl Bench {
                 let Some(&index) = self.index.get(&stub) else { return };
                 let facts = self.stubs[index];
                 self.assigned += 1;
+                self.wanted.push(index);
                 self.fresh += u64::from(fresh);
                 let start = if fresh { facts.start } else { Duration::ZERO };
                 // Calls of one stub differ by up to half.
@@ -207,8 +209,7 @@ impl Bench {
     }
 
     fn define(&mut self) {
-        let workspaces: Vec<_> =
-            (0..WORKSPACES).map(|_| WorkspaceId(self.seed.uuid())).collect();
+        let workspaces: Vec<_> = (0..WORKSPACES).map(|_| WorkspaceId(self.seed.uuid())).collect();
         for number in 0..STUBS {
             let stub = StubId(self.seed.uuid());
             let spec = stub_spec(stub, number, &mut self.seed);
@@ -224,12 +225,15 @@ impl Bench {
         }
     }
 
-    fn submit(&mut self) {
-        // Some stubs are called far more often than others.
+    /// Hands in a task of any stub; some are called far more often than others.
+    fn submit_any(&mut self) {
         let left = self.seed.below(STUBS);
         let right = self.seed.below(STUBS);
-        let facts = self.stubs[usize::try_from(left.min(right)).unwrap_or(0)];
-        self.submitted += 1;
+        self.submit(usize::try_from(left.min(right)).unwrap_or(0));
+    }
+
+    fn submit(&mut self, index: usize) {
+        let facts = self.stubs[index];
         let spec = TaskSpec {
             task: TaskId(self.seed.uuid()),
             workspace: facts.workspace,
@@ -243,11 +247,14 @@ impl Bench {
         self.input("submit", Input::Submit(spec));
     }
 
-    /// Lets time pass until so many more decisions were made, with the queues kept full.
-    fn run(&mut self, decisions: u64, queued: usize) {
+    /// Lets time pass until so many more decisions were made. Each task that goes to a worker is
+    /// followed by another of the same stub, so that the queues stay as they are.
+    fn run(&mut self, decisions: u64) {
         let until = self.decisions + decisions;
         while self.decisions < until {
-            self.fill(queued);
+            while let Some(index) = self.wanted.pop() {
+                self.submit(index);
+            }
             let Some(&Reverse((at, _, event))) = self.agenda.peek() else { return };
             if let Some(deadline) = self.core.next_deadline().filter(|deadline| *deadline <= at) {
                 self.now = self.now.max(deadline);
@@ -277,8 +284,8 @@ impl Bench {
     }
 
     fn fill(&mut self, queued: usize) {
-        while self.submitted - self.assigned < queued as u64 {
-            self.submit();
+        for _ in 0..queued {
+            self.submit_any();
         }
     }
 }
@@ -377,7 +384,11 @@ fn report(bench: &Bench, took: &Took, options: &Options) {
     }
     println!(
         "{} workers, {} queued, {} on workers, {} containers ({} idle, {} stopping)",
-        counts.workers, counts.queued, counts.assigned, counts.containers, counts.idle,
+        counts.workers,
+        counts.queued,
+        counts.assigned,
+        counts.containers,
+        counts.idle,
         counts.stopping
     );
     println!(
@@ -411,11 +422,12 @@ fn main() -> ExitCode {
     bench.define();
     bench.connect(options.workers);
     // The fleet fills up first; that is not measured.
-    bench.run(options.decisions / 4, options.queued);
+    bench.fill(options.queued);
+    bench.run(options.decisions / 4);
     bench.spent.clear();
-    (bench.fresh, bench.assigned, bench.submitted) = (0, 0, bench.submitted - bench.assigned);
+    (bench.fresh, bench.assigned) = (0, 0);
     let (before, began, cpu) = (bench.decisions, Instant::now(), cpu_time());
-    bench.run(options.decisions, options.queued);
+    bench.run(options.decisions);
     let wall = began.elapsed();
     let cpu = cpu.and_then(|before| cpu_time()?.checked_sub(before)).unwrap_or(wall);
     report(&bench, &Took { decisions: bench.decisions - before, wall, cpu }, &options);

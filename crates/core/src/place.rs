@@ -80,7 +80,7 @@ pub(crate) fn obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
     if worker.leaving {
         return Some(Obstacle::Leaving);
     }
-    if worker.drain_until.is_some() {
+    if worker.drain_until.is_some() && !worker.containers.is_empty() {
         return Some(Obstacle::Draining);
     }
     if worker.cordoned {

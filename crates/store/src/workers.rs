@@ -88,13 +88,11 @@ impl Store {
         &self,
         credential: &str,
     ) -> Result<Option<WorkerRow>, StoreError> {
-        let row = sqlx::query(
-            SELECT_BY_CREDENTIAL,
-        )
-        .bind(&token_hash(credential)[..])
-        .fetch_optional(self.readers())
-        .await
-        .map_err(database("look up a worker"))?;
+        let row = sqlx::query(SELECT_BY_CREDENTIAL)
+            .bind(&token_hash(credential)[..])
+            .fetch_optional(self.readers())
+            .await
+            .map_err(database("look up a worker"))?;
         row.as_ref().map(worker_row).transpose()
     }
 
@@ -103,13 +101,11 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn list_workers(&self, workspace: WorkspaceId) -> Result<Vec<WorkerRow>, StoreError> {
-        let rows = sqlx::query(
-            SELECT_OF_WORKSPACE,
-        )
-        .bind(&workspace.0.as_bytes()[..])
-        .fetch_all(self.readers())
-        .await
-        .map_err(database("list workers"))?;
+        let rows = sqlx::query(SELECT_OF_WORKSPACE)
+            .bind(&workspace.0.as_bytes()[..])
+            .fetch_all(self.readers())
+            .await
+            .map_err(database("list workers"))?;
         rows.iter().map(worker_row).collect()
     }
 

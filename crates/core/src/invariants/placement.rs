@@ -27,7 +27,11 @@ fn tasks(core: &Core) -> Result<(), Violation> {
             TaskState::Queued(queued) => {
                 let group = core.groups.get(&task.group());
                 let there = group.and_then(|group| group.tasks.get(&queued.order));
-                ensure(there.map(|waiting| waiting.task) == Some(*id), "a queued task is in its queue", id)?;
+                ensure(
+                    there.map(|waiting| waiting.task) == Some(*id),
+                    "a queued task is in its queue",
+                    id,
+                )?;
             }
             TaskState::Assigned(assigned) => {
                 assigned_count += 1;

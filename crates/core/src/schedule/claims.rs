@@ -4,7 +4,8 @@
 //! becomes idle for somebody else. A queue that has found no room for a while may therefore take
 //! such a container's place, if whoever used it holds more than the queue's own workspace (or, in
 //! one workspace, stub). Where one container's room is not enough, the promise stands and takes
-//! in what becomes idle on that worker until it is.
+//! in what becomes idle on that worker until it is. A worker that keeps nothing idle is promised
+//! likewise, if the calls on it end soon: what becomes free there is kept until it is enough.
 
 use std::ops::Bound;
 use std::time::Duration;
@@ -25,6 +26,9 @@ const PATIENCE_MICROS: u64 = 1_000_000;
 /// A worker on which no place could be taken is left alone for this long: with many queues, the
 /// look costs more than the call that ended.
 const LEAVE_ALONE: Duration = Duration::from_millis(100);
+
+/// Calls that take longer than this are not waited for with room kept free.
+const SOON: Duration = Duration::from_secs(60);
 
 /// Queues looked at that have waited longest, and as many others.
 const AT_A_TIME: usize = 4;
@@ -91,7 +95,10 @@ impl Core {
         if !shape.classes.contains(&worker.class) || !self.is_impatient(now, key) {
             return None;
         }
-        let victims: Vec<&Container> = self.victims(worker, key).collect();
+        let victims: Vec<&Container> = match worker.idle.is_empty() {
+            true => self.ending_soon(worker, key).collect(),
+            false => self.victims(worker, key).collect(),
+        };
         if victims.is_empty() {
             return None;
         }
@@ -99,7 +106,10 @@ impl Core {
         let comes = |device: usize| self.device_comes_free(worker, device, false);
         let enough = worker.coming().fits(spec.resources)
             && place::pick_devices(spec, &worker.offer, comes).is_some();
-        if enough || place::obstacle(spec, worker).is_some() {
+        // All that is promised must be there once the worker is empty, or everybody waits for ever.
+        let promised = worker.reserved(None).saturating_add(spec.resources);
+        let too_much = !worker.offer.capacity.fits(promised);
+        if enough || too_much || place::obstacle(spec, worker).is_some() {
             return None;
         }
         let spot = place::pick_devices(spec, &worker.offer, |device| {
@@ -161,6 +171,26 @@ impl Core {
             .filter(move |victim| victim.stub != key.stub && self.may_take(key, victim))
     }
 
+    /// The running containers of a worker whose place the group may take when their calls end,
+    /// which will be soon.
+    fn ending_soon<'a>(
+        &'a self,
+        worker: &'a Worker,
+        key: GroupKey,
+    ) -> impl Iterator<Item = &'a Container> {
+        let soon = |stub| {
+            let call_time = self.stubs.get(&stub).and_then(|stub| stub.call_time);
+            call_time.is_some_and(|call_time| call_time <= SOON)
+        };
+        worker
+            .containers
+            .iter()
+            .filter_map(|id| self.containers.get(id))
+            .filter(|running| running.state.attempt().is_some())
+            .filter(move |running| soon(running.stub))
+            .filter(move |victim| victim.stub != key.stub && self.may_take(key, victim))
+    }
+
     /// `true` if the container's user holds so much more than the group's, by their weights, that
     /// taking one from the former does not just turn the tables.
     ///
@@ -178,7 +208,8 @@ impl Core {
         let held = |workspace| self.shares.get(&workspace).map_or(0, |share| share.held);
         let weight = |workspace| u128::from(self.rules(workspace).weight.max(1));
         let mine = held(key.workspace);
-        // The idle container is the last of theirs that is not counted among the calls.
+        // An idle container is the last of theirs that is not counted among the calls.
+        let theirs = if victim.state.attempt().is_some() { 0 } else { theirs };
         let mine_after = u128::from(mine.saturating_add(cost)) * weight(user);
         let theirs = u128::from(held(user).saturating_add(theirs)) * weight(key.workspace);
         mine == 0 || mine_after < theirs
@@ -192,12 +223,13 @@ impl Core {
             return theirs.is_none_or(|theirs| mine.is_some_and(|mine| mine < theirs));
         }
         let calls = |stub| self.stubs.get(&stub).map_or(0, |stub| stub.calls.len());
-        let (mine, theirs) = (calls(key.stub), calls(victim.stub) + 1);
+        let idle = usize::from(victim.state.attempt().is_none());
+        let (mine, theirs) = (calls(key.stub), calls(victim.stub) + idle);
         mine == 0 || mine + 1 < theirs
     }
 }
 
 fn may_look(now: Moment, worker: &Worker) -> bool {
     let lately = worker.looked_at.is_some_and(|looked_at| now.since(looked_at) < LEAVE_ALONE);
-    !lately && !worker.idle.is_empty()
+    !lately
 }

@@ -7,12 +7,23 @@
 //! another's from its turn.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use metal9_types::{Moment, WorkspaceId};
 
 use super::Round;
 use crate::core::Core;
 use crate::state::{GroupKey, Place};
+
+/// Whose turn it is, and how it came to it.
+#[derive(Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) workspace: WorkspaceId,
+    /// So many times all had their part before.
+    rounds: i64,
+    /// `true` if it has something left of its part.
+    goes_on: bool,
+}
 
 /// The queues that are worth a look.
 #[derive(Default)]
@@ -98,49 +109,47 @@ impl Core {
         arrived.saturating_sub(step.saturating_mul(i64::from(priority)))
     }
 
-    /// The workspace whose turn it is.
-    pub(super) fn next_in_turn(&mut self, contest: &Contest) -> Option<WorkspaceId> {
-        if contest.workspaces.len() <= 1 {
-            let only = contest.workspaces.first().copied();
-            if let Some(only) = only
-                && self.deficit(only) <= 0
-            {
-                self.grant(only, 1);
-            }
-            self.turn = only.or(self.turn);
-            return only;
-        }
-        if let Some(current) = self.turn.filter(|current| contest.workspaces.contains(current))
-            && self.deficit(current) > 0
-        {
-            return Some(current);
+    /// The workspace whose turn it is. Nothing is settled before it was served: what it cannot use
+    /// now must not move the turn on.
+    pub(super) fn next_in_turn(&self, contest: &Contest) -> Option<Turn> {
+        let of = |workspace, rounds, goes_on| Some(Turn { workspace, rounds, goes_on });
+        let current = self.turn.filter(|current| contest.workspaces.contains(current));
+        if let Some(current) = current.filter(|current| self.deficit(*current) > 0) {
+            return of(current, 0, true);
         }
         // Once round grants each its part; if all are in debt then, so many times round as it takes
         // for one of them to come out of it.
-        loop {
-            let after = |id: &&WorkspaceId| self.turn.is_none_or(|turn| **id > turn);
-            let (mut order, rest): (Vec<_>, Vec<_>) = contest.workspaces.iter().partition(after);
-            order.extend(rest);
-            for &id in order {
-                self.grant(id, 1);
-                if self.deficit(id) > 0 {
-                    self.turn = Some(id);
-                    return Some(id);
-                }
-            }
-            let rounds = |id: &WorkspaceId| self.deficit(*id).saturating_neg() / self.quantum(*id);
-            let rounds = contest.workspaces.iter().map(rounds).min().unwrap_or(0);
-            for &id in &contest.workspaces {
-                self.grant(id, rounds);
-            }
-        }
+        let rounds =
+            |id: &WorkspaceId| self.deficit(*id).saturating_neg().max(-1) / self.quantum(*id);
+        let rounds = contest.workspaces.iter().map(rounds).min()?;
+        let next = self.in_order(contest).find(|id| {
+            let grant = self.quantum(*id).saturating_mul(rounds.saturating_add(1));
+            self.deficit(*id).saturating_add(grant) > 0
+        });
+        of(next?, rounds, false)
     }
 
-    /// The workspace whose turn it is has had what it can have for now.
-    pub(super) fn end_turn(&mut self, workspace: WorkspaceId) {
-        if let Some(share) = self.shares.get_mut(&workspace) {
-            share.deficit = share.deficit.min(0);
+    /// The workspace was served: whoever had its turn on the way there got its part.
+    pub(super) fn settle_turn(&mut self, turn: Turn, contest: &Contest) {
+        if turn.goes_on {
+            return;
         }
+        let order: Vec<_> = self.in_order(contest).collect();
+        let mut passed = false;
+        for id in order {
+            let rounds = turn.rounds + i64::from(!passed);
+            passed |= id == turn.workspace;
+            self.grant(id, rounds);
+        }
+        self.turn = Some(turn.workspace);
+    }
+
+    /// The workspaces of the contest, beginning after the one whose turn it was last.
+    fn in_order<'a>(&self, contest: &'a Contest) -> impl Iterator<Item = WorkspaceId> + 'a {
+        let start = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
+        let first = contest.workspaces.range((start, Bound::Unbounded));
+        let rest = self.turn.map(|turn| contest.workspaces.range(..=turn));
+        first.chain(rest.into_iter().flatten()).copied()
     }
 
     fn deficit(&self, workspace: WorkspaceId) -> i64 {

@@ -2,8 +2,8 @@
 
 use metal9_types::{Moment, WorkerId};
 
-use super::fair::Contest;
 use super::Round;
+use super::fair::Contest;
 use crate::Action;
 use crate::core::Core;
 use crate::place::{self, Score, Spot};
@@ -45,22 +45,24 @@ impl Core {
     ) {
         self.measure_reach(round);
         let mut contest = self.contest(round);
-        while let Some(workspace) = self.next_in_turn(&contest) {
+        while let Some(turn) = self.next_in_turn(&contest) {
+            let workspace = turn.workspace;
             // The first task of the workspace that can be served is; those that cannot do not
             // stand in the way.
-            let mut used = false;
             while let Some(key) = self.first_of(workspace, &mut contest, round) {
-                used = self.take_turn_or_pass(now, key, round, actions);
-                if used {
+                let paid = |core: &Self| core.groups.get(&key).map_or(0, |group| group.paid);
+                let before = paid(self);
+                if self.take_turn_or_pass(now, key, round, actions) {
+                    // What was promised and is now given had its turn then.
+                    if before == 0 || paid(self) > before {
+                        self.settle_turn(turn, &contest);
+                    }
                     if let Some(place) = self.place(key) {
                         contest.enter(place);
                     }
                     break;
                 }
                 contest.pass(key);
-            }
-            if !used {
-                self.end_turn(workspace);
             }
         }
     }
@@ -139,8 +141,11 @@ impl Core {
             }
             Turn::Reserved => {
                 self.measure_reach(round);
-                // The call is charged when it begins; until then others have their turn.
-                self.end_turn(key.workspace);
+                // Paid for now, so that it is the others' turn.
+                self.charge(key);
+                if let Some(group) = self.groups.get_mut(&key) {
+                    group.paid += 1;
+                }
                 return true;
             }
             Turn::Enough | Turn::AtLimit | Turn::Capped => {

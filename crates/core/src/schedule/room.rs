@@ -114,21 +114,17 @@ impl Core {
 
     /// `true` if nobody holds or will take the device once stopping containers are gone, and idle
     /// ones too if those are `given_up`.
-    pub(super) fn device_comes_free(
-        &self,
-        worker: &Worker,
-        device: usize,
-        given_up: bool,
-    ) -> bool {
+    pub(super) fn device_comes_free(&self, worker: &Worker, device: usize, given_up: bool) -> bool {
         let reserved = worker.reservations.iter().any(|r| r.devices.contains(&device));
         let holder = worker.holders.get(device).copied().flatten();
-        let held = holder.and_then(|id| self.containers.get(&id)).is_some_and(|container| {
-            match container.state {
+        let held =
+            holder.and_then(|id| self.containers.get(&id)).is_some_and(|container| match container
+                .state
+            {
                 ContainerState::Stopping => false,
                 ContainerState::Idle => !given_up,
                 ContainerState::Starting(_) | ContainerState::Busy(_) => true,
-            }
-        });
+            });
         !reserved && !held
     }
 }

@@ -16,10 +16,8 @@ pub(crate) struct GroupKey {
 
 impl GroupKey {
     /// None comes after it.
-    pub(crate) const LAST: Self = Self {
-        workspace: WorkspaceId(uuid::Uuid::max()),
-        stub: StubId(uuid::Uuid::max()),
-    };
+    pub(crate) const LAST: Self =
+        Self { workspace: WorkspaceId(uuid::Uuid::max()), stub: StubId(uuid::Uuid::max()) };
 }
 
 /// Why the tasks of a group wait, as far as the set of workers goes.
@@ -67,6 +65,8 @@ pub(crate) struct Group {
     pub(crate) blocked_since: Option<Moment>,
     /// The workers on which room is being made for it; one may be there several times.
     pub(crate) reservations: Vec<WorkerId>,
+    /// Calls that were charged when room was promised to them.
+    pub(crate) paid: usize,
     /// Tasks that ever left the front, less those that came back to it.
     departed: i64,
     /// Tasks that ever joined at the back.

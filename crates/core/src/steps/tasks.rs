@@ -125,8 +125,10 @@ impl Core {
         let started = None;
         let assigned = Assigned { attempt, worker, container, since: now, started, adopted: false };
         let told = self.tasks.get(&id).is_some_and(|task| task.told);
-        if let Some(task) = self.tasks.get(&id) {
-            self.charge(task.group());
+        let key = self.tasks.get(&id).map(crate::state::Task::group);
+        match key.and_then(|key| self.groups.get_mut(&key)) {
+            Some(group) if group.paid > 0 => group.paid -= 1,
+            _ => key.into_iter().for_each(|key| self.charge(key)),
         }
         self.attach(now, id, assigned, fresh);
         let Some(task) = self.tasks.get_mut(&id) else { return };

@@ -4,9 +4,10 @@ use metal9_proto::beta9::gateway as wire;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    authorize, cordon_worker, create_token, delete_token, export_workspace_config, get_or_create_stub,
-    head_object, list_containers, list_machines, list_pools, list_tasks, list_tokens, list_workers,
-    put_object_stream, reply, sign_payload, stop_container, stop_tasks, toggle_token,
+    authorize, cordon_worker, create_token, delete_token, export_workspace_config,
+    get_or_create_stub, head_object, list_containers, list_machines, list_pools, list_tasks,
+    list_tokens, list_workers, put_object_stream, reply, sign_payload, stop_container, stop_tasks,
+    toggle_token,
 };
 use crate::shared::SharedRef;
 

@@ -20,7 +20,8 @@ impl Manager {
         self.session += 1;
         self.outbox.rewind();
         // The hello says what containers there are; ends of builds are in nothing but these.
-        self.control.retain(|report| matches!(report, Report::Built { .. } | Report::Leaving { .. }));
+        self.control
+            .retain(|report| matches!(report, Report::Built { .. } | Report::Leaving { .. }));
         self.starts.clear();
         let started = self.attempts.iter().filter(|(_, entry)| entry.state == State::Started);
         self.control.extend(started.map(|(attempt, _)| Report::Started(*attempt)));

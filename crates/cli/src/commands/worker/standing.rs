@@ -80,7 +80,9 @@ pub(super) fn drain(context: &Context, arguments: &Drain) -> Result<(), Failure>
         }
         if began.elapsed() > limit {
             let error = anyhow!("{containers} containers are still on worker `{id}`");
-            return Err(Failure::request(error).hint("is the worker connected? see `metal9 status`"));
+            return Err(
+                Failure::request(error).hint("is the worker connected? see `metal9 status`")
+            );
         }
         std::thread::sleep(LOOK_EVERY);
     }
