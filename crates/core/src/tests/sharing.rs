@@ -14,15 +14,15 @@ fn submit(env: &mut TestEnv, number: u64, of: u64, whose: u64) {
 }
 
 /// Runs two workspaces with long queues on so many cores; how many tasks of each began.
-fn compete(weights: [u32; 2], cpu: [u64; 2], call: [u64; 2], keep_warm: Duration) -> [usize; 2] {
+fn compete(weights: [u32; 2], memory: [u64; 2], call: [u64; 2], keep_warm: Duration) -> [usize; 2] {
     let mut config = Config::default();
     for (whose, weight) in (1..).zip(weights) {
         let rules = WorkspaceRules { weight, ..WorkspaceRules::default() };
         config.workspaces.insert(workspace(whose), rules);
     }
     let mut env = TestEnv::with(config);
-    for (number, cpu_millicores) in (1..).zip(cpu) {
-        let resources = Resources { cpu_millicores, memory_mib: 128 };
+    for (number, memory_mib) in (1..).zip(memory) {
+        let resources = Resources { cpu_millicores: 1000, memory_mib };
         env.define(StubSpec { resources, keep_warm, ..stub_spec(number) });
     }
     let mut sim = Sim::new(env, &[(1, 1)]);
@@ -34,7 +34,7 @@ fn compete(weights: [u32; 2], cpu: [u64; 2], call: [u64; 2], keep_warm: Duration
         submit(&mut sim.env, 10_000 + number, 2, 2);
     }
     sim.env.actions.clear();
-    sim.env.hello(1, 1, 8);
+    sim.env.connect(super::env::hello(1, 1, 8, 1_000_000));
     sim.run(800, Duration::from_secs(200));
     let first = sim.begun.keys().filter(|id| **id < task(10_000)).count();
     sim.env.actions.clear();
@@ -43,28 +43,28 @@ fn compete(weights: [u32; 2], cpu: [u64; 2], call: [u64; 2], keep_warm: Duration
 
 #[test]
 fn workspaces_share_by_weight() {
-    let [first, second] = compete([3, 1], [1000, 1000], [200, 200], Duration::ZERO);
+    let [first, second] = compete([3, 1], [128, 128], [200, 200], Duration::ZERO);
     let ratio = first as f64 / second as f64;
     assert!((2.4..3.6).contains(&ratio), "{first} to {second}");
 }
 
 #[test]
-fn large_containers_count_for_more_than_small_ones() {
-    let [large, small] = compete([1, 1], [2000, 500], [200, 200], Duration::ZERO);
+fn costly_containers_count_for_more_than_cheap_ones() {
+    let [large, small] = compete([1, 1], [16_384, 128], [200, 200], Duration::ZERO);
     let ratio = small as f64 / large as f64;
     assert!((3.0..5.0).contains(&ratio), "{small} small and {large} large ones");
 }
 
 #[test]
 fn long_calls_count_for_more_than_short_ones() {
-    let [long, short] = compete([1, 1], [1000, 1000], [800, 200], Duration::ZERO);
+    let [long, short] = compete([1, 1], [128, 128], [800, 200], Duration::ZERO);
     let ratio = short as f64 / long as f64;
     assert!((2.2..5.5).contains(&ratio), "{short} short and {long} long ones");
 }
 
 #[test]
 fn warm_containers_come_to_be_shared_by_weight_too() {
-    let [first, second] = compete([3, 1], [1000, 1000], [200, 200], Duration::from_secs(10));
+    let [first, second] = compete([3, 1], [128, 128], [200, 200], Duration::from_secs(10));
     let ratio = first as f64 / second as f64;
     assert!((1.8..4.5).contains(&ratio), "{first} to {second}");
 }
