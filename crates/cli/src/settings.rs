@@ -69,6 +69,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) cache_mib: Option<u64>,
     pub(crate) uv: Option<PathBuf>,
     pub(crate) python: Option<String>,
+    pub(crate) drain_seconds: Option<f64>,
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) cgroups: Option<bool>,

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use metal9_types::{AttemptId, ContainerId, Moment, StubId, TaskId, WorkerId, WorkspaceId};
 
 use crate::state::{
-    Changes, Container, Deadline, Deadlines, Group, GroupKey, Ids, Stub, Task, Worker,
+    Changes, Class, ClassKey, Container, Deadline, Deadlines, Group, GroupKey, Ids, Map, Shape,
+    ShapeKey, Share, Stub, Task, Worker,
 };
 use crate::{Action, Config, Ignored, Input};
 
@@ -18,28 +19,40 @@ pub struct Core {
     pub(crate) now: Moment,
     /// Until when recovered tasks wait for their workers; nothing before the first input.
     pub(crate) recovery_until: Option<Moment>,
-    pub(crate) stubs: BTreeMap<StubId, Stub>,
-    pub(crate) tasks: BTreeMap<TaskId, Task>,
+    pub(crate) stubs: Map<StubId, Stub>,
+    pub(crate) tasks: Map<TaskId, Task>,
     /// Recovered tasks that no worker has claimed yet.
     pub(crate) recovering: BTreeSet<TaskId>,
     /// The live attempts.
-    pub(crate) attempts: BTreeMap<AttemptId, TaskId>,
-    pub(crate) workers: BTreeMap<WorkerId, Worker>,
-    pub(crate) containers: BTreeMap<ContainerId, Container>,
+    pub(crate) attempts: Map<AttemptId, TaskId>,
+    pub(crate) workers: Map<WorkerId, Worker>,
+    pub(crate) containers: Map<ContainerId, Container>,
     /// The queues; none is empty.
-    pub(crate) groups: BTreeMap<GroupKey, Group>,
-    /// Containers with a call, by workspace; none is zero.
-    pub(crate) held: BTreeMap<WorkspaceId, usize>,
+    pub(crate) groups: Map<GroupKey, Group>,
+    /// What workspaces have that have a call or a queue.
+    pub(crate) shares: Map<WorkspaceId, Share>,
+    /// Queues of workspaces that may not have more.
+    pub(crate) capped: BTreeSet<GroupKey>,
+    /// Workers that are to get nothing new, whether they are there or not.
+    pub(crate) cordoned: BTreeSet<WorkerId>,
+    /// Stubs that are alike, by number.
+    pub(crate) shapes: Vec<Shape>,
+    pub(crate) shape_numbers: Map<ShapeKey, usize>,
+    /// Workers that are alike; none is empty.
+    pub(crate) classes: BTreeMap<usize, Class>,
+    pub(crate) class_numbers: Map<ClassKey, usize>,
+    pub(crate) next_class: usize,
+    /// Counts changes to the set of workers.
+    pub(crate) fleet: u64,
     pub(crate) deadlines: Deadlines,
-    /// The workspace that was served last, for taking turns.
-    pub(crate) served: Option<WorkspaceId>,
+    /// The workspace whose turn it is.
+    pub(crate) turn: Option<WorkspaceId>,
     /// What the next round of scheduling must look at.
     pub(crate) changes: Changes,
-    /// Queues for which all workers were looked at and none had room: only workers where room has
-    /// appeared since need another look.
-    pub(crate) exhausted: BTreeSet<GroupKey>,
-    /// Workers on which a container could start now, were it small enough.
-    pub(crate) roomy: BTreeSet<WorkerId>,
+    /// Queues that no worker has had room for, with since when.
+    pub(crate) kept_waiting: BTreeSet<(Moment, GroupKey)>,
+    /// The one of them that was looked at last.
+    pub(crate) looked_at: Option<(Moment, GroupKey)>,
     /// `true` if some stub asks for no processor or no memory, so that a full worker has room.
     pub(crate) room_in_full: bool,
     /// Places for tasks at the back of a queue, and at the front.
@@ -56,19 +69,27 @@ impl Core {
             config,
             now: Moment::ZERO,
             recovery_until: None,
-            stubs: BTreeMap::new(),
-            tasks: BTreeMap::new(),
+            stubs: Map::default(),
+            tasks: Map::default(),
             recovering: BTreeSet::new(),
-            attempts: BTreeMap::new(),
-            workers: BTreeMap::new(),
-            containers: BTreeMap::new(),
-            groups: BTreeMap::new(),
-            held: BTreeMap::new(),
+            attempts: Map::default(),
+            workers: Map::default(),
+            containers: Map::default(),
+            groups: Map::default(),
+            shares: Map::default(),
+            capped: BTreeSet::new(),
+            cordoned: BTreeSet::new(),
+            shapes: Vec::new(),
+            shape_numbers: Map::default(),
+            classes: BTreeMap::new(),
+            class_numbers: Map::default(),
+            next_class: 0,
+            fleet: 0,
             deadlines: Deadlines::default(),
-            served: None,
+            turn: None,
             changes: Changes::default(),
-            exhausted: BTreeSet::new(),
-            roomy: BTreeSet::new(),
+            kept_waiting: BTreeSet::new(),
+            looked_at: None,
             room_in_full: false,
             next_order: 0,
             next_front: -1,
@@ -100,7 +121,13 @@ impl Core {
             Input::WorkerDisconnected { worker, session } => {
                 self.on_disconnected(now, worker, session, actions)?;
             }
-            Input::WorkerLeaving { worker } => self.on_leaving(now, worker, actions)?,
+            Input::WorkerLeaving { worker } => self.on_leaving(now, worker, None, actions)?,
+            Input::WorkerLeavingWithin { worker, within } => {
+                self.on_leaving(now, worker, Some(within), actions)?;
+            }
+            Input::Cordon { worker, on } => self.on_cordon(now, worker, on),
+            Input::Drain { worker, within } => self.on_drain(now, worker, within, actions)?,
+            Input::SetWorkspace { workspace, rules } => self.on_set_workspace(workspace, rules),
             Input::Attempt { attempt, report } => self.on_attempt(now, attempt, report, actions)?,
             Input::ContainerGone { container } => {
                 self.on_container_gone(now, container, actions)?;
@@ -123,6 +150,7 @@ impl Core {
     /// Takes note that workers came, went or changed: the reasons why tasks wait may have changed.
     pub(crate) fn fleet_changed(&mut self, now: Moment) {
         const SETTLE: std::time::Duration = std::time::Duration::from_millis(250);
+        self.fleet += 1;
         if !self.groups.is_empty() {
             self.deadlines.arm_by(Deadline::Reasons, now.after(SETTLE));
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::StubSpec;
 use crate::core::Core;
 use crate::place::{self, Obstacle};
-use crate::state::{Reason, Stub, TaskState, Worker};
+use crate::state::{GroupKey, Outlook, Reason, Stub, TaskState};
 
 /// Why a task is where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -40,19 +40,47 @@ impl Core {
                     })],
                 });
             }
-            TaskState::Queued(queued) => match reason(self, &stub.spec) {
+            TaskState::Resting(until) => {
+                let crashes = task.crashes;
+                let seconds = until.since(now).as_secs_f64().ceil();
+                format!("waiting: it crashed {crashes} times; it is tried again in {seconds} s")
+            }
+            TaskState::Queued(queued) => match self.look_out(stub.shape).reason {
                 Reason::Unplaceable(sentence) => sentence,
                 Reason::Busy => {
                     let group = self.groups.get(&key)?;
                     let ahead = group.tasks.range(..queued.order).count();
-                    Crowd::look(&self.workers, stub, now).sentence(ahead)
+                    Crowd::look(self, stub, key, now).sentence(ahead)
                 }
             },
         };
         Some(Explanation { sentence, detail: self.detail(stub, key) })
     }
 
-    fn detail(&self, stub: &Stub, key: crate::state::GroupKey) -> Vec<String> {
+    /// Why tasks of this shape would wait, as far as the set of workers goes.
+    pub(crate) fn look_out(&self, shape: usize) -> Outlook {
+        let shape = &self.shapes[shape];
+        if let Some(known) = &shape.outlook
+            && known.fleet == self.fleet
+        {
+            return known.clone();
+        }
+        let classes = shape.classes.iter().filter_map(|number| self.classes.get(number));
+        let workers = classes.flat_map(|class| &class.workers);
+        let able = workers
+            .filter_map(|id| self.workers.get(id))
+            .filter(|worker| place::obstacle(&shape.spec, worker).is_none())
+            .count();
+        let reason = if able > 0 {
+            Reason::Busy
+        } else {
+            let verdict = Survey::of(self, &shape.spec).verdict(self, &shape.spec);
+            Reason::Unplaceable(format!("waiting: {verdict}"))
+        };
+        Outlook { fleet: self.fleet, reason, able }
+    }
+
+    fn detail(&self, stub: &Stub, key: GroupKey) -> Vec<String> {
         let survey = Survey::of(self, &stub.spec);
         let mut detail = vec![format!("{} looked at", workers(survey.looked))];
         for (obstacle, found) in &survey.obstacles {
@@ -75,16 +103,15 @@ impl Core {
                 detail.push(format!("{}: {text}", workers(count)));
             }
         }
+        if let Some(share) = self.shares.get(&key.workspace)
+            && share.calls > 0
+        {
+            let all: u64 = self.shares.values().map(|share| share.held).sum();
+            let percent = share.held.saturating_mul(100) / all.max(1);
+            detail.push(format!("the workspace has {percent} % of what is in use"));
+        }
         detail
     }
-}
-
-/// Why tasks of this stub would wait, as far as the set of workers goes.
-pub(crate) fn reason(core: &Core, spec: &StubSpec) -> Reason {
-    if core.workers.values().any(|worker| place::obstacle(spec, worker).is_none()) {
-        return Reason::Busy;
-    }
-    Reason::Unplaceable(format!("waiting: {}", Survey::of(core, spec).verdict(core, spec)))
 }
 
 /// What stands between a stub and each worker.
@@ -150,10 +177,36 @@ impl Survey {
                     ask.memory_mib
                 )
             }
-            Obstacle::Disconnected if none_connected => "no worker is connected".into(),
-            Obstacle::Disconnected => only(found().count(), "is not connected"),
-            Obstacle::Silent => only(found().count(), "has not been heard of for a while"),
-            Obstacle::Leaving => only(found().count(), "is leaving"),
+            _ => self.unavailable(none_connected),
+        }
+    }
+
+    /// Some workers could, but none of them takes work.
+    fn unavailable(&self, none_connected: bool) -> String {
+        let states = [
+            (Obstacle::Disconnected, "not connected"),
+            (Obstacle::Silent, "not been heard of for a while"),
+            (Obstacle::Leaving, "leaving"),
+            (Obstacle::Draining, "being drained"),
+            (Obstacle::Cordoned, "cordoned"),
+        ];
+        let found: Vec<_> = states
+            .into_iter()
+            .map(|(obstacle, what)| {
+                let has = if obstacle == Obstacle::Silent { "has" } else { "is" };
+                (self.count(obstacle), format!("{has} {what}"))
+            })
+            .filter(|(count, _)| *count > 0)
+            .collect();
+        match found.as_slice() {
+            [_] if none_connected => "no worker is connected".into(),
+            [(count, what)] => only(*count, what),
+            _ => {
+                let all: usize = found.iter().map(|(count, _)| count).sum();
+                let each: Vec<_> =
+                    found.iter().map(|(count, what)| format!("{count} {what}")).collect();
+                format!("of the {all} workers that can run it, {}", each.join(", "))
+            }
         }
     }
 
@@ -188,20 +241,51 @@ impl Survey {
     }
 }
 
+/// Why tasks wait although some worker could run them.
+enum Why {
+    /// The stub has as many containers as it may.
+    AtLimit(u32),
+    /// The workspace has as much as it may.
+    Capped(String),
+    /// So many containers are expected to work the queue off soon.
+    Working(usize),
+    /// Tasks of the same workspace go first.
+    Behind,
+    /// The workers with room start as many containers as they may.
+    Starting(usize),
+    /// They are all busy.
+    Busy,
+}
+
 /// How crowded the workers are that a stub can run on.
 pub(crate) struct Crowd {
     able: usize,
     all: bool,
-    /// Containers that are expected to work the queue off soon.
-    working: Option<usize>,
+    why: Why,
 }
 
+/// On more workers than this nobody looks whether some only start too many containers: it would
+/// have to be done for each queue.
+const LOOK_AT_MOST: usize = 256;
+
 impl Crowd {
-    pub(crate) fn look(workers: &BTreeMap<WorkerId, Worker>, stub: &Stub, now: Moment) -> Self {
-        let able =
-            workers.values().filter(|worker| place::obstacle(&stub.spec, worker).is_none()).count();
-        let working = (!stub.wants_container(now)).then_some(stub.calls.len());
-        Self { able, all: able == workers.len(), working }
+    pub(crate) fn look(core: &Core, stub: &Stub, key: GroupKey, now: Moment) -> Self {
+        let able = core.look_out(stub.shape).able;
+        let why = if !core.is_within_rules(key) {
+            Why::Capped(capped(core, key))
+        } else if let Some(most) = stub.spec.max_containers.filter(|_| stub.is_at_limit()) {
+            Why::AtLimit(most.max(1))
+        } else if !stub.wants_container(now) {
+            Why::Working(stub.calls.len())
+        } else if core.is_behind(key) {
+            Why::Behind
+        } else {
+            match core.starting(stub, key, able) {
+                0 => Why::Busy,
+                starting => Why::Starting(starting),
+            }
+        };
+        Self { able, all: able == core.workers.len(), why }
     }
 
     pub(crate) fn sentence(&self, ahead: usize) -> String {
@@ -211,14 +295,83 @@ impl Crowd {
             _ => format!("{ahead} tasks are ahead"),
         };
         let which = if self.all { "" } else { " that can run it" };
-        match (self.working, self.able) {
-            (Some(1), _) => format!("waiting: 1 container is working the queue off; {ahead}"),
-            (Some(count), _) => {
+        let busy = match self.able {
+            1 => format!("the only worker{which} is busy"),
+            able => format!("all {able} workers{which} are busy"),
+        };
+        match &self.why {
+            Why::AtLimit(1) => {
+                format!("waiting: its stub has the 1 container that it may have; {ahead}")
+            }
+            Why::AtLimit(most) => {
+                format!("waiting: its stub has all {most} containers that it may have; {ahead}")
+            }
+            Why::Capped(what) => format!("waiting: {what}; {ahead}"),
+            Why::Working(1) => format!("waiting: 1 container is working the queue off; {ahead}"),
+            Why::Working(count) => {
                 format!("waiting: {count} containers are working the queue off; {ahead}")
             }
-            (None, 1) => format!("waiting: the only worker{which} is busy; {ahead}"),
-            (None, able) => format!("waiting: all {able} workers{which} are busy; {ahead}"),
+            Why::Behind => {
+                format!("waiting: {busy}, and tasks of higher priority go first; {ahead}")
+            }
+            Why::Starting(1) => format!(
+                "waiting: the worker with room is starting as many containers as it may; {ahead}"
+            ),
+            Why::Starting(count) => format!(
+                "waiting: the {count} workers with room are starting as many containers as they \
+                 may; {ahead}"
+            ),
+            Why::Busy => format!("waiting: {busy}; {ahead}"),
         }
+    }
+}
+
+impl Core {
+    /// `true` if a queue of the same workspace goes first for its higher priority.
+    fn is_behind(&self, key: GroupKey) -> bool {
+        let priority = |key: &GroupKey| self.stubs.get(&key.stub).map(|stub| stub.spec.priority);
+        let (mine, place) = (priority(&key), self.place(key));
+        self.kept_waiting.iter().any(|(_, other)| {
+            other.workspace == key.workspace
+                && priority(other) > mine
+                && self.place(*other).is_some_and(|other| Some(other) < place)
+        })
+    }
+
+    /// Workers that would have room, did they not start so many containers.
+    fn starting(&self, stub: &Stub, key: GroupKey, able: usize) -> usize {
+        if able > LOOK_AT_MOST {
+            return 0;
+        }
+        let classes = self.shapes[stub.shape].classes.iter();
+        classes
+            .filter_map(|number| self.classes.get(number))
+            .flat_map(|class| &class.workers)
+            .filter_map(|id| self.workers.get(id))
+            .filter(|worker| worker.takes_work())
+            .filter(|worker| worker.starting >= worker.start_limit(&self.config))
+            .filter(|worker| place::spot(&stub.spec, worker, key).is_some())
+            .count()
+    }
+}
+
+/// What of its share the workspace has used up.
+fn capped(core: &Core, key: GroupKey) -> String {
+    let rules = core.rules(key.workspace);
+    let Some(share) = core.shares.get(&key.workspace) else { return String::new() };
+    let gpus = core.stubs.get(&key.stub).is_some_and(|stub| !stub.spec.gpu.is_none());
+    match (rules.max_gpus, rules.max_cpu_millicores) {
+        (Some(most), _) if gpus && share.gpus >= most => {
+            format!("the workspace uses {} of the {most} gpus it may have", share.gpus)
+        }
+        (_, Some(most)) => {
+            let used = share.cpu_millicores;
+            format!("the workspace uses {used} of the {most} millicores it may have")
+        }
+        (Some(most), None) => {
+            format!("the workspace uses {} of the {most} gpus it may have", share.gpus)
+        }
+        (None, None) => "the workspace has all that it may have".to_owned(),
     }
 }
 
@@ -268,5 +421,7 @@ fn told(obstacle: Obstacle, spec: &StubSpec) -> String {
         Obstacle::Disconnected => "not connected".into(),
         Obstacle::Silent => "not heard of for a while".into(),
         Obstacle::Leaving => "leaving".into(),
+        Obstacle::Draining => "being drained".into(),
+        Obstacle::Cordoned => "cordoned".into(),
     }
 }

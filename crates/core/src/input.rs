@@ -1,5 +1,6 @@
 //! Everything that can happen to the scheduler.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metal9_types::{
@@ -20,6 +21,46 @@ pub struct Config {
     pub recovery_grace: Duration,
     /// Containers that one worker may be starting at a time, per core it offers.
     pub starts_per_core: u32,
+    /// Waiting this long makes up for one step of priority.
+    pub ageing: Duration,
+    /// A task whose container crashed more than once waits this long before it is tried again,
+    /// doubled each time.
+    pub retry_pause: Duration,
+    /// The longest such wait.
+    pub retry_pause_most: Duration,
+    /// What workspaces may have, where it is not [`WorkspaceRules::default`].
+    pub workspaces: BTreeMap<WorkspaceId, WorkspaceRules>,
+}
+
+impl Config {
+    /// How long a task waits after so many crashes in a row. One may be bad luck.
+    pub(crate) fn pause_after(&self, crashes: u32) -> Duration {
+        match crashes.checked_sub(2) {
+            None => Duration::ZERO,
+            Some(more) => {
+                let factor = 2_u32.saturating_pow(more);
+                self.retry_pause.saturating_mul(factor).min(self.retry_pause_most)
+            }
+        }
+    }
+}
+
+/// What a workspace may have of the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkspaceRules {
+    /// Its part of the fleet where several workspaces want it, in relation to the weights of the
+    /// others; 0 counts as 1.
+    pub weight: u32,
+    /// Processor that its calls may use together.
+    pub max_cpu_millicores: Option<u64>,
+    /// Accelerators that its calls may use together.
+    pub max_gpus: Option<u64>,
+}
+
+impl Default for WorkspaceRules {
+    fn default() -> Self {
+        Self { weight: 1, max_cpu_millicores: None, max_gpus: None }
+    }
 }
 
 impl Default for Config {
@@ -30,6 +71,10 @@ impl Default for Config {
             lost_after: Duration::from_secs(15),
             recovery_grace: Duration::from_secs(15),
             starts_per_core: 2,
+            ageing: Duration::from_secs(30),
+            retry_pause: Duration::from_secs(1),
+            retry_pause_most: Duration::from_secs(60),
+            workspaces: BTreeMap::new(),
         }
     }
 }
@@ -51,6 +96,28 @@ pub struct StubSpec {
     pub image: String,
     /// The code object.
     pub object: String,
+    /// Its tasks go before those of the workspace's stubs with a lower number.
+    pub priority: i32,
+    /// Containers it may have at a time.
+    pub max_containers: Option<u32>,
+}
+
+impl StubSpec {
+    /// A stub that asks for nothing, runs anywhere and keeps no idle containers.
+    #[must_use]
+    pub fn new(stub: StubId) -> Self {
+        Self {
+            stub,
+            resources: Resources::default(),
+            gpu: GpuRequest::default(),
+            pool: None,
+            keep_warm: Duration::ZERO,
+            image: String::new(),
+            object: String::new(),
+            priority: 0,
+            max_containers: None,
+        }
+    }
 }
 
 /// A task as it is handed in.
@@ -152,6 +219,37 @@ pub enum Input {
     WorkerLeaving {
         /// The worker.
         worker: WorkerId,
+    },
+    /// A worker is to get nothing new, or may again. Holds for workers that are not there too, and
+    /// until it is taken back; taking it back ends draining as well.
+    Cordon {
+        /// The worker.
+        worker: WorkerId,
+        /// `true` for nothing new.
+        on: bool,
+    },
+    /// A worker is to become empty: it is cordoned and its idle containers end. Calls that still
+    /// run when the time is over are stopped and made elsewhere, which does not count as a retry.
+    Drain {
+        /// The worker.
+        worker: WorkerId,
+        /// How long running calls may go on.
+        within: Duration,
+    },
+    /// A worker will leave within this time, as with [`Input::WorkerLeaving`]; calls that still
+    /// run by then are stopped and made elsewhere, which does not count as a retry.
+    WorkerLeavingWithin {
+        /// The worker.
+        worker: WorkerId,
+        /// How long running calls may go on.
+        within: Duration,
+    },
+    /// What a workspace may have of the fleet changes.
+    SetWorkspace {
+        /// The workspace.
+        workspace: WorkspaceId,
+        /// What it may have.
+        rules: WorkspaceRules,
     },
     /// A worker reports on an attempt.
     Attempt {

@@ -40,6 +40,8 @@ mod tests;
 pub use action::{Action, Ignored, Transition};
 pub use core::Core;
 pub use explain::Explanation;
-pub use input::{AttemptReport, Config, Input, Reattach, StubSpec, TaskSpec, WorkerHello};
+pub use input::{
+    AttemptReport, Config, Input, Reattach, StubSpec, TaskSpec, WorkerHello, WorkspaceRules,
+};
 pub use invariants::{Violation, check};
 pub use query::{ContainerPhase, ContainerView, Counts, TaskView, WorkerView};

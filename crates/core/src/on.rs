@@ -4,6 +4,7 @@ mod alive;
 mod attempt;
 mod cancel;
 mod container;
+mod drain;
 mod hello;
 mod submit;
 mod timer;

@@ -3,7 +3,7 @@
 //! Two questions are kept apart. [`obstacle`] asks whether a worker could ever run a stub, whatever
 //! is on it now; `explain.rs` tells the answer. [`spot`] asks whether it has room now.
 
-use metal9_types::{Device, Platform, Resources, Runtime, Vendor};
+use metal9_types::{Device, Offer, Platform, Resources, Runtime, Vendor};
 
 use crate::StubSpec;
 use crate::state::{GroupKey, Worker};
@@ -31,6 +31,10 @@ pub(crate) enum Obstacle {
     Silent,
     /// It could, but is leaving.
     Leaving,
+    /// It could, but is being emptied.
+    Draining,
+    /// It could, but is to get nothing new.
+    Cordoned,
 }
 
 /// Where in a worker a container would go.
@@ -76,22 +80,28 @@ pub(crate) fn obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
     if worker.leaving {
         return Some(Obstacle::Leaving);
     }
+    if worker.drain_until.is_some() && !worker.containers.is_empty() {
+        return Some(Obstacle::Draining);
+    }
+    if worker.cordoned {
+        return Some(Obstacle::Cordoned);
+    }
     worker.suspect.then_some(Obstacle::Silent)
 }
 
 fn gpu_obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
-    if spec.gpu.is_none() || pick_devices(spec, worker, |_| true).is_some() {
+    if spec.gpu.is_none() || pick_devices(spec, &worker.offer, |_| true).is_some() {
         return None;
     }
     let offer = &worker.offer;
     let wanted = |device: &Device| spec.gpu.any_of.iter().any(|name| name.matches(device));
     let usable =
-        || offer.devices.iter().filter(|device| wanted(device) && is_usable(device, worker));
+        || offer.devices.iter().filter(|device| wanted(device) && is_usable(device, offer));
     if usable().next().is_none() {
         let on_a_mac = offer.platform == Platform::Aarch64Darwin;
         let has_apple = offer.devices.iter().any(|device| device.vendor == Vendor::Apple);
         let asks_apple = spec.gpu.any_of.iter().any(|name| name.is_apple());
-        let in_a_guest = (on_a_mac || has_apple) && !reaches_metal(worker);
+        let in_a_guest = (on_a_mac || has_apple) && !reaches_metal(offer);
         return Some(if asks_apple && in_a_guest { Obstacle::NotNative } else { Obstacle::Gpu });
     }
     if usable().count() < wanted_count(spec) {
@@ -104,6 +114,15 @@ fn gpu_obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
     Some(Obstacle::GpuCount)
 }
 
+/// How far down the stub's list of accelerators the best is that a worker like this has, were it
+/// empty; nothing if it can never run the stub, whatever its size.
+pub(crate) fn rank(spec: &StubSpec, offer: &Offer) -> Option<usize> {
+    if spec.pool.as_ref().is_some_and(|pool| *pool != offer.pool) {
+        return None;
+    }
+    pick_devices(spec, offer, |_| true).map(|spot| spot.rank)
+}
+
 /// Where the stub would go on this worker now; nothing if there is no room for it.
 ///
 /// Does not look at [`obstacle`]s other than accelerators, size and pool, nor at how many
@@ -114,7 +133,7 @@ pub(crate) fn spot(spec: &StubSpec, worker: &Worker, group: GroupKey) -> Option<
     {
         return None;
     }
-    pick_devices(spec, worker, |device| {
+    pick_devices(spec, &worker.offer, |device| {
         worker.holders.get(device).is_some_and(Option::is_none)
             && !worker.is_reserved(device, group)
     })
@@ -152,21 +171,21 @@ fn share(free: u64, part: u64, all: u64) -> u64 {
 /// without accelerators, no device.
 pub(crate) fn pick_devices(
     spec: &StubSpec,
-    worker: &Worker,
+    offer: &Offer,
     allowed: impl Fn(usize) -> bool,
 ) -> Option<Spot> {
     if spec.gpu.is_none() {
         return Some(Spot { rank: 0, devices: Vec::new() });
     }
     let count = wanted_count(spec);
-    let devices = &worker.offer.devices;
+    let devices = &offer.devices;
     for (rank, name) in spec.gpu.any_of.iter().enumerate() {
         let found: Vec<usize> = (0..devices.len())
             .filter(|&index| {
                 let device = &devices[index];
                 allowed(index)
                     && name.matches(device)
-                    && is_usable(device, worker)
+                    && is_usable(device, offer)
                     && has_memory(spec, device)
             })
             .take(count)
@@ -183,20 +202,19 @@ fn wanted_count(spec: &StubSpec) -> usize {
 }
 
 /// Metal does not exist inside a virtual machine, whatever the worker says it sees.
-fn is_usable(device: &Device, worker: &Worker) -> bool {
-    device.vendor != Vendor::Apple || device.simulated || reaches_metal(worker)
+fn is_usable(device: &Device, offer: &Offer) -> bool {
+    device.vendor != Vendor::Apple || device.simulated || reaches_metal(offer)
 }
 
-fn reaches_metal(worker: &Worker) -> bool {
-    worker.offer.platform == Platform::Aarch64Darwin
-        && worker.offer.runtimes.contains(&Runtime::Native)
+fn reaches_metal(offer: &Offer) -> bool {
+    offer.platform == Platform::Aarch64Darwin && offer.runtimes.contains(&Runtime::Native)
 }
 
 /// How many Apple GPUs of these workers jobs can use.
 pub(crate) fn apple_devices<'a>(workers: impl Iterator<Item = &'a Worker>) -> usize {
     let usable = |worker: &&'a Worker| -> usize {
         let devices = worker.offer.devices.iter();
-        devices.filter(|d| d.vendor == Vendor::Apple && is_usable(d, worker)).count()
+        devices.filter(|d| d.vendor == Vendor::Apple && is_usable(d, &worker.offer)).count()
     };
     workers.map(|worker| usable(&worker)).sum()
 }
@@ -240,7 +258,7 @@ pub(crate) fn clearing(
         let room = victims
             .iter()
             .fold(coming, |sum, &victim| sum.saturating_add(candidates[victim].resources));
-        let spot = pick_devices(spec, worker, |device| {
+        let spot = pick_devices(spec, &worker.offer, |device| {
             is_coming(device)
                 || victims.iter().any(|&victim| candidates[victim].devices.contains(&device))
         })?;

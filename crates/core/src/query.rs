@@ -78,6 +78,10 @@ pub struct WorkerView {
     pub suspect: bool,
     /// `true` if it wants to go.
     pub leaving: bool,
+    /// `true` if it is to get nothing new until that is taken back.
+    pub cordoned: bool,
+    /// Until when its running calls may go on, if it is being emptied.
+    pub drain_until: Option<Moment>,
     /// When it last said something, or its connection ended.
     pub last_heard: Moment,
     /// What it offers.
@@ -137,7 +141,10 @@ impl Core {
     /// All workers that are not lost, by id.
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerView> {
-        self.workers.values().map(|worker| self.worker_view(worker)).collect()
+        let mut views: Vec<_> =
+            self.workers.values().map(|worker| self.worker_view(worker)).collect();
+        views.sort_unstable_by_key(|view| view.worker);
+        views
     }
 
     fn worker_view(&self, worker: &Worker) -> WorkerView {
@@ -152,6 +159,8 @@ impl Core {
             session: worker.session,
             suspect: worker.suspect,
             leaving: worker.leaving,
+            cordoned: worker.cordoned,
+            drain_until: worker.drain_until,
             last_heard: worker.last_heard,
             offer: worker.offer.clone(),
             free: worker.free(),
@@ -163,7 +172,10 @@ impl Core {
     /// All containers that are not gone, by id.
     #[must_use]
     pub fn containers(&self) -> Vec<ContainerView> {
-        self.containers.values().map(|container| self.container_view(container)).collect()
+        let mut views: Vec<_> =
+            self.containers.values().map(|container| self.container_view(container)).collect();
+        views.sort_unstable_by_key(|view| view.container);
+        views
     }
 
     /// A container; nothing for one that is unknown or gone.

@@ -5,23 +5,24 @@
 //! 1. `claims`: queues that have been kept waiting too long are promised room that others are
 //!    about to reuse,
 //! 2. `reuse`: idle containers take the next task of their stub,
-//! 3. `grow`: workspaces take turns to start containers where there is room, or to have idle ones
-//!    of other stubs ended to make room,
+//! 3. `grow`: workspaces take turns (`fair`) to start containers where there is room, or to have
+//!    idle ones of other stubs ended to make room (`room`),
 //! 4. `tell`: who still waits learns why.
 //!
-//! A round looks only at queues that are not empty, and for those that found no room before, only
+//! A round looks only at queues that are not empty, and for shapes that found no room before, only
 //! at workers on which room has appeared since.
 
 mod claims;
+mod fair;
 mod grow;
 mod reuse;
+mod room;
 mod tell;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use metal9_types::{Moment, Resources, WorkerId};
+use metal9_types::{Moment, WorkerId};
 
-use self::grow::Candidates;
 use crate::Action;
 use crate::core::Core;
 use crate::state::GroupKey;
@@ -33,12 +34,16 @@ struct Round {
     rooms: BTreeSet<WorkerId>,
     /// Queues to look at even if none has.
     groups: BTreeSet<GroupKey>,
-    /// The most that could be had on each of those workers, by ending all that is idle there.
-    reach: Vec<Resources>,
+    /// Shapes with blocked queues that may find room on those workers, in order.
+    fitting: Vec<usize>,
     /// Queues that room is being made for on those workers.
     promised: BTreeSet<GroupKey>,
-    /// Workers that may take one more container, for each queue that asked.
-    candidates: BTreeMap<GroupKey, Candidates>,
+}
+
+impl Round {
+    fn fits(&self, shape: usize) -> bool {
+        self.fitting.binary_search(&shape).is_ok()
+    }
 }
 
 impl Core {

@@ -2,15 +2,18 @@
 
 mod adoption;
 mod assigning;
+mod draining;
 mod ending;
 mod env;
 mod explaining;
 mod fairness;
 mod limits;
 mod matching;
+mod placing;
 mod random;
 mod recovery;
 mod scaling;
+mod sharing;
 mod sim;
 mod warm;
 mod workers;

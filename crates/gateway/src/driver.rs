@@ -96,7 +96,7 @@ impl Driver {
                 self.input(Input::DefineStub(*stub), None).await;
                 self.input(Input::Submit(task), None).await;
             }
-            Command::Hello(hello) => self.hello(hello).await,
+            Command::Hello(hello, drain_until) => self.hello(hello, drain_until).await,
             Command::Finished(finished) if self.is_anothers(&finished) => {
                 let (worker, attempt) = (finished.worker, finished.attempt);
                 tracing::warn!(%worker, %attempt, "a worker reports the end of another's attempt");

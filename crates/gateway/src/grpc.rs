@@ -6,6 +6,7 @@
 
 mod authorize;
 mod build_image;
+mod cordon_worker;
 mod create_token;
 mod delete_token;
 mod export_workspace_config;

@@ -9,6 +9,7 @@ mod prometheus;
 mod status;
 mod subscribe;
 mod task;
+mod workers;
 mod workspace;
 
 use axum::Router;
@@ -35,6 +36,9 @@ pub(crate) async fn serve(shared: SharedRef, door: Door, shutdown: CancellationT
         .route("/api/v1/task/{workspace}/{task}/explain", get(explain::explain))
         .route("/api/v1/task/{workspace}/{task}/logs", get(logs::logs))
         .route("/api/v1/worker/join-tokens", post(join_tokens::create))
+        .route("/api/v1/worker/{id}/cordon", post(workers::cordon))
+        .route("/api/v1/worker/{id}/uncordon", post(workers::uncordon))
+        .route("/api/v1/worker/{id}/drain", post(workers::drain))
         .fallback(error::no_such_route)
         .layer(axum::middleware::map_response(error::in_json))
         .with_state(shared);

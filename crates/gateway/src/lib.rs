@@ -14,6 +14,7 @@ mod admission;
 mod arguments;
 mod auth;
 mod builds;
+mod cordon;
 mod disk;
 mod doors;
 mod driver;

@@ -190,6 +190,7 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
             results: Arc::clone(&self.results),
         });
         let (worker, hostname) = (session.worker.id, offer.hostname.clone());
+        let drain_until = session.worker.drain_until;
         tracing::info!(%worker, hostname, session = session_id.0, "worker connected");
         let hello = match convert::worker_hello(hello, offer, worker, session_id) {
             Ok(hello) => hello,
@@ -204,7 +205,7 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         }
         let told = async {
             self.define_stubs(&hello).await?;
-            self.shared.driver.send(Command::Hello(hello)).await
+            self.shared.driver.send(Command::Hello(hello, drain_until)).await
         };
         if let Err(error) = told.await {
             self.shared.fleet.remove(session_id);

@@ -108,6 +108,10 @@ pub struct WorkerRow {
     pub joined_at: UnixMicros,
     /// When it last said something; the time it joined until then.
     pub last_seen: UnixMicros,
+    /// `true` if it is to get nothing new.
+    pub cordoned: bool,
+    /// Until when its running calls may go on, while it is being emptied.
+    pub drain_until: Option<UnixMicros>,
 }
 
 /// A stub.

@@ -12,6 +12,21 @@ use crate::keys::{new_token, token_hash};
 use crate::store::database;
 use crate::{Joined, Store, StoreError, UnixMicros, WorkerRow};
 
+/// What a [`WorkerRow`] is read from.
+macro_rules! select_workers {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, workspace, pool, hostname, joined_at, last_seen, cordoned, drain_until ",
+            "FROM workers WHERE ",
+            $rest
+        )
+    };
+}
+
+const SELECT_BY_CREDENTIAL: &str = select_workers!("credential = ?");
+const SELECT_OF_WORKSPACE: &str = select_workers!("workspace = ? ORDER BY joined_at, id");
+const SELECT_CORDONED: &str = select_workers!("cordoned = 1 ORDER BY joined_at, id");
+
 impl Store {
     /// Makes a token with which a worker may join `pool` until `ttl` has passed: one worker if it
     /// is for a single use, any number otherwise.
@@ -73,14 +88,11 @@ impl Store {
         &self,
         credential: &str,
     ) -> Result<Option<WorkerRow>, StoreError> {
-        let row = sqlx::query(
-            "SELECT id, workspace, pool, hostname, joined_at, last_seen FROM workers \
-             WHERE credential = ?",
-        )
-        .bind(&token_hash(credential)[..])
-        .fetch_optional(self.readers())
-        .await
-        .map_err(database("look up a worker"))?;
+        let row = sqlx::query(SELECT_BY_CREDENTIAL)
+            .bind(&token_hash(credential)[..])
+            .fetch_optional(self.readers())
+            .await
+            .map_err(database("look up a worker"))?;
         row.as_ref().map(worker_row).transpose()
     }
 
@@ -89,15 +101,55 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn list_workers(&self, workspace: WorkspaceId) -> Result<Vec<WorkerRow>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, workspace, pool, hostname, joined_at, last_seen FROM workers \
-             WHERE workspace = ? ORDER BY joined_at, id",
-        )
-        .bind(&workspace.0.as_bytes()[..])
-        .fetch_all(self.readers())
-        .await
-        .map_err(database("list workers"))?;
+        let rows = sqlx::query(SELECT_OF_WORKSPACE)
+            .bind(&workspace.0.as_bytes()[..])
+            .fetch_all(self.readers())
+            .await
+            .map_err(database("list workers"))?;
         rows.iter().map(worker_row).collect()
+    }
+
+    /// Workers of all workspaces that are to get nothing new.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn cordoned_workers(&self) -> Result<Vec<WorkerRow>, StoreError> {
+        let rows = sqlx::query(SELECT_CORDONED)
+            .fetch_all(self.readers())
+            .await
+            .map_err(database("list cordoned workers"))?;
+        rows.iter().map(worker_row).collect()
+    }
+
+    /// Sets whether a worker is to get nothing new, and until when it is being emptied; `false` if
+    /// the workspace has no such worker.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn cordon_worker(
+        &self,
+        workspace: WorkspaceId,
+        id: WorkerId,
+        cordoned: bool,
+        drain_until: Option<UnixMicros>,
+    ) -> Result<bool, StoreError> {
+        let data = (workspace, id, cordoned, drain_until);
+        self.write("cordon a worker", data, |(workspace, id, cordoned, drain_until), conn| {
+            Box::pin(async move {
+                let done = sqlx::query(
+                    "UPDATE workers SET cordoned = ?, drain_until = ? \
+                     WHERE workspace = ? AND id = ?",
+                )
+                .bind(*cordoned)
+                .bind(*drain_until)
+                .bind(&workspace.0.as_bytes()[..])
+                .bind(&id.0.as_bytes()[..])
+                .execute(conn)
+                .await?;
+                Ok(done.rows_affected() > 0)
+            })
+        })
+        .await
     }
 
     /// Notes that a worker said something just now.
@@ -168,6 +220,8 @@ fn worker_row(row: &SqliteRow) -> Result<WorkerRow, StoreError> {
         hostname: columns.text("hostname")?,
         joined_at: columns.number("joined_at")?,
         last_seen: columns.number("last_seen")?,
+        cordoned: columns.flag("cordoned")?,
+        drain_until: columns.optional_number("drain_until")?,
     })
 }
 

@@ -15,7 +15,7 @@ pub enum Vendor {
 }
 
 /// An accelerator of a machine.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Device {
     /// Who makes it.
     pub vendor: Vendor,
@@ -107,7 +107,7 @@ impl fmt::Debug for GpuSelector {
 }
 
 /// The accelerators a stub asks for.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct GpuRequest {
     /// Acceptable kinds in order of preference; empty means no accelerator.
     pub any_of: Vec<GpuSelector>,

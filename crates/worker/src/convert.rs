@@ -138,7 +138,10 @@ pub(crate) fn report(report: Report) -> wire::WorkerMessage {
                 }),
             })
         }
-        Report::Leaving => Outbound::Leaving(wire::Leaving {}),
+        Report::Leaving { within } => {
+            let millis = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            Outbound::Leaving(wire::Leaving { within_millis: millis })
+        }
     })
 }
 

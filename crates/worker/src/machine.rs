@@ -90,6 +90,7 @@ mod tests {
             network: Network::Full,
             readable: Vec::new(),
             writable: Vec::new(),
+            drain: std::time::Duration::ZERO,
             shim: "/bin/false".into(),
         }
     }

@@ -39,6 +39,8 @@ const END_WITHIN: Duration = Duration::from_secs(8);
 
 /// Who waits for a spare.
 type SpareReply = oneshot::Sender<Option<Box<Runner>>>;
+/// How much longer than they may, by the gateway's clock, calls may go on while the worker drains.
+const OVERTIME: Duration = Duration::from_secs(2);
 
 /// A container as the manager sees it.
 #[derive(Debug)]
@@ -101,6 +103,12 @@ pub(crate) struct Manager {
     session: u64,
     heartbeat: Interval,
     gauge: Gauge,
+    /// How long running calls may go on once the worker was told to end.
+    drain: Duration,
+    /// Until when they may, once it was.
+    draining: Option<Instant>,
+    /// Cancelled when the worker is ending.
+    ending: CancellationToken,
     /// Set once the worker is ending.
     deadline: Option<Instant>,
 }
@@ -123,11 +131,22 @@ impl Manager {
             session: 0,
             heartbeat: interval(Duration::from_secs(1)),
             gauge: Gauge::new(),
+            drain: Duration::ZERO,
+            draining: None,
+            ending: CancellationToken::new(),
             deadline: None,
         }
     }
 
-    /// Runs until `shutdown`, and then until every container is gone.
+    /// Lets running calls go on for so long after the worker was told to end; `ending` is cancelled
+    /// when that is over.
+    pub(crate) fn draining_for(mut self, drain: Duration, ending: CancellationToken) -> Self {
+        (self.drain, self.ending) = (drain, ending);
+        self
+    }
+
+    /// Runs until `shutdown`, then until the running calls are over or have had their time, and
+    /// then until every container is gone.
     pub(crate) async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
@@ -138,10 +157,21 @@ impl Manager {
             if self.has_ended() {
                 return;
             }
+            if self.has_drained() {
+                self.begin_end();
+                continue;
+            }
+            let waits = self.draining.filter(|_| self.deadline.is_none());
             let sending = self.has_reports() && self.link.is_some();
             tokio::select! {
                 biased;
-                () = shutdown.cancelled(), if self.deadline.is_none() => self.begin_end(),
+                () = shutdown.cancelled(), if self.draining.is_none() && self.deadline.is_none() => {
+                    self.begin_drain();
+                }
+                // The gateway ends what still runs then; this is for when it does not.
+                () = until(waits.map(|until| until + OVERTIME)), if waits.is_some() => {
+                    self.begin_end();
+                }
                 () = until(self.deadline), if self.deadline.is_some() => {
                     tracing::warn!("the worker ends before everything was told to the gateway");
                     return;
@@ -202,12 +232,39 @@ impl Manager {
         }
     }
 
-    /// The worker was told to end: nothing new, and everything that runs is ended.
+    /// The worker was told to end: nothing new, but what runs may go on for a while.
+    fn begin_drain(&mut self) {
+        if self.drain.is_zero() || self.containers.is_empty() {
+            self.begin_end();
+            return;
+        }
+        let (within, containers) = (self.drain, self.containers.len());
+        tracing::info!(containers, ?within, "the worker leaves once its calls are over");
+        self.draining = Some(Instant::now() + within);
+        self.spares.clear();
+        self.control.push_back(Report::Leaving { within });
+        if self.link.is_none() {
+            // Nobody can give these a call any more, nor end them.
+            let idle = |entry: &ContainerEntry| entry.current.is_none();
+            let idle = self.containers.iter().filter(|(_, entry)| idle(entry));
+            for container in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
+                self.stop_container(container);
+            }
+        }
+    }
+
+    /// `true` if the worker was told to end and nothing runs on it any more.
+    fn has_drained(&self) -> bool {
+        self.draining.is_some() && self.deadline.is_none() && self.containers.is_empty()
+    }
+
+    /// Nothing new, and everything that runs is ended.
     fn begin_end(&mut self) {
         tracing::info!(containers = self.containers.len(), "ending the worker");
+        self.ending.cancel();
         self.deadline = Some(Instant::now() + END_WITHIN);
         self.spares.clear();
-        self.control.push_back(Report::Leaving);
+        self.control.push_back(Report::Leaving { within: Duration::ZERO });
         for container in self.containers.keys().copied().collect::<Vec<_>>() {
             self.stop_container(container);
         }
@@ -238,7 +295,7 @@ impl Manager {
     /// Spares are made only while no job is being started: they must not slow it down.
     fn make_spare(&mut self) {
         let busy = self.containers.values().any(|entry| entry.starting);
-        if busy || self.deadline.is_some() {
+        if busy || self.draining.is_some() || self.deadline.is_some() {
             return;
         }
         let Some(environment) = self.spares.wanted(Instant::now().into_std()) else { return };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use metal9_sandbox::Network;
 
@@ -73,6 +74,8 @@ pub struct Options {
     pub readable: Vec<PathBuf>,
     /// Directories of this machine that jobs may write.
     pub writable: Vec<PathBuf>,
+    /// How long running calls may go on once the worker was told to end.
+    pub drain: Duration,
     /// The `metal9` program, which supervises the processes of jobs.
     pub shim: PathBuf,
 }

@@ -1,5 +1,7 @@
 //! What the worker tells the gateway.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use metal9_types::{AttemptId, ContainerId, EnvLock, Failure, ObjectId, Phase, StubId};
 
@@ -63,7 +65,10 @@ pub(crate) enum Report {
         build: u64,
         outcome: Result<EnvLock, String>,
     },
-    Leaving,
+    /// The worker leaves; running calls may go on for so long, or are being stopped.
+    Leaving {
+        within: Duration,
+    },
 }
 
 /// What the worker has when it connects.

@@ -88,7 +88,8 @@ impl RunError {
     }
 }
 
-/// Runs the worker until `shutdown`; then ends every container and returns.
+/// Runs the worker until `shutdown`; then lets running calls go on for as long as the options say,
+/// ends every container and returns.
 ///
 /// A gateway that cannot be reached is no error: the worker keeps trying, and running jobs go on.
 ///
@@ -163,9 +164,12 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         "the worker is ready"
     );
     caches::start(Arc::clone(&tools), options.state_dir.clone(), options.cache_mib);
-    let session = session::run(gateway, offer, isolation, events, shutdown.clone());
+    // While calls go on that run, the session does.
+    let ending = CancellationToken::new();
+    let session = session::run(gateway, offer, isolation, events, ending.clone());
     let mut session = metal9_tasks::spawn_infallible("session", session);
-    Manager::new(tools, paths.outbox(), spares).run(inbox, shutdown).await;
+    let manager = Manager::new(tools, paths.outbox(), spares).draining_for(options.drain, ending);
+    manager.run(inbox, shutdown).await;
     if tokio::time::timeout(FAREWELL, &mut session).await.is_err() {
         session.abort();
     }

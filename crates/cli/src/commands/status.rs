@@ -88,6 +88,9 @@ fn state(worker: &Value) -> &'static str {
     match () {
         () if !is("connected") => "lost",
         () if is("leaving") => "leaving",
+        () if is("draining") && worker["containers"] == 0 => "drained",
+        () if is("draining") => "draining",
+        () if is("cordoned") => "cordoned",
         () if is("suspect") => "silent",
         () => "ready",
     }
@@ -153,6 +156,20 @@ mod tests {
         let warning = "warning: jobs on attic are NOT ISOLATED from the machine\n";
         assert!(text(&status("off")).contains(warning));
         assert!(!text(&status("landlock 7, seccomp")).contains("warning"));
+    }
+
+    #[test]
+    fn a_worker_that_gets_nothing_new_is_said_to_be_so() {
+        let with = |extra: Value| {
+            let mut worker = json!({ "connected": true, "containers": 1 });
+            worker.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            state(&worker)
+        };
+        assert_eq!(with(json!({})), "ready");
+        assert_eq!(with(json!({ "cordoned": true })), "cordoned");
+        assert_eq!(with(json!({ "cordoned": true, "draining": true })), "draining");
+        let empty = json!({ "cordoned": true, "draining": true, "containers": 0 });
+        assert_eq!(with(empty), "drained");
     }
 
     #[test]

@@ -179,7 +179,7 @@ fn token_json(token: &Token) -> Value {
 }
 
 /// The seconds of a time such as `30m`.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let expected = || format!("expected a time as 45s, 30m, 12h or 7d, not `{text}`");
     let (number, unit) = text.split_at(text.find(char::is_alphabetic).unwrap_or(text.len()));
     let unit = match unit {

@@ -1,6 +1,9 @@
-//! `metal9 worker join` and `metal9 worker run`.
+//! `metal9 worker`: joining and running here, and what is to become of workers anywhere.
+
+mod standing;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -14,7 +17,10 @@ use crate::settings::{Flags, WorkerSettings};
 use crate::signals::Signals;
 use crate::talk::Spinner;
 
-/// What to do with this machine's worker.
+/// How long running calls may go on after SIGTERM where nobody says.
+const DRAIN_SECONDS: f64 = 10.0;
+
+/// What to do with a worker.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make this machine a worker of a gateway
@@ -23,6 +29,16 @@ pub(crate) enum Command {
     Join(Join),
     /// Run the jobs of the gateway that was joined
     Run(Box<Run>),
+    /// Give a worker nothing new; what runs on it goes on
+    ///
+    /// Holds until `metal9 worker uncordon`, whatever is restarted meanwhile.
+    Cordon(standing::One),
+    /// Give a worker work again
+    Uncordon(standing::One),
+    /// Empty a worker: nothing new, and what still runs at the deadline is made elsewhere
+    ///
+    /// It gets work again with `metal9 worker uncordon`.
+    Drain(standing::Drain),
 }
 
 /// The options of joining.
@@ -80,6 +96,9 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Join(arguments) => join(context, arguments),
         Command::Run(arguments) => serve(context, &arguments),
+        Command::Cordon(arguments) => standing::cordon(context, &arguments, "cordon"),
+        Command::Uncordon(arguments) => standing::cordon(context, &arguments, "uncordon"),
+        Command::Drain(arguments) => standing::drain(context, &arguments),
     }
 }
 
@@ -121,7 +140,11 @@ fn serve(context: &Context, arguments: &Run) -> Result<(), Failure> {
     ]);
     let settings = context.settings(flags)?.worker().map_err(Failure::usage)?;
     context.start_log("info")?;
-    let options = options(settings)?;
+    let mut options = options(settings)?;
+    if arguments.exit_with_stdin {
+        // Whoever started it waits for it.
+        options.drain = Duration::ZERO;
+    }
     let with_stdin = arguments.exit_with_stdin;
     context::serve(Box::pin(run_until_stopped(options, with_stdin)))
 }
@@ -153,6 +176,7 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         network: settings.network.parse().unwrap_or_default(),
         readable: settings.readable,
         writable: settings.writable,
+        drain: Duration::from_secs_f64(settings.drain_seconds.unwrap_or(DRAIN_SECONDS).min(1e9)),
         shim,
     })
 }

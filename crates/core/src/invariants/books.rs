@@ -1,22 +1,60 @@
 //! Counts and indexes agree with what they count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Violation, ensure};
 use crate::core::Core;
-use crate::state::ContainerState;
+use crate::place;
+use crate::state::{Class, ClassKey, ContainerState, Waiting};
 
 pub(super) fn check(core: &Core) -> Result<(), Violation> {
     groups(core)?;
     rooms(core)?;
     stubs(core)?;
-    held(core)
+    shapes(core)?;
+    shares(core)
+}
+
+/// Queues that wait for room are where new room is offered.
+fn shapes(core: &Core) -> Result<(), Violation> {
+    let mut blocked = 0;
+    for (number, shape) in core.shapes.iter().enumerate() {
+        blocked += shape.blocked.len();
+        for key in &shape.blocked {
+            let group = core.groups.get(key);
+            ensure(group.is_some_and(|g| g.shape == number), "a blocked queue is there", key)?;
+            let place = core.place(*key);
+            let share = core.shares.get(&key.workspace);
+            let listed = place.zip(share).is_some_and(|(place, s)| s.blocked.contains(&place));
+            ensure(listed, "a workspace knows its blocked queues", key)?;
+            let waits = group.is_some_and(|group| group.blocked_since.is_some());
+            ensure(waits, "a blocked queue waits since some time", key)?;
+        }
+        ensure(!shape.full || !shape.blocked.is_empty(), "room is looked out for", number)?;
+        for (class_number, class) in &core.classes {
+            let worker = class.workers.first().and_then(|id| core.workers.get(id));
+            let can = worker.is_some_and(|w| place::rank(&shape.spec, &w.offer).is_some());
+            let listed = shape.classes.contains(class_number);
+            ensure(listed == can, "a shape knows the classes it can run on", number)?;
+            let asks = class.asking.contains(&shape.asking(number));
+            let should = can && !shape.blocked.is_empty();
+            ensure(asks == should, "a class knows who asks", number)?;
+        }
+    }
+    let listed: usize = core.shares.values().map(|share| share.blocked.len()).sum();
+    ensure(listed == blocked, "a workspace lists blocked queues only", listed)?;
+    let waiting = core.groups.iter().filter_map(|(key, group)| Some((group.blocked_since?, *key)));
+    let waiting: BTreeSet<_> = waiting.collect();
+    ensure(waiting == core.kept_waiting, "queues kept waiting are listed", ())?;
+    ensure(waiting.len() == blocked, "queues kept waiting are blocked", blocked)?;
+    let known = core.capped.iter().all(|key| core.groups.contains_key(key));
+    ensure(known, "a capped queue is there", ())
 }
 
 fn groups(core: &Core) -> Result<(), Violation> {
     for (key, group) in &core.groups {
         ensure(!group.tasks.is_empty(), "no queue is empty", key)?;
-        for (order, id) in &group.tasks {
+        for (order, Waiting { task: id, .. }) in &group.tasks {
             let queued = core.tasks.get(id).and_then(|task| task.queued());
             let here = queued.is_some_and(|queued| queued.order == *order);
             ensure(here, "a queue's task is queued", id)?;
@@ -40,13 +78,36 @@ fn groups(core: &Core) -> Result<(), Violation> {
 }
 
 fn rooms(core: &Core) -> Result<(), Violation> {
-    for id in core.workers.keys() {
-        ensure(core.has_room(*id) == core.roomy.contains(id), "roomy workers are listed", id)?;
+    let (mut free, mut with_device, mut returning) = (0, 0, 0);
+    for (id, worker) in &core.workers {
+        let class = core.classes.get(&worker.class);
+        let Some(class) = class else { return ensure(false, "a worker has a class", id) };
+        ensure(class.key == ClassKey::of(&worker.offer), "a worker is in its class", id)?;
+        ensure(class.workers.contains(id), "a class knows its workers", id)?;
+        let room = core.has_room(*id).then(|| worker.free().cpu_millicores);
+        ensure(worker.listed == room, "workers with room are listed", id)?;
+        let Some(room) = room else { continue };
+        free += 1;
+        ensure(class.free.contains(&(room, *id)), "workers with room are listed", id)?;
+        let device = worker.holders.iter().any(Option::is_none);
+        with_device += usize::from(device);
+        let listed = class.free_devices.contains(&(room, *id)) == device;
+        ensure(listed, "workers with a free device are listed", id)?;
     }
-    let known = core.roomy.iter().all(|id| core.workers.contains_key(id));
-    ensure(known, "listed workers are there", ())?;
-    let known = core.exhausted.iter().all(|key| core.groups.contains_key(key));
-    ensure(known, "an exhausted queue is there", ())?;
+    for (id, worker) in &core.workers {
+        returning += usize::from(worker.takes_work() && worker.has_returning());
+        let listed = core.classes.get(&worker.class).is_some_and(|c| c.returning.contains(id));
+        let is = worker.takes_work() && worker.has_returning();
+        ensure(listed == is, "workers with ending containers are listed", id)?;
+    }
+    let sum = |count: fn(&Class) -> usize| core.classes.values().map(count).sum::<usize>();
+    ensure(sum(|c| c.free.len()) == free, "listed workers have room", free)?;
+    ensure(sum(|c| c.free_devices.len()) == with_device, "listed workers have a device", ())?;
+    ensure(sum(|c| c.returning.len()) == returning, "listed workers have ending containers", ())?;
+    ensure(sum(|c| c.workers.len()) == core.workers.len(), "a worker is in one class", ())?;
+    let idle = core.stubs.values().map(|stub| stub.idle.len()).sum::<usize>();
+    ensure(sum(|c| c.idle.len()) == idle, "classes know idle containers", idle)?;
+    ensure(core.classes.values().all(|c| !c.workers.is_empty()), "no class is empty", ())?;
     ensure(core.changes.is_empty(), "all changes were looked at", &core.changes)
 }
 
@@ -56,15 +117,23 @@ fn stubs(core: &Core) -> Result<(), Violation> {
         *waiting.entry(key.stub).or_insert(0) += group.tasks.len();
     }
     let (mut idle, mut calls) = (0, 0);
+    let mut live = BTreeMap::new();
     for (id, container) in &core.containers {
         let usable = core.workers.get(&container.worker).is_some_and(|w| w.takes_work());
         let Some(stub) = core.stubs.get(&container.stub) else { continue };
+        if container.state != ContainerState::Stopping {
+            *live.entry(container.stub).or_insert(0) += 1;
+        }
         match container.state {
             _ if !usable => {}
             ContainerState::Idle => {
                 idle += 1;
                 let listed = stub.idle.contains(&(container.rank, container.since, *id));
                 ensure(listed, "a stub knows its idle containers", id)?;
+                let class = core.workers.get(&container.worker).map(|worker| worker.class);
+                let class = class.and_then(|class| core.classes.get(&class));
+                let listed = class.is_some_and(|c| c.idle.contains(&(container.since, *id)));
+                ensure(listed, "a class knows its idle containers", id)?;
             }
             ContainerState::Stopping => {}
             ContainerState::Starting(_) | ContainerState::Busy(_) => {
@@ -77,6 +146,8 @@ fn stubs(core: &Core) -> Result<(), Violation> {
     for (id, stub) in &core.stubs {
         let counted = waiting.get(id).copied().unwrap_or(0);
         ensure(stub.waiting == counted, "a stub's waiting tasks are counted", id)?;
+        let counted = live.get(id).copied().unwrap_or(0);
+        ensure(stub.live == counted, "a stub's containers are counted", id)?;
         let groups = core.groups.keys().filter(|key| key.stub == *id).count();
         let known = stub.groups.iter().all(|key| core.groups.contains_key(key));
         ensure(known && groups == stub.groups.len(), "a stub knows its queues", id)?;
@@ -87,12 +158,23 @@ fn stubs(core: &Core) -> Result<(), Violation> {
     ensure(listed == calls, "a stub lists calls only", listed)
 }
 
-fn held(core: &Core) -> Result<(), Violation> {
-    let mut held = BTreeMap::new();
+fn shares(core: &Core) -> Result<(), Violation> {
+    let mut shares: BTreeMap<_, (usize, u64, u64, u64, usize)> = BTreeMap::new();
     for container in core.containers.values().filter(|c| c.state.attempt().is_some()) {
-        if let Some(workspace) = container.workspace {
-            *held.entry(workspace).or_insert(0) += 1;
-        }
+        let Some(workspace) = container.workspace else { continue };
+        let Some(stub) = core.stubs.get(&container.stub) else { continue };
+        let share = shares.entry(workspace).or_default();
+        share.0 += 1;
+        share.1 += core.shapes[stub.shape].cost;
+        share.2 += stub.spec.resources.cpu_millicores;
+        share.3 += if stub.spec.gpu.is_none() { 0 } else { u64::from(stub.spec.gpu.count) };
     }
-    ensure(held == core.held, "workspaces' containers are counted", &core.held)
+    for key in core.groups.keys() {
+        shares.entry(key.workspace).or_default().4 += 1;
+    }
+    let counted = |share: &crate::state::Share| {
+        (share.calls, share.held, share.cpu_millicores, share.gpus, share.queues)
+    };
+    let known: BTreeMap<_, _> = core.shares.iter().map(|(id, s)| (*id, counted(s))).collect();
+    ensure(shares == known, "what workspaces have is counted", &known)
 }

@@ -15,6 +15,13 @@ pub(super) fn check(core: &Core) -> Result<(), Violation> {
             Deadline::Worker(id) => core.workers.contains_key(&id),
             Deadline::Ttl(id) => core.tasks.get(&id).is_some_and(|task| task.queued().is_some()),
             Deadline::Timeout(id) => core.attempts.contains_key(&id),
+            Deadline::Retry(id) => {
+                let task = core.tasks.get(&id);
+                task.is_some_and(|task| matches!(task.state, TaskState::Resting(_)))
+            }
+            Deadline::Drain(id) => {
+                core.workers.get(&id).is_some_and(|worker| worker.drain_until.is_some())
+            }
             Deadline::KeepWarm(id) => core.containers.contains_key(&id),
             Deadline::Scale(id) => core.stubs.contains_key(&id),
             Deadline::Tell(key) => core.groups.contains_key(&key),
@@ -24,6 +31,8 @@ pub(super) fn check(core: &Core) -> Result<(), Violation> {
     for (id, worker) in &core.workers {
         let watched = is_never(worker.next_check(&core.config)) || armed(Deadline::Worker(*id));
         ensure(watched, "a worker is watched", id)?;
+        let cordoned = core.cordoned.contains(id) == worker.cordoned;
+        ensure(cordoned, "a cordoned worker is known to be", id)?;
     }
     for (id, container) in &core.containers {
         let keep = core.stubs.get(&container.stub).map(|stub| stub.spec.keep_warm);
@@ -35,7 +44,8 @@ pub(super) fn check(core: &Core) -> Result<(), Violation> {
     for (id, task) in &core.tasks {
         let ends = match task.state {
             TaskState::Recovering => armed(Deadline::Recovery),
-            TaskState::Queued(_) if task.attempts_used > 0 => true,
+            TaskState::Resting(until) => is_never(until) || armed(Deadline::Retry(*id)),
+            TaskState::Queued(_) if task.begun => true,
             TaskState::Queued(_) => is_never(task.begin_by) || armed(Deadline::Ttl(*id)),
             TaskState::Assigned(assigned) => {
                 let limit = assigned.started.zip(task.spec.timeout);

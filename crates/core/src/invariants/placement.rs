@@ -19,10 +19,19 @@ fn tasks(core: &Core) -> Result<(), Violation> {
             TaskState::Recovering => {
                 ensure(core.recovering.contains(id), "a recovering task is listed", id)?;
             }
+            TaskState::Resting(_) => {
+                let queued = core.groups.get(&task.group());
+                let queued = queued.is_some_and(|g| g.tasks.values().any(|one| one.task == *id));
+                ensure(!queued, "a resting task is in no queue", id)?;
+            }
             TaskState::Queued(queued) => {
                 let group = core.groups.get(&task.group());
                 let there = group.and_then(|group| group.tasks.get(&queued.order));
-                ensure(there == Some(id), "a queued task is in its queue", id)?;
+                ensure(
+                    there.map(|waiting| waiting.task) == Some(*id),
+                    "a queued task is in its queue",
+                    id,
+                )?;
             }
             TaskState::Assigned(assigned) => {
                 assigned_count += 1;
@@ -37,6 +46,7 @@ fn tasks(core: &Core) -> Result<(), Violation> {
                 });
                 ensure(hosts, "an attempt is in its container", assigned.attempt)?;
                 ensure(task.attempts_used > 0, "an assigned task has used an attempt", id)?;
+                ensure(task.begun, "an assigned task was begun", id)?;
             }
         }
     }

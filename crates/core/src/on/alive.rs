@@ -1,5 +1,7 @@
 //! Workers speak, fall silent, disconnect and leave.
 
+use std::time::Duration;
+
 use metal9_types::{Failure, FailureKind, Moment, SessionId, WorkerId};
 
 use crate::core::Core;
@@ -44,14 +46,21 @@ impl Core {
         &mut self,
         now: Moment,
         id: WorkerId,
+        within: Option<Duration>,
         actions: &mut Vec<Action>,
     ) -> Result<(), Ignored> {
-        let worker = self.workers.get(&id).ok_or(Ignored::UnknownWorker)?;
-        let idle: Vec<_> = worker.idle.iter().map(|(_, container)| *container).collect();
-        self.change_worker(now, id, |worker| worker.leaving = true);
-        for container in idle {
-            self.stop_container(now, container, actions);
+        if !self.workers.contains_key(&id) {
+            return Err(Ignored::UnknownWorker);
         }
+        let until = within.map(|within| now.after(within));
+        self.change_worker(now, id, |worker| {
+            worker.leaving = true;
+            worker.drain_until = until.or(worker.drain_until);
+        });
+        if let Some(until) = until {
+            self.deadlines.arm(Deadline::Drain(id), until);
+        }
+        self.stop_idle(now, id, actions);
         self.forget_if_left(id, actions);
         Ok(())
     }
@@ -109,9 +118,11 @@ impl Core {
 
     fn forget_worker(&mut self, now: Moment, id: WorkerId) {
         self.drop_reservations(id);
+        self.unlist(id);
+        self.leave_class(id);
         self.workers.remove(&id);
         self.changes.rooms.remove(&id);
-        self.roomy.remove(&id);
+        self.deadlines.disarm(Deadline::Drain(id));
         self.deadlines.disarm(Deadline::Worker(id));
         self.fleet_changed(now);
     }

@@ -64,9 +64,19 @@ impl Core {
         }
         match outcome {
             CallOutcome::Returned => self.end_task(task, TaskStatus::Complete, None, actions),
+            // A worker that ends says so of what it could not do any more.
+            CallOutcome::Failed(failure)
+                if failure.kind == FailureKind::WorkerLost && self.is_leaving(assigned.worker) =>
+            {
+                self.take_back(now, task, failure, actions);
+            }
             CallOutcome::Failed(failure) => self.fail_attempt(now, task, failure, actions),
         }
         self.release_container(now, assigned.container, reusable, actions);
+    }
+
+    fn is_leaving(&self, worker: metal9_types::WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| worker.leaving)
     }
 
     /// An attempt has run for as long as its function may.

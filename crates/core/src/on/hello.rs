@@ -11,7 +11,7 @@ use metal9_types::{AttemptId, ContainerId, Failure, FailureKind, Moment, StubId,
 
 use crate::core::Core;
 use crate::place::{self, Spot};
-use crate::state::{Assigned, ContainerState, TaskState, Worker};
+use crate::state::{Assigned, ContainerState, Deadline, TaskState, Worker};
 use crate::{Action, Reattach, WorkerHello};
 
 /// What is found out while notes are compared.
@@ -58,16 +58,27 @@ impl Core {
     /// Makes the session the worker's present one.
     fn connect(&mut self, now: Moment, hello: &WorkerHello) {
         let id = hello.worker;
-        self.workers.entry(id).or_insert_with(|| Worker::new(id, hello.offer.clone()));
+        if !self.workers.contains_key(&id) {
+            self.workers.insert(id, Worker::new(id, hello.offer.clone()));
+            self.enter_class(id);
+        }
         self.drop_reservations(id);
-        let mut devices_changed = false;
-        self.change_worker(now, id, |worker| {
-            devices_changed = worker.offer.devices != hello.offer.devices;
+        let cordoned = self.cordoned.contains(&id);
+        let known = self.workers.get(&id).map(|worker| &worker.offer);
+        let devices_changed = known.is_some_and(|known| known.devices != hello.offer.devices);
+        let offer = (known != Some(&hello.offer)).then_some(&hello.offer);
+        if self.workers.get(&id).is_some_and(|worker| worker.leaving) {
+            self.deadlines.disarm(Deadline::Drain(id));
+        }
+        self.change_offer(now, id, offer, |worker| {
+            if worker.leaving || !cordoned {
+                worker.drain_until = None;
+            }
+            worker.cordoned = cordoned;
             worker.session = Some(hello.session);
             worker.last_heard = now;
             worker.suspect = false;
             worker.leaving = false;
-            worker.offer = hello.offer.clone();
             worker.cached = hello.cached.iter().cloned().collect();
         });
         if devices_changed {
@@ -84,7 +95,7 @@ impl Core {
             let Some(container) = self.containers.get_mut(container) else { continue };
             let Some(stub) = self.stubs.get(&container.stub) else { continue };
             let free = |device: usize| worker.holders.get(device).is_some_and(Option::is_none);
-            let spot = place::pick_devices(&stub.spec, worker, free);
+            let spot = place::pick_devices(&stub.spec, &worker.offer, free);
             container.devices = spot.map(|spot| spot.devices).unwrap_or_default();
             for &device in &container.devices {
                 if let Some(holder) = worker.holders.get_mut(device) {
@@ -153,6 +164,7 @@ impl Core {
         self.arm_timeout(now, listed.attempt);
         if let Some(task) = self.tasks.get_mut(&listed.task) {
             task.attempts_used = task.attempts_used.max(1);
+            task.begun = true;
         }
         self.say_running(listed.task, actions);
         true
@@ -174,7 +186,7 @@ impl Core {
             return false;
         };
         let free = |device: usize| host.holders.get(device).is_some_and(Option::is_none);
-        let spot = place::pick_devices(&stub.spec, host, free);
+        let spot = place::pick_devices(&stub.spec, &host.offer, free);
         let fits = spot.is_some();
         let spot = spot.unwrap_or(Spot { rank: 0, devices: Vec::new() });
         let stub = stub.spec.stub;
@@ -200,8 +212,10 @@ impl Core {
             Some(_) => {}
             None => {
                 let keep_warm = self.stubs.get(&stub).map(|stub| stub.spec.keep_warm);
-                let wanted =
-                    keep_warm.is_some_and(|time| !time.is_zero()) && !notes.tainted.contains(&id);
+                let empties = self.workers.get(&worker).is_none_or(|worker| worker.empties());
+                let wanted = keep_warm.is_some_and(|time| !time.is_zero())
+                    && !empties
+                    && !notes.tainted.contains(&id);
                 let fits = self.has_room_for(worker, stub);
                 if self.adopt_container(now, worker, id, stub) && wanted && fits {
                     self.set_idle(now, id);

@@ -1,7 +1,5 @@
 //! A stub becomes known; a task is handed in.
 
-use std::collections::btree_map::Entry;
-
 use metal9_types::Moment;
 
 use crate::core::Core;
@@ -11,11 +9,19 @@ use crate::{Ignored, StubSpec, TaskSpec};
 impl Core {
     /// Stubs never change, so the first definition stays.
     pub(crate) fn on_define_stub(&mut self, spec: StubSpec) {
-        if let Entry::Vacant(entry) = self.stubs.entry(spec.stub) {
-            let ask = spec.resources;
-            self.room_in_full |= ask.cpu_millicores == 0 || ask.memory_mib == 0;
-            entry.insert(Stub::new(spec));
+        if self.stubs.contains_key(&spec.stub) {
+            return;
         }
+        let ask = spec.resources;
+        if !self.room_in_full && (ask.cpu_millicores == 0 || ask.memory_mib == 0) {
+            self.room_in_full = true;
+            let workers: Vec<_> = self.workers.keys().copied().collect();
+            for worker in workers {
+                self.note_room(worker);
+            }
+        }
+        let shape = self.shape_of(&spec);
+        self.stubs.insert(spec.stub, Stub::new(spec, shape));
     }
 
     pub(crate) fn on_submit(&mut self, now: Moment, spec: TaskSpec) -> Result<(), Ignored> {
@@ -29,6 +35,9 @@ impl Core {
         let recovered = spec.recovered;
         let task = Task {
             attempts_used: spec.attempts_used,
+            arrived: now,
+            begun: spec.attempts_used > 0,
+            crashes: 0,
             begin_by: now.after(spec.ttl),
             told: false,
             state: TaskState::Recovering,

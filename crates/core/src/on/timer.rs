@@ -14,6 +14,8 @@ impl Core {
                 Deadline::Worker(worker) => self.on_worker_check(now, worker, actions),
                 Deadline::Ttl(task) => self.on_expired(task, actions),
                 Deadline::Timeout(attempt) => self.on_timeout(now, attempt, actions),
+                Deadline::Retry(task) => self.on_rested(now, task),
+                Deadline::Drain(worker) => self.on_drain_over(now, worker, actions),
                 Deadline::KeepWarm(container) => self.on_keep_warm(now, container, actions),
                 Deadline::Scale(stub) => {
                     self.changes.stubs.insert(stub);

@@ -4,8 +4,10 @@
 //! becomes idle for somebody else. A queue that has found no room for a while may therefore take
 //! such a container's place, if whoever used it holds more than the queue's own workspace (or, in
 //! one workspace, stub). Where one container's room is not enough, the promise stands and takes
-//! in what becomes idle on that worker until it is.
+//! in what becomes idle on that worker until it is. A worker that keeps nothing idle is promised
+//! likewise, if the calls on it end soon: what becomes free there is kept until it is enough.
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use metal9_types::{ContainerId, Moment, WorkerId};
@@ -19,10 +21,17 @@ use crate::state::{Container, GroupKey, Reservation, Worker};
 /// How long a queue waits before it takes others' places; at least twice what starting its
 /// container takes, so that machines do not do nothing but start containers.
 const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_MICROS: u64 = 1_000_000;
 
 /// A worker on which no place could be taken is left alone for this long: with many queues, the
 /// look costs more than the call that ended.
 const LEAVE_ALONE: Duration = Duration::from_millis(100);
+
+/// Calls that take longer than this are not waited for with room kept free.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Queues looked at that have waited longest, and as many others.
+const AT_A_TIME: usize = 4;
 
 impl Core {
     pub(super) fn claim_room(&mut self, now: Moment, round: &Round, actions: &mut Vec<Action>) {
@@ -30,14 +39,17 @@ impl Core {
         for &worker in &workers {
             self.cover(now, worker, actions);
         }
+        if self.kept_waiting.first().is_none_or(|(since, _)| now.since(*since) < PATIENCE) {
+            return;
+        }
         workers.retain(|id| self.workers.get(id).is_some_and(|worker| may_look(now, worker)));
-        if workers.is_empty() || self.exhausted.is_empty() {
+        if workers.is_empty() {
             return;
         }
         for key in self.impatient(now) {
             let claimed = workers.iter().find_map(|&id| {
                 let worker = self.workers.get(&id)?;
-                Some((id, self.claimable(key, worker)?))
+                Some((id, self.claimable(now, key, worker)?))
             });
             if let Some((worker, devices)) = claimed {
                 self.claim(now, key, worker, devices, actions);
@@ -50,40 +62,57 @@ impl Core {
         }
     }
 
-    /// Queues that have waited long enough, those that waited longest first.
-    fn impatient(&self, now: Moment) -> Vec<GroupKey> {
-        let mut keys: Vec<_> = self
-            .exhausted
-            .iter()
-            .filter_map(|key| {
-                let group = self.groups.get(key)?;
-                let since = group.blocked_since.filter(|_| group.reservations.is_empty())?;
-                if now.since(since) < PATIENCE {
-                    return None;
-                }
-                let stub = self.stubs.get(&key.stub)?;
-                let patience = PATIENCE.max(stub.start_time.saturating_mul(2));
-                (now.since(since) >= patience && stub.wants_container(now)).then_some((since, *key))
-            })
-            .collect();
-        keys.sort_unstable();
-        keys.into_iter().map(|(_, key)| key).collect()
+    /// Queues that have waited long enough, those that waited longest first. Of very many, the
+    /// first few and, each in its turn, as many others.
+    fn impatient(&mut self, now: Moment) -> Vec<GroupKey> {
+        let end = (Moment(now.0.saturating_sub(PATIENCE_MICROS)), GroupKey::LAST);
+        let mut found: Vec<_> = self.kept_waiting.range(..=end).take(AT_A_TIME).copied().collect();
+        if let (Some(&last), true) = (found.last(), found.len() == AT_A_TIME) {
+            let from = self.looked_at.filter(|looked_at| *looked_at > last).unwrap_or(last);
+            let rest = (Bound::Excluded(from), Bound::Included(end));
+            let rest = self.kept_waiting.range(rest).take(AT_A_TIME);
+            found.extend(rest);
+            self.looked_at = found.last().copied().filter(|_| found.len() == 2 * AT_A_TIME);
+        }
+        found.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// `true` if the queue has waited for long enough to take others' places.
+    fn is_impatient(&self, now: Moment, key: GroupKey) -> bool {
+        let Some(group) = self.groups.get(&key) else { return false };
+        let Some(stub) = self.stubs.get(&key.stub) else { return false };
+        let patience = PATIENCE.max(stub.start_time.saturating_mul(2));
+        group.reservations.is_empty()
+            && group.blocked_since.is_some_and(|since| now.since(since) >= patience)
+            && !stub.is_at_limit()
+            && self.is_within_rules(key)
+            && stub.wants_container(now)
     }
 
     /// The devices the group would take on this worker, if it may claim room there.
-    fn claimable(&self, key: GroupKey, worker: &Worker) -> Option<Vec<usize>> {
-        let victims: Vec<&Container> = self.victims(worker, key).collect();
+    fn claimable(&self, now: Moment, key: GroupKey, worker: &Worker) -> Option<Vec<usize>> {
+        let shape = &self.shapes[self.stubs.get(&key.stub)?.shape];
+        if !shape.classes.contains(&worker.class) || !self.is_impatient(now, key) {
+            return None;
+        }
+        let victims: Vec<&Container> = match worker.idle.is_empty() {
+            true => self.ending_soon(worker, key).collect(),
+            false => self.victims(worker, key).collect(),
+        };
         if victims.is_empty() {
             return None;
         }
         let spec = &self.stubs.get(&key.stub)?.spec;
-        let comes = |device: usize| self.device_comes_free(worker, device);
+        let comes = |device: usize| self.device_comes_free(worker, device, false);
         let enough = worker.coming().fits(spec.resources)
-            && place::pick_devices(spec, worker, comes).is_some();
-        if enough || place::obstacle(spec, worker).is_some() {
+            && place::pick_devices(spec, &worker.offer, comes).is_some();
+        // All that is promised must be there once the worker is empty, or everybody waits for ever.
+        let promised = worker.reserved(None).saturating_add(spec.resources);
+        let too_much = !worker.offer.capacity.fits(promised);
+        if enough || too_much || place::obstacle(spec, worker).is_some() {
             return None;
         }
-        let spot = place::pick_devices(spec, worker, |device| {
+        let spot = place::pick_devices(spec, &worker.offer, |device| {
             comes(device) || victims.iter().any(|victim| victim.devices.contains(&device))
         })?;
         Some(spot.devices)
@@ -142,22 +171,65 @@ impl Core {
             .filter(move |victim| victim.stub != key.stub && self.may_take(key, victim))
     }
 
-    /// `true` if the container's user holds so much more than the group's that taking one from
-    /// the former does not just turn the tables.
+    /// The running containers of a worker whose place the group may take when their calls end,
+    /// which will be soon.
+    fn ending_soon<'a>(
+        &'a self,
+        worker: &'a Worker,
+        key: GroupKey,
+    ) -> impl Iterator<Item = &'a Container> {
+        let soon = |stub| {
+            let call_time = self.stubs.get(&stub).and_then(|stub| stub.call_time);
+            call_time.is_some_and(|call_time| call_time <= SOON)
+        };
+        worker
+            .containers
+            .iter()
+            .filter_map(|id| self.containers.get(id))
+            .filter(|running| running.state.attempt().is_some())
+            .filter(move |running| soon(running.stub))
+            .filter(move |victim| victim.stub != key.stub && self.may_take(key, victim))
+    }
+
+    /// `true` if the container's user holds so much more than the group's, by their weights, that
+    /// taking one from the former does not just turn the tables.
+    ///
+    /// In one workspace the stub of higher priority comes first, until the other has waited for
+    /// long enough; between equals, the one with fewer calls.
     fn may_take(&self, key: GroupKey, victim: &Container) -> bool {
         let Some(user) = victim.workspace else { return true };
-        let (mine, theirs) = if user == key.workspace {
-            let calls = |stub| self.stubs.get(&stub).map_or(0, |stub| stub.calls.len());
-            (calls(key.stub), calls(victim.stub) + 1)
-        } else {
-            let held = |workspace| self.held.get(&workspace).copied().unwrap_or(0);
-            (held(key.workspace), held(user) + 1)
+        if user == key.workspace {
+            return self.may_take_within(key, victim);
+        }
+        let Some(cost) = self.stubs.get(&key.stub).map(|stub| self.shapes[stub.shape].cost) else {
+            return false;
         };
+        let theirs = self.stubs.get(&victim.stub).map_or(0, |stub| self.shapes[stub.shape].cost);
+        let held = |workspace| self.shares.get(&workspace).map_or(0, |share| share.held);
+        let weight = |workspace| u128::from(self.rules(workspace).weight.max(1));
+        let mine = held(key.workspace);
+        // An idle container is the last of theirs that is not counted among the calls.
+        let theirs = if victim.state.attempt().is_some() { 0 } else { theirs };
+        let mine_after = u128::from(mine.saturating_add(cost)) * weight(user);
+        let theirs = u128::from(held(user).saturating_add(theirs)) * weight(key.workspace);
+        mine == 0 || mine_after < theirs
+    }
+
+    fn may_take_within(&self, key: GroupKey, victim: &Container) -> bool {
+        let priority = |stub| self.stubs.get(&stub).map_or(0, |stub| stub.spec.priority);
+        if priority(key.stub) != priority(victim.stub) {
+            let theirs = GroupKey { workspace: key.workspace, stub: victim.stub };
+            let (mine, theirs) = (self.place(key), self.place(theirs));
+            return theirs.is_none_or(|theirs| mine.is_some_and(|mine| mine < theirs));
+        }
+        let calls = |stub| self.stubs.get(&stub).map_or(0, |stub| stub.calls.len());
+        let idle = usize::from(victim.state.attempt().is_none());
+        let (mine, theirs) = (calls(key.stub), calls(victim.stub) + idle);
         mine == 0 || mine + 1 < theirs
     }
 }
 
 fn may_look(now: Moment, worker: &Worker) -> bool {
     let lately = worker.looked_at.is_some_and(|looked_at| now.since(looked_at) < LEAVE_ALONE);
-    !lately && !worker.idle.is_empty()
+    !lately
 }

@@ -1,27 +1,22 @@
 //! Workspaces take turns to start containers.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-
-use metal9_types::{ContainerId, Moment, Resources, WorkerId, WorkspaceId};
+use metal9_types::{Moment, WorkerId};
 
 use super::Round;
+use super::fair::Contest;
 use crate::Action;
 use crate::core::Core;
-use crate::place::{self, Candidate, Clearing, Score, Spot};
-use crate::state::{Deadline, GroupKey, Reservation, Worker};
+use crate::place::{self, Score, Spot};
+use crate::state::{Class, Deadline, GroupKey, Reservation, Worker};
 
-/// Workers looked at before the best of them is taken; the bound keeps a single task on a large
-/// idle fleet from costing a look at all of it.
-const AT_MOST: usize = 256;
+/// Workers of a class that are compared before the best of them is taken. They are looked at in
+/// order of how tightly the task fits, and alike in everything but that and their caches.
+const PER_CLASS: usize = 16;
+/// Workers compared in all.
+const AT_MOST: usize = 48;
 
-/// Workers that may take one more container of a group, the best first. Entries are as of when
-/// they were made: one that no longer holds is scored again when it comes up.
-pub(super) struct Candidates {
-    best: BinaryHeap<Reverse<(Score, WorkerId)>>,
-    /// `true` if there may be more.
-    cut: bool,
-}
+/// So many queues are looked at one by one; of more, only those whose turn it is.
+const FEW: usize = 32;
 
 /// How a turn ended.
 enum Turn {
@@ -31,6 +26,12 @@ enum Turn {
     Reserved,
     /// The containers there are will do.
     Enough,
+    /// The stub has as many containers as it may.
+    AtLimit,
+    /// The workspace has as much as it may.
+    Capped,
+    /// There is no room; room is being made for every task.
+    Promised,
     /// There is no room.
     NoRoom,
 }
@@ -43,54 +44,57 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         self.measure_reach(round);
-        let mut turns = self.turns(round);
-        while !turns.is_empty() {
-            let mut next = Vec::with_capacity(turns.len());
-            for (workspace, mut groups) in turns {
-                // The first task of the workspace that can be served is; those that cannot do not
-                // stand in the way.
-                while let Some((_, key)) = groups.pop_first() {
-                    if self.take_turn_or_pass(now, key, round, actions) {
-                        self.served = Some(workspace);
-                        if let Some(order) = self.head(key) {
-                            groups.insert(order, key);
-                        }
-                        break;
+        let mut contest = self.contest(round);
+        while let Some(turn) = self.next_in_turn(&contest) {
+            let workspace = turn.workspace;
+            // The first task of the workspace that can be served is; those that cannot do not
+            // stand in the way.
+            while let Some(key) = self.first_of(workspace, &mut contest, round) {
+                let paid = |core: &Self| core.groups.get(&key).map_or(0, |group| group.paid);
+                let before = paid(self);
+                if self.take_turn_or_pass(now, key, round, actions) {
+                    // What was promised and is now given had its turn then.
+                    if before == 0 || paid(self) > before {
+                        self.settle_turn(turn, &contest);
                     }
+                    if let Some(place) = self.place(key) {
+                        contest.enter(place);
+                    }
+                    break;
                 }
-                if !groups.is_empty() {
-                    next.push((workspace, groups));
-                }
+                contest.pass(key);
             }
-            turns = next;
         }
     }
 
-    /// The groups worth a look, by workspace in order of turns, each workspace's by who came first.
-    fn turns(&self, round: &Round) -> Vec<(WorkspaceId, BTreeMap<i64, GroupKey>)> {
-        let mut keys = round.groups.clone();
-        keys.extend(&round.promised);
-        if !round.reach.is_empty() {
-            let within_reach = |key: &&GroupKey| self.is_within_reach(**key, round);
-            keys.extend(self.exhausted.iter().filter(within_reach));
-        }
-        let keys = self.by_turn(&keys);
-        let mut turns: Vec<(WorkspaceId, BTreeMap<i64, GroupKey>)> = Vec::new();
-        for key in keys {
-            let Some(order) = self.head(key) else { continue };
-            match turns.last_mut() {
-                Some((workspace, groups)) if *workspace == key.workspace => {
-                    groups.insert(order, key);
-                }
-                _ => turns.push((key.workspace, BTreeMap::from([(order, key)]))),
+    /// The queues worth a look.
+    fn contest(&self, round: &Round) -> Contest {
+        let mut contest = Contest::default();
+        for &key in round.groups.iter().chain(&round.promised) {
+            if let Some(place) = self.place(key) {
+                contest.enter(place);
             }
         }
-        turns
+        let blocked = |shape: &usize| self.shapes[*shape].blocked.len();
+        let all: usize = round.fitting.iter().map(blocked).sum();
+        contest.open = all > FEW;
+        if contest.open {
+            let waiting = self.shares.iter().filter(|(_, share)| !share.blocked.is_empty());
+            for (&workspace, _) in waiting {
+                contest.admit(workspace);
+            }
+        } else {
+            let blocked = round.fitting.iter().flat_map(|shape| &self.shapes[*shape].blocked);
+            for place in blocked.filter_map(|&key| self.place(key)) {
+                contest.enter(place);
+            }
+        }
+        contest
     }
 
     /// Finds out for which of the queues that found no room before another look is worth while.
     fn measure_reach(&self, round: &mut Round) {
-        round.reach.clear();
+        round.fitting.clear();
         round.promised.clear();
         for worker in round.rooms.iter().filter_map(|id| self.workers.get(id)) {
             if !worker.takes_work() || worker.starting >= worker.start_limit(&self.config) {
@@ -98,27 +102,26 @@ impl Core {
             }
             round.promised.extend(worker.reservations.iter().map(|promise| promise.group));
             let idle = worker.idle.iter().filter_map(|(_, id)| self.containers.get(id));
-            let reach = idle.fold(worker.coming(), |sum, idle| sum.saturating_add(idle.resources));
-            if self.room_in_full || reach.cpu_millicores > 0 && reach.memory_mib > 0 {
-                round.reach.push(reach);
+            let room = idle.fold(worker.coming(), |sum, idle| sum.saturating_add(idle.resources));
+            let Some(class) = self.classes.get(&worker.class) else { continue };
+            let mut device = None;
+            for asking in &class.asking {
+                if asking.cpu > room.cpu_millicores {
+                    break;
+                }
+                if asking.memory > room.memory_mib {
+                    continue;
+                }
+                let comes = |device| self.device_comes_free(worker, device, true);
+                let fits = self.shapes[asking.shape].spec.gpu.is_none()
+                    || *device.get_or_insert_with(|| (0..worker.holders.len()).any(comes));
+                if fits {
+                    round.fitting.push(asking.shape);
+                }
             }
         }
-    }
-
-    /// `true` if a queue that found no room before may find some now.
-    fn is_within_reach(&self, key: GroupKey, round: &Round) -> bool {
-        if round.promised.contains(&key) {
-            return true;
-        }
-        !round.reach.is_empty()
-            && self
-                .stubs
-                .get(&key.stub)
-                .is_some_and(|stub| round.reach.iter().any(|reach| reach.fits(stub.spec.resources)))
-    }
-
-    fn head(&self, key: GroupKey) -> Option<i64> {
-        self.groups.get(&key)?.tasks.first_key_value().map(|(order, _)| *order)
+        round.fitting.sort_unstable();
+        round.fitting.dedup();
     }
 
     /// Serves the first task of a group, or takes note of why not.
@@ -129,135 +132,152 @@ impl Core {
         round: &mut Round,
         actions: &mut Vec<Action>,
     ) -> bool {
-        if self.exhausted.contains(&key) && !self.is_within_reach(key, round) {
-            return false;
-        }
-        match self.take_turn(now, key, round, actions) {
-            Turn::Served | Turn::Reserved => {
+        let Some(shape) = self.groups.get(&key).map(|group| group.shape) else { return false };
+        let turn = self.take_turn(now, key, shape, round, actions);
+        match turn {
+            Turn::Served => {
                 self.measure_reach(round);
                 return true;
             }
-            Turn::Enough => {
-                self.exhausted.remove(&key);
+            Turn::Reserved => {
+                self.measure_reach(round);
+                // Paid for now, so that it is the others' turn.
+                self.charge(key);
                 if let Some(group) = self.groups.get_mut(&key) {
-                    group.blocked_since = None;
+                    group.paid += 1;
                 }
-                self.arm_scale(key);
+                return true;
             }
-            Turn::NoRoom => {
-                self.exhausted.insert(key);
-                if let Some(group) = self.groups.get_mut(&key) {
-                    group.blocked_since.get_or_insert(now);
+            Turn::Enough | Turn::AtLimit | Turn::Capped => {
+                self.unblock(key, shape);
+                self.set_kept_waiting(key, |_| None);
+                match turn {
+                    Turn::Enough => self.arm_scale(key),
+                    Turn::Capped => {
+                        self.capped.insert(key);
+                        self.drop_reservations_for(key);
+                    }
+                    _ => self.drop_reservations_for(key),
                 }
+            }
+            Turn::Promised | Turn::NoRoom => {
+                self.block(key, shape);
+                // Room that a queue has no use for now is there for the next one of its shape.
+                let unused = |id| self.workers.get(id).is_some_and(|on| self.could_make(key, on));
+                let full = match turn {
+                    Turn::NoRoom => true,
+                    _ => self.shapes[shape].full && !round.rooms.iter().any(unused),
+                };
+                self.shapes[shape].full = full;
+                self.set_kept_waiting(key, |since| since.or(Some(now)));
             }
         }
         false
+    }
+
+    fn drop_reservations_for(&mut self, key: GroupKey) {
+        let count = self.groups.get(&key).map_or(0, |group| group.reservations.len());
+        for _ in 0..count {
+            self.drop_one_reservation(key);
+        }
     }
 
     fn take_turn(
         &mut self,
         now: Moment,
         key: GroupKey,
-        round: &mut Round,
+        shape: usize,
+        round: &Round,
         actions: &mut Vec<Action>,
     ) -> Turn {
         if let Some((container, task)) = self.reusable(now, key) {
             self.assign(now, task, container, false, actions);
             return Turn::Served;
         }
+        if !self.is_within_rules(key) {
+            return Turn::Capped;
+        }
         let Some(stub) = self.stubs.get(&key.stub) else { return Turn::NoRoom };
+        if stub.is_at_limit() {
+            return Turn::AtLimit;
+        }
         if !stub.wants_container(now) {
             return Turn::Enough;
         }
-        if let Some((worker, spot)) = self.best(key, round) {
+        if let Some((worker, spot)) = self.best(key, shape, round) {
             self.start_on(now, key, worker, spot, actions);
-            let score = self.workers.get(&worker).and_then(|worker| self.score(key, worker));
-            if let (Some(score), Some(found)) = (score, round.candidates.get_mut(&key)) {
-                found.best.push(Reverse((score, worker)));
-            }
             return Turn::Served;
         }
-        if self.make_room(now, key, round, actions) { Turn::Reserved } else { Turn::NoRoom }
+        self.make_room_or_wait(now, key, shape, round, actions)
     }
 
-    /// The best worker for one more container of the group, and where on it.
-    fn best(&self, key: GroupKey, round: &mut Round) -> Option<(WorkerId, Spot)> {
-        if !round.candidates.contains_key(&key) {
-            let found = self.candidates(key, round);
-            round.candidates.insert(key, found);
-        }
-        let found = round.candidates.get_mut(&key)?;
-        loop {
-            if let Some(best) = self.pop(key, &mut found.best) {
-                return Some(best);
-            }
-            if !found.cut {
-                return None;
-            }
-            *found = self.collect(key, self.roomy.iter());
-        }
-    }
-
-    fn pop(
-        &self,
+    fn make_room_or_wait(
+        &mut self,
+        now: Moment,
         key: GroupKey,
-        heap: &mut BinaryHeap<Reverse<(Score, WorkerId)>>,
-    ) -> Option<(WorkerId, Spot)> {
-        while let Some(Reverse((score, id))) = heap.pop() {
-            let Some(worker) = self.workers.get(&id) else { continue };
-            let Some(present) = self.score(key, worker) else { continue };
-            if present > score {
-                heap.push(Reverse((present, id)));
-            } else {
-                return Some((id, self.spot(key, worker)?));
-            }
+        shape: usize,
+        round: &Round,
+        actions: &mut Vec<Action>,
+    ) -> Turn {
+        let Some(group) = self.groups.get(&key) else { return Turn::NoRoom };
+        let Some(stub) = self.stubs.get(&key.stub) else { return Turn::NoRoom };
+        let promised = group.reservations.len();
+        let coming = stub.live.saturating_add(u32::try_from(promised).unwrap_or(u32::MAX));
+        let at_limit = stub.spec.max_containers.is_some_and(|most| coming >= most.max(1));
+        if promised >= group.tasks.len() || at_limit {
+            return Turn::Promised;
         }
-        None
+        if self.make_room(now, key, shape, round, actions) { Turn::Reserved } else { Turn::NoRoom }
     }
 
-    fn candidates(&self, key: GroupKey, round: &Round) -> Candidates {
-        if self.exhausted.contains(&key) {
-            self.collect(key, round.rooms.iter())
+    /// The best worker for one more container of the group, and where on it. While the shape is
+    /// full, only workers on which room has appeared are looked at.
+    fn best(&self, key: GroupKey, shape: usize, round: &Round) -> Option<(WorkerId, Spot)> {
+        let shape = &self.shapes[shape];
+        let mut best: Option<(Score, WorkerId, Spot)> = None;
+        let mut consider = |worker: &Worker| -> bool {
+            let Some((score, spot)) = self.score(key, worker) else { return false };
+            let better = best.as_ref().is_none_or(|(s, id, _)| (score, worker.id) < (*s, *id));
+            if better {
+                best = Some((score, worker.id, spot));
+            }
+            true
+        };
+        if shape.full {
+            for worker in round.rooms.iter().filter_map(|id| self.workers.get(id)) {
+                consider(worker);
+            }
         } else {
-            self.collect(key, self.roomy.iter())
+            // A task that has a promise goes where that was made, if it can.
+            let promised = self.groups.get(&key).map(|group| group.reservations.as_slice());
+            for worker in promised.into_iter().flatten().filter_map(|id| self.workers.get(id)) {
+                consider(worker);
+            }
+            let mut found = 0;
+            for class in shape.classes.iter().filter_map(|number| self.classes.get(number)) {
+                let least = (shape.spec.resources.cpu_millicores, WorkerId(uuid::Uuid::nil()));
+                let free = class.with_room(&shape.spec).range(least..);
+                let fitting = free
+                    .filter_map(|(_, id)| self.workers.get(id))
+                    .filter(|worker| consider(worker))
+                    .take(PER_CLASS)
+                    .count();
+                found += fitting;
+                if found >= AT_MOST {
+                    break;
+                }
+            }
         }
+        best.map(|(_, worker, spot)| (worker, spot))
     }
 
-    fn collect<'a>(
-        &self,
-        key: GroupKey,
-        workers: impl Iterator<Item = &'a WorkerId>,
-    ) -> Candidates {
-        let mut scores = workers
-            .filter_map(|id| self.workers.get(id))
-            .filter_map(|worker| Some(Reverse((self.score(key, worker)?, worker.id))));
-        let best: BinaryHeap<_> = scores.by_ref().take(AT_MOST).collect();
-        Candidates { cut: best.len() == AT_MOST, best }
-    }
-
-    /// The workers on which a group may have room made that it did not find before.
-    fn to_look_at<'a>(
-        &'a self,
-        key: GroupKey,
-        round: &'a Round,
-    ) -> Box<dyn Iterator<Item = &'a Worker> + 'a> {
-        if self.exhausted.contains(&key) {
-            Box::new(round.rooms.iter().filter_map(|id| self.workers.get(id)))
-        } else {
-            Box::new(self.workers.values())
-        }
-    }
-
-    fn spot(&self, key: GroupKey, worker: &Worker) -> Option<Spot> {
+    fn score(&self, key: GroupKey, worker: &Worker) -> Option<(Score, Spot)> {
         if !worker.takes_work() || worker.starting >= worker.start_limit(&self.config) {
             return None;
         }
-        place::spot(&self.stubs.get(&key.stub)?.spec, worker, key)
-    }
-
-    fn score(&self, key: GroupKey, worker: &Worker) -> Option<Score> {
-        let spot = self.spot(key, worker)?;
-        Some(place::score(&self.stubs.get(&key.stub)?.spec, worker, &spot))
+        let spec = &self.stubs.get(&key.stub)?.spec;
+        let spot = place::spot(spec, worker, key)?;
+        Some((place::score(spec, worker, &spot), spot))
     }
 
     /// Starts a container on the worker for the first task of the group.
@@ -269,9 +289,9 @@ impl Core {
         spot: Spot,
         actions: &mut Vec<Action>,
     ) {
+        self.set_kept_waiting(key, |_| None);
         let Some(group) = self.groups.get_mut(&key) else { return };
-        let Some((_, &task)) = group.tasks.first_key_value() else { return };
-        group.blocked_since = None;
+        let Some(task) = group.tasks.first_key_value().map(|(_, first)| first.task) else { return };
         if let Some(host) = self.workers.get(&worker) {
             let same = |r: &Reservation| r.group == key && r.devices == spot.devices;
             let own = host.reservations.iter().position(same);
@@ -293,78 +313,11 @@ impl Core {
             self.deadlines.arm_by(Deadline::Scale(key.stub), at.max(soonest));
         }
     }
+}
 
-    /// Has idle containers of other stubs ended so that one more task of the group has room, and
-    /// reserves it.
-    fn make_room(
-        &mut self,
-        now: Moment,
-        key: GroupKey,
-        round: &Round,
-        actions: &mut Vec<Action>,
-    ) -> bool {
-        let Some(group) = self.groups.get(&key) else { return false };
-        if group.reservations.len() >= group.tasks.len() {
-            return false;
-        }
-        let best = self
-            .to_look_at(key, round)
-            .filter(|worker| self.may_make_room(worker))
-            .filter_map(|worker| {
-                let (clearing, victims) = self.clearing(key, worker)?;
-                let last_used = victims.iter().filter_map(|id| self.containers.get(id));
-                let last_used = last_used.map(|container| container.since).max();
-                Some(((clearing.spot.rank, victims.len(), last_used, worker.id), clearing, victims))
-            })
-            .min_by(|(left, ..), (right, ..)| left.cmp(right));
-        let Some(((.., worker), clearing, victims)) = best else { return false };
-        let Some(stub) = self.stubs.get(&key.stub) else { return false };
-        let resources = stub.spec.resources;
-        self.reserve(worker, Reservation { group: key, resources, devices: clearing.spot.devices });
-        for victim in victims {
-            self.stop_container(now, victim, actions);
-        }
-        true
-    }
-
-    /// A worker that starts as many containers as it may needs no room made now.
-    fn may_make_room(&self, worker: &Worker) -> bool {
-        let stopping = worker.returning != Resources::default();
-        worker.takes_work()
-            && worker.starting < worker.start_limit(&self.config)
-            && (stopping || !worker.idle.is_empty())
-    }
-
-    /// Which idle containers of a worker to end for one more task of the group.
-    fn clearing(&self, key: GroupKey, worker: &Worker) -> Option<(Clearing, Vec<ContainerId>)> {
-        let spec = &self.stubs.get(&key.stub)?.spec;
-        if spec.pool.as_ref().is_some_and(|pool| *pool != worker.offer.pool) {
-            return None;
-        }
-        let idle: Vec<_> = worker
-            .idle
-            .iter()
-            .filter_map(|(_, id)| self.containers.get(id))
-            .filter(|container| container.stub != key.stub)
-            .collect();
-        let candidates: Vec<Candidate> = idle
-            .iter()
-            .map(|idle| Candidate { resources: idle.resources, devices: idle.devices.clone() })
-            .collect();
-        let coming = worker.coming();
-        let is_coming = |device: usize| self.device_comes_free(worker, device);
-        let clearing = place::clearing(spec, worker, &candidates, coming, is_coming)?;
-        let victims = clearing.victims.iter().map(|&index| idle[index].id).collect();
-        Some((clearing, victims))
-    }
-
-    /// `true` if nobody holds or will take the device once stopping containers are gone.
-    pub(super) fn device_comes_free(&self, worker: &Worker, device: usize) -> bool {
-        let reserved = worker.reservations.iter().any(|r| r.devices.contains(&device));
-        let holder = worker.holders.get(device).copied().flatten();
-        let held = holder
-            .and_then(|id| self.containers.get(&id))
-            .is_some_and(|container| container.state != crate::state::ContainerState::Stopping);
-        !reserved && !held
+impl Class {
+    /// The workers on which a container of such a stub could start, were it small enough.
+    fn with_room(&self, spec: &crate::StubSpec) -> &std::collections::BTreeSet<(u64, WorkerId)> {
+        if spec.gpu.is_none() { &self.free } else { &self.free_devices }
     }
 }

@@ -1,7 +1,5 @@
 //! Idle containers take the next task of their stub.
 
-use std::collections::BTreeSet;
-
 use metal9_types::{ContainerId, Moment, TaskId};
 
 use super::Round;
@@ -12,30 +10,28 @@ use crate::state::{GroupKey, Stub};
 
 impl Core {
     pub(super) fn reuse_idle(&mut self, now: Moment, round: &Round, actions: &mut Vec<Action>) {
-        for key in self.by_turn(&round.groups) {
+        for &key in &round.groups {
             while let Some((container, task)) = self.reusable(now, key) {
                 self.assign(now, task, container, false, actions);
-                self.served = Some(key.workspace);
             }
         }
     }
 
-    /// Queues in order, beginning after the workspace that was served last.
-    pub(super) fn by_turn(&self, keys: &BTreeSet<GroupKey>) -> Vec<GroupKey> {
-        let after = |key: &GroupKey| self.served.is_some_and(|served| key.workspace > served);
-        let (mut first, rest): (Vec<_>, Vec<_>) = keys.iter().copied().partition(after);
-        first.extend(rest);
-        first
-    }
-
     /// The container that the group's first task should go to, if it should wait for no other.
     pub(super) fn reusable(&self, now: Moment, key: GroupKey) -> Option<(ContainerId, TaskId)> {
-        let task = *self.groups.get(&key)?.tasks.first_key_value()?.1;
         let stub = self.stubs.get(&key.stub)?;
         let container = last_used(stub)?;
+        let task = self.groups.get(&key)?.tasks.first_key_value()?.1.task;
+        if !self.is_within_rules(key) {
+            return None;
+        }
         let rank = self.containers.get(&container)?.rank;
         // A free accelerator higher up in the list comes before a warm container further down.
-        if rank > 0 && stub.wants_container(now) && self.has_spot_above(key, rank) {
+        if rank > 0
+            && !stub.is_at_limit()
+            && stub.wants_container(now)
+            && self.has_spot_above(key, rank)
+        {
             return None;
         }
         Some((container, task))
@@ -43,10 +39,13 @@ impl Core {
 
     fn has_spot_above(&self, key: GroupKey, rank: usize) -> bool {
         let Some(stub) = self.stubs.get(&key.stub) else { return false };
-        self.roomy.iter().filter_map(|id| self.workers.get(id)).any(|worker| {
-            worker.takes_work()
-                && worker.starting < worker.start_limit(&self.config)
-                && place::spot(&stub.spec, worker, key).is_some_and(|spot| spot.rank < rank)
+        let classes = self.shapes[stub.shape].classes.iter();
+        classes.filter_map(|number| self.classes.get(number)).any(|class| {
+            class.free_devices.iter().filter_map(|(_, id)| self.workers.get(id)).any(|worker| {
+                worker.takes_work()
+                    && worker.starting < worker.start_limit(&self.config)
+                    && place::spot(&stub.spec, worker, key).is_some_and(|spot| spot.rank < rank)
+            })
         })
     }
 }
@@ -55,6 +54,10 @@ impl Core {
 /// the warmest, and the others get their chance to end.
 fn last_used(stub: &Stub) -> Option<ContainerId> {
     let &(rank, _, _) = stub.idle.first()?;
+    let &(last_rank, _, last) = stub.idle.last()?;
+    if last_rank == rank {
+        return Some(last);
+    }
     let of_rank =
         (rank, Moment::ZERO, ContainerId(0))..=(rank, Moment(u64::MAX), ContainerId(u64::MAX));
     stub.idle.range(of_rank).next_back().map(|&(_, _, id)| id)

@@ -36,7 +36,8 @@ impl Core {
 
     /// Finds all reasons anew.
     pub(crate) fn find_reasons(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let keys: Vec<GroupKey> = self.groups.keys().copied().collect();
+        let mut keys: Vec<GroupKey> = self.groups.keys().copied().collect();
+        keys.sort_unstable();
         for key in keys {
             let before = self.groups.get_mut(&key).and_then(|group| group.reason.take());
             self.find_reason(key);
@@ -53,8 +54,10 @@ impl Core {
         if !missing {
             return;
         }
-        let Some(stub) = self.stubs.get(&key.stub) else { return };
-        let reason = explain::reason(self, &stub.spec);
+        let Some(shape) = self.stubs.get(&key.stub).map(|stub| stub.shape) else { return };
+        let outlook = self.look_out(shape);
+        let reason = outlook.reason.clone();
+        self.shapes[shape].outlook = Some(outlook);
         if let Some(group) = self.groups.get_mut(&key) {
             group.reason = Some(reason);
         }
@@ -63,12 +66,15 @@ impl Core {
     /// Tells the first tasks of a group that do not know yet.
     pub(crate) fn tell_group(&mut self, now: Moment, key: GroupKey, actions: &mut Vec<Action>) {
         self.deadlines.disarm(Deadline::Tell(key));
-        let Some(stub) = self.stubs.get(&key.stub) else { return };
-        let mut busy = None;
+        let busy = self.is_due_to_be_told(now, key).then(|| {
+            let stub = self.stubs.get(&key.stub)?;
+            Some(explain::Crowd::look(self, stub, key, now))
+        });
+        let busy = busy.flatten();
         for _ in 0..AT_A_TIME {
             let Some(group) = self.groups.get_mut(&key) else { return };
             let Some(&order) = group.untold.first() else { return };
-            let task = group.tasks.get(&order).and_then(|id| self.tasks.get_mut(id));
+            let task = group.tasks.get(&order).and_then(|one| self.tasks.get_mut(&one.task));
             let Some((task, queued)) = task.and_then(|task| task.queued().map(|q| (task, q)))
             else {
                 group.untold.remove(&order);
@@ -81,8 +87,7 @@ impl Core {
                     return;
                 }
                 _ => {
-                    let found =
-                        busy.get_or_insert_with(|| explain::Crowd::look(&self.workers, stub, now));
+                    let Some(found) = &busy else { break };
                     found.sentence(group.ahead(queued))
                 }
             };
@@ -91,5 +96,17 @@ impl Core {
             actions.push(Action::Waiting { task: task.id(), sentence });
         }
         self.deadlines.arm(Deadline::Tell(key), now.after(PAUSE));
+    }
+
+    /// `true` if the first task of a queue that does not know why it waits has waited for long
+    /// enough to be told that everything is busy.
+    fn is_due_to_be_told(&self, now: Moment, key: GroupKey) -> bool {
+        let Some(group) = self.groups.get(&key) else { return false };
+        if matches!(group.reason, Some(Reason::Unplaceable(_))) {
+            return false;
+        }
+        let first = group.untold.first().and_then(|order| group.tasks.get(order));
+        let queued = first.and_then(|one| self.tasks.get(&one.task)?.queued());
+        queued.is_some_and(|queued| now >= queued.since.after(BUSY_AFTER))
     }
 }

@@ -1,13 +1,14 @@
 //! Moments at which something is due.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use metal9_types::{AttemptId, ContainerId, Moment, StubId, TaskId, WorkerId};
 
-use super::GroupKey;
+use super::{GroupKey, Map};
 
 /// What may become due. Each has at most one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Deadline {
     /// Recovered tasks wait no longer for the workers that may be running them.
     Recovery,
@@ -17,6 +18,10 @@ pub(crate) enum Deadline {
     Ttl(TaskId),
     /// An attempt has run too long.
     Timeout(AttemptId),
+    /// A task that crashed is tried again.
+    Retry(TaskId),
+    /// The running calls of a worker are to be made elsewhere.
+    Drain(WorkerId),
     /// A container may have been idle for too long.
     KeepWarm(ContainerId),
     /// A stub's running calls may have become long enough to start more containers.
@@ -28,19 +33,32 @@ pub(crate) enum Deadline {
 }
 
 /// All armed deadlines.
+///
+/// Most are disarmed long before they are due, so an entry of the heap is left where it is until
+/// it comes up or there are too many of its kind.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
-    order: BTreeSet<(Moment, Deadline)>,
-    moments: BTreeMap<Deadline, Moment>,
+    /// Entries that hold, and stale ones; the first holds.
+    order: BinaryHeap<Reverse<(Moment, Deadline)>>,
+    moments: Map<Deadline, Moment>,
 }
+
+/// Stale entries that are kept however few hold.
+const FEW: usize = 1024;
 
 impl Deadlines {
     /// Arms a deadline, or moves it. The far end of the clock is never.
     pub(crate) fn arm(&mut self, deadline: Deadline, at: Moment) {
-        self.disarm(deadline);
-        if at != Moment(u64::MAX) {
-            self.moments.insert(deadline, at);
-            self.order.insert((at, deadline));
+        if at == Moment(u64::MAX) {
+            self.disarm(deadline);
+            return;
+        }
+        let before = self.moments.insert(deadline, at);
+        if before != Some(at) {
+            self.order.push(Reverse((at, deadline)));
+        }
+        if before.is_some() {
+            self.tidy();
         }
     }
 
@@ -52,8 +70,21 @@ impl Deadlines {
     }
 
     pub(crate) fn disarm(&mut self, deadline: Deadline) {
-        if let Some(at) = self.moments.remove(&deadline) {
-            self.order.remove(&(at, deadline));
+        if self.moments.remove(&deadline).is_some() {
+            self.tidy();
+        }
+    }
+
+    /// Removes stale entries in front, and all of them once they are most.
+    fn tidy(&mut self) {
+        while let Some(Reverse((at, deadline))) = self.order.peek()
+            && self.moments.get(deadline) != Some(at)
+        {
+            self.order.pop();
+        }
+        if self.order.len() > 2 * self.moments.len() + FEW {
+            let moments = &self.moments;
+            self.order.retain(|Reverse((at, deadline))| moments.get(deadline) == Some(at));
         }
     }
 
@@ -62,12 +93,12 @@ impl Deadlines {
     }
 
     pub(crate) fn next(&self) -> Option<Moment> {
-        self.order.first().map(|(at, _)| *at)
+        self.order.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Takes out the first deadline that is due.
     pub(crate) fn pop(&mut self, now: Moment) -> Option<Deadline> {
-        let (at, deadline) = *self.order.first()?;
+        let &Reverse((at, deadline)) = self.order.peek()?;
         if at > now {
             return None;
         }
@@ -76,10 +107,13 @@ impl Deadlines {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Moment, Deadline)> + '_ {
-        self.order.iter().copied()
+        self.moments.iter().map(|(deadline, at)| (*at, *deadline))
     }
 
+    /// `true` if every armed deadline will come up, the first of them first.
     pub(crate) fn is_balanced(&self) -> bool {
-        self.order.len() == self.moments.len()
+        let entries: BTreeSet<_> = self.order.iter().map(|Reverse(entry)| *entry).collect();
+        let holds = self.order.peek().is_none_or(|Reverse((at, d))| self.get(*d) == Some(*at));
+        holds && self.iter().all(|entry| entries.contains(&entry))
     }
 }

@@ -15,6 +15,10 @@ const FIRST_START: Duration = Duration::from_millis(400);
 #[derive(Debug)]
 pub(crate) struct Stub {
     pub(crate) spec: StubSpec,
+    /// Its shape.
+    pub(crate) shape: usize,
+    /// Its containers that were not told to end.
+    pub(crate) live: u32,
     /// Queued tasks in all workspaces.
     pub(crate) waiting: usize,
     /// Its queues.
@@ -31,9 +35,11 @@ pub(crate) struct Stub {
 }
 
 impl Stub {
-    pub(crate) fn new(spec: StubSpec) -> Self {
+    pub(crate) fn new(spec: StubSpec, shape: usize) -> Self {
         Self {
             spec,
+            shape,
+            live: 0,
             waiting: 0,
             groups: BTreeSet::new(),
             idle: BTreeSet::new(),
@@ -41,6 +47,11 @@ impl Stub {
             call_time: None,
             start_time: FIRST_START,
         }
+    }
+
+    /// `true` if it may not have another container.
+    pub(crate) fn is_at_limit(&self) -> bool {
+        self.spec.max_containers.is_some_and(|most| self.live >= most.max(1))
     }
 
     pub(crate) fn saw_call(&mut self, duration: Duration) {

@@ -11,6 +11,12 @@ pub(crate) struct Task {
     pub(crate) spec: TaskSpec,
     /// Attempts begun so far.
     pub(crate) attempts_used: u32,
+    /// When it was handed in.
+    pub(crate) arrived: Moment,
+    /// `true` once it was given to a worker.
+    pub(crate) begun: bool,
+    /// Attempts in a row that ended in a crash.
+    pub(crate) crashes: u32,
     /// When it is too late for the first attempt.
     pub(crate) begin_by: Moment,
     /// `true` if somebody was told why it waits.
@@ -27,6 +33,8 @@ pub(crate) enum TaskState {
     Queued(Queued),
     /// On a worker.
     Assigned(Assigned),
+    /// After several crashes, until it is tried again.
+    Resting(Moment),
 }
 
 /// A place in a queue.
@@ -89,7 +97,7 @@ impl Task {
     pub(crate) fn status(&self) -> TaskStatus {
         match self.state {
             TaskState::Assigned(_) => TaskStatus::Running,
-            _ if self.attempts_used > 0 => TaskStatus::Retry,
+            _ if self.begun => TaskStatus::Retry,
             _ => TaskStatus::Pending,
         }
     }

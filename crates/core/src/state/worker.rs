@@ -19,6 +19,14 @@ pub(crate) struct Worker {
     pub(crate) suspect: bool,
     /// `true` if it wants to go.
     pub(crate) leaving: bool,
+    /// `true` if it is to get nothing new until that is taken back.
+    pub(crate) cordoned: bool,
+    /// Until when its running calls may go on.
+    pub(crate) drain_until: Option<Moment>,
+    /// The class it belongs to.
+    pub(crate) class: usize,
+    /// Where it stands among the workers of its class with room.
+    pub(crate) listed: Option<u64>,
     pub(crate) offer: Offer,
     /// Images and objects it has.
     pub(crate) cached: BTreeSet<String>,
@@ -58,6 +66,10 @@ impl Worker {
             last_heard: Moment::ZERO,
             suspect: false,
             leaving: false,
+            cordoned: false,
+            drain_until: None,
+            class: 0,
+            listed: None,
             offer,
             cached: BTreeSet::new(),
             containers: BTreeSet::new(),
@@ -74,7 +86,12 @@ impl Worker {
 
     /// `true` if it may be given work.
     pub(crate) fn takes_work(&self) -> bool {
-        self.session.is_some() && !self.suspect && !self.leaving
+        self.session.is_some() && !self.suspect && !self.leaving && !self.cordoned
+    }
+
+    /// `true` if containers that become idle on it are to end.
+    pub(crate) fn empties(&self) -> bool {
+        self.leaving || self.drain_until.is_some()
     }
 
     /// What no container holds.
@@ -126,6 +143,11 @@ impl Worker {
             && self.starting < self.start_limit(config)
             && free.cpu_millicores > 0
             && free.memory_mib > 0
+    }
+
+    /// `true` if containers are ending on it that will give something back.
+    pub(crate) fn has_returning(&self) -> bool {
+        self.returning != Resources::default()
     }
 
     /// What will be free and promised to nobody once stopping containers are gone.

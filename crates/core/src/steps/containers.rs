@@ -85,7 +85,7 @@ impl Core {
         let Some(container) = self.containers.get(&id) else { return };
         let keep_warm = self.stubs.get(&container.stub).map(|stub| stub.spec.keep_warm);
         let keep_warm = keep_warm.unwrap_or_default();
-        let leaving = self.workers.get(&container.worker).is_none_or(|worker| worker.leaving);
+        let leaving = self.workers.get(&container.worker).is_none_or(|worker| worker.empties());
         if !reusable || keep_warm.is_zero() || leaving {
             self.stop_container(now, id, actions);
             return;
@@ -164,16 +164,19 @@ impl Core {
             ContainerState::Starting(_) | ContainerState::Busy(_) => {
                 let starting = matches!(container.state, ContainerState::Starting(_));
                 worker.starting += u32::from(starting);
+                stub.live += 1;
                 if usable {
                     stub.calls.insert((container.call_began, id));
                 }
-                if let Some(workspace) = container.workspace {
-                    *self.held.entry(workspace).or_default() += 1;
-                }
+                self.count_call(id, true);
             }
             ContainerState::Idle => {
+                stub.live += 1;
                 worker.idle.insert((container.since, id));
                 if usable {
+                    if let Some(class) = self.classes.get_mut(&worker.class) {
+                        class.idle.insert((container.since, id));
+                    }
                     stub.idle.insert((container.rank, container.since, id));
                     if stub.waiting > 0 {
                         self.changes.stubs.insert(container.stub);
@@ -195,21 +198,22 @@ impl Core {
             ContainerState::Starting(_) | ContainerState::Busy(_) => {
                 let starting = matches!(container.state, ContainerState::Starting(_));
                 worker.starting -= u32::from(starting);
+                stub.live = stub.live.saturating_sub(1);
                 stub.calls.remove(&(container.call_began, id));
                 if stub.waiting > 0 {
                     self.changes.stubs.insert(container.stub);
                 }
-                if let Some(workspace) = container.workspace
-                    && let Some(held) = self.held.get_mut(&workspace)
-                {
-                    *held -= 1;
-                    if *held == 0 {
-                        self.held.remove(&workspace);
-                    }
-                }
+                self.count_call(id, false);
             }
             ContainerState::Idle => {
+                stub.live = stub.live.saturating_sub(1);
+                if stub.waiting > 0 && stub.spec.max_containers.is_some() {
+                    self.changes.stubs.insert(container.stub);
+                }
                 worker.idle.remove(&(container.since, id));
+                if let Some(class) = self.classes.get_mut(&worker.class) {
+                    class.idle.remove(&(container.since, id));
+                }
                 stub.idle.remove(&(container.rank, container.since, id));
             }
             ContainerState::Stopping => {

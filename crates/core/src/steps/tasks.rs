@@ -1,9 +1,11 @@
 //! Moving tasks.
 
+use std::time::Duration;
+
 use metal9_types::{AttemptId, ContainerId, Failure, FailureKind, Moment, TaskId, TaskStatus};
 
 use crate::core::Core;
-use crate::state::{Assigned, ContainerState, Deadline, TaskState};
+use crate::state::{Assigned, ContainerState, Deadline, Group, TaskState, Waiting};
 use crate::{Action, Transition};
 
 impl Core {
@@ -24,22 +26,29 @@ impl Core {
     pub(crate) fn enqueue(&mut self, now: Moment, id: TaskId, at_front: bool) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let key = task.group();
-        let group = self.groups.entry(key).or_default();
-        if group.reservations.len() >= group.tasks.len() {
-            // So far nobody looked for room to make for one more.
-            self.exhausted.remove(&key);
-        }
+        let waiting = Waiting { task: id, arrived: task.arrived };
+        let shape = self.stubs.get(&key.stub).map_or(0, |stub| stub.shape);
+        let mut is_new = false;
+        let group = self.groups.entry(key).or_insert_with(|| {
+            is_new = true;
+            Group::of(shape)
+        });
         let queued = if at_front {
             self.next_front -= 1;
-            group.push_front(self.next_front, id, now)
+            group.push_front(self.next_front, waiting, now)
         } else {
             self.next_order += 1;
-            group.push_back(self.next_order, id, now)
+            group.push_back(self.next_order, waiting, now)
         };
         task.state = TaskState::Queued(queued);
         task.told = false;
-        if task.attempts_used == 0 {
+        if !task.begun {
             self.deadlines.arm(Deadline::Ttl(id), task.begin_by);
+        }
+        if is_new {
+            self.count_queue(key.workspace, true);
+        } else if at_front {
+            self.relist_blocked(key);
         }
         if let Some(stub) = self.stubs.get_mut(&key.stub) {
             stub.waiting += 1;
@@ -64,9 +73,11 @@ impl Core {
                 }
                 if let Some(group) = self.groups.get_mut(&key) {
                     group.remove(queued.order);
+                    self.relist_blocked(key);
                     self.trim_group(key);
                 }
             }
+            TaskState::Resting(_) => self.deadlines.disarm(Deadline::Retry(id)),
             TaskState::Assigned(assigned) => {
                 self.attempts.remove(&assigned.attempt);
                 self.deadlines.disarm(Deadline::Timeout(assigned.attempt));
@@ -82,8 +93,13 @@ impl Core {
             self.drop_one_reservation(key);
         }
         if left == 0 {
+            self.set_kept_waiting(key, |_| None);
+            if let Some(shape) = self.groups.get(&key).map(|group| group.shape) {
+                self.unblock(key, shape);
+            }
             self.groups.remove(&key);
-            self.exhausted.remove(&key);
+            self.capped.remove(&key);
+            self.count_queue(key.workspace, false);
             if let Some(stub) = self.stubs.get_mut(&key.stub) {
                 stub.groups.remove(&key);
             }
@@ -109,8 +125,14 @@ impl Core {
         let started = None;
         let assigned = Assigned { attempt, worker, container, since: now, started, adopted: false };
         let told = self.tasks.get(&id).is_some_and(|task| task.told);
+        let key = self.tasks.get(&id).map(crate::state::Task::group);
+        match key.and_then(|key| self.groups.get_mut(&key)) {
+            Some(group) if group.paid > 0 => group.paid -= 1,
+            _ => key.into_iter().for_each(|key| self.charge(key)),
+        }
         self.attach(now, id, assigned, fresh);
         let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.begun = true;
         task.attempts_used = task.attempts_used.saturating_add(1);
         if told {
             actions.push(Action::Waiting { task: id, sentence: String::new() });
@@ -187,11 +209,51 @@ impl Core {
         failure: Failure,
         actions: &mut Vec<Action>,
     ) {
-        let Some(task) = self.tasks.get(&id) else { return };
+        let Some(task) = self.tasks.get_mut(&id) else { return };
         if !failure.kind.is_retryable() || !task.has_attempts_left() {
             self.end_task(id, failure.kind.terminal_status(), Some(failure), actions);
             return;
         }
+        // A lost worker says nothing of the task; a crash may well repeat itself.
+        if failure.kind != FailureKind::WorkerLost {
+            task.crashes = task.crashes.saturating_add(1);
+        }
+        let pause = match failure.kind {
+            FailureKind::WorkerLost => Duration::ZERO,
+            _ => self.config.pause_after(task.crashes),
+        };
+        let transition = self.transition(id, TaskStatus::Retry, Some(failure));
+        actions.push(Action::Transition(transition));
+        self.detach(id);
+        if pause.is_zero() {
+            self.enqueue(now, id, true);
+        } else if let Some(task) = self.tasks.get_mut(&id) {
+            let until = now.after(pause);
+            task.state = TaskState::Resting(until);
+            self.deadlines.arm(Deadline::Retry(id), until);
+        }
+    }
+
+    /// A task that rested is tried again.
+    pub(crate) fn on_rested(&mut self, now: Moment, id: TaskId) {
+        let resting =
+            self.tasks.get(&id).is_some_and(|task| matches!(task.state, TaskState::Resting(_)));
+        if resting {
+            self.enqueue(now, id, true);
+        }
+    }
+
+    /// An attempt is taken back through no fault of the task: it begins again elsewhere, and the
+    /// attempt does not count.
+    pub(crate) fn take_back(
+        &mut self,
+        now: Moment,
+        id: TaskId,
+        failure: Failure,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.attempts_used = task.attempts_used.saturating_sub(1);
         let transition = self.transition(id, TaskStatus::Retry, Some(failure));
         actions.push(Action::Transition(transition));
         self.detach(id);

@@ -1,6 +1,6 @@
 //! Changing workers, and room that is being made on them.
 
-use metal9_types::{Moment, WorkerId};
+use metal9_types::{Moment, Offer, WorkerId};
 
 use crate::core::Core;
 use crate::state::{GroupKey, Reservation, Worker};
@@ -13,10 +13,29 @@ impl Core {
         id: WorkerId,
         change: impl FnOnce(&mut Worker),
     ) {
+        self.change_offer(now, id, None, change);
+    }
+
+    /// The same for a worker that may offer something else from now on.
+    pub(crate) fn change_offer(
+        &mut self,
+        now: Moment,
+        id: WorkerId,
+        offer: Option<&Offer>,
+        change: impl FnOnce(&mut Worker),
+    ) {
         let Some(worker) = self.workers.get(&id) else { return };
         let containers: Vec<_> = worker.containers.iter().copied().collect();
         for &container in &containers {
             self.unindex_container(container);
+        }
+        self.unlist(id);
+        if let Some(offer) = offer {
+            self.leave_class(id);
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.offer = offer.clone();
+            }
+            self.enter_class(id);
         }
         let mut takes_work = false;
         if let Some(worker) = self.workers.get_mut(&id) {
@@ -40,15 +59,6 @@ impl Core {
         if self.workers.contains_key(&id) {
             self.changes.rooms.insert(id);
             self.note_room(id);
-        }
-    }
-
-    /// Takes note of whether a container could start on a worker now.
-    pub(crate) fn note_room(&mut self, id: WorkerId) {
-        if self.has_room(id) {
-            self.roomy.insert(id);
-        } else {
-            self.roomy.remove(&id);
         }
     }
 
@@ -96,8 +106,7 @@ impl Core {
             if let Some(place) = group.reservations.iter().rposition(|on| *on == id) {
                 group.reservations.remove(place);
             }
-            // Its tasks need room elsewhere, maybe where there was none to make before.
-            self.exhausted.remove(&reservation.group);
+            // Its tasks need room elsewhere.
             self.changes.groups.insert(reservation.group);
         }
         self.mark_room(id);

@@ -41,6 +41,8 @@ pub(super) fn stub_spec(number: u64) -> StubSpec {
         keep_warm: Duration::from_secs(10),
         image: "image".into(),
         object: format!("object-{number}"),
+        priority: 0,
+        max_containers: None,
     }
 }
 

@@ -10,7 +10,7 @@ use metal9_types::{
 use proptest::prelude::*;
 
 use super::env::{TestEnv, device, hello, stub, stub_spec, task, task_spec, worker, workspace};
-use crate::{Action, AttemptReport, Config, Input, Reattach, TaskSpec};
+use crate::{Action, AttemptReport, Config, Input, Reattach, TaskSpec, WorkspaceRules};
 
 /// One thing that happens. Ids are small numbers, so that they often mean something.
 #[derive(Clone, Debug)]
@@ -20,7 +20,10 @@ enum Step {
     Hello { worker: u64, cores: u64, keeps: u64, lies: u64 },
     Alive { worker: u64, stale: bool },
     Disconnect { worker: u64, stale: bool },
-    Leave { worker: u64 },
+    Leave { worker: u64, within: u64 },
+    Cordon { worker: u64, on: bool },
+    Drain { worker: u64, within: u64 },
+    Rules { workspace: u64, cores: u64 },
     Started { attempt: usize },
     Finished { attempt: usize, kind: u64, reusable: bool },
     Gone { container: usize },
@@ -42,7 +45,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..4_u64, any::<bool>()).prop_map(|(worker, stale)| Step::Alive { worker, stale }),
         1 => (1..4_u64, any::<bool>())
             .prop_map(|(worker, stale)| Step::Disconnect { worker, stale }),
-        1 => (1..4_u64).prop_map(|worker| Step::Leave { worker }),
+        1 => (1..4_u64, 0..3_u64).prop_map(|(worker, within)| Step::Leave { worker, within }),
+        1 => (1..4_u64, any::<bool>()).prop_map(|(worker, on)| Step::Cordon { worker, on }),
+        1 => (1..4_u64, 0..4_u64).prop_map(|(worker, within)| Step::Drain { worker, within }),
+        1 => (1..4_u64, 0..4_u64).prop_map(|(workspace, cores)| Step::Rules { workspace, cores }),
         4 => pick.clone().prop_map(|attempt| Step::Started { attempt }),
         6 => (pick.clone(), 0..6_u64, any::<bool>())
             .prop_map(|(attempt, kind, reusable)| Step::Finished { attempt, kind, reusable }),
@@ -70,7 +76,11 @@ impl Chaos {
                 2 => spec.resources.cpu_millicores = 2500,
                 3 => spec.keep_warm = Duration::ZERO,
                 4 => spec.gpu = GpuRequest::parse("MPS,H100", 1),
-                5 => spec.resources.cpu_millicores = 300,
+                5 => {
+                    spec.resources.cpu_millicores = 300;
+                    spec.max_containers = Some(2);
+                    spec.priority = 2;
+                }
                 _ => {}
             }
             env.define(spec);
@@ -121,7 +131,23 @@ impl Chaos {
                 worker: worker(number),
                 session: session(self.session_of(number), stale),
             },
-            Step::Leave { worker: number } => Input::WorkerLeaving { worker: worker(number) },
+            Step::Leave { worker: number, within: 0 } => {
+                Input::WorkerLeaving { worker: worker(number) }
+            }
+            Step::Leave { worker: number, within } => Input::WorkerLeavingWithin {
+                worker: worker(number),
+                within: Duration::from_secs(within),
+            },
+            Step::Cordon { worker: number, on } => Input::Cordon { worker: worker(number), on },
+            Step::Drain { worker: number, within } => {
+                Input::Drain { worker: worker(number), within: Duration::from_secs(within) }
+            }
+            Step::Rules { workspace: whose, cores } => {
+                let most = (cores > 0).then_some(cores * 1000);
+                let rules =
+                    WorkspaceRules { max_cpu_millicores: most, ..WorkspaceRules::default() };
+                Input::SetWorkspace { workspace: workspace(whose), rules }
+            }
             Step::Started { attempt } => {
                 let report = AttemptReport::Started;
                 Input::Attempt { attempt: self.attempt(attempt).attempt, report }
@@ -205,7 +231,7 @@ impl Chaos {
                     let view = view.iter().find(|view| view.worker == on);
                     // The worker may have been told and have gone within one stretch of time.
                     if let Some(view) = view.filter(|view| view.session == Some(session)) {
-                        assert!(!view.leaving || view.running > 0);
+                        assert!(!view.leaving || view.running > 0 || view.drain_until.is_some());
                     }
                 }
                 Action::Transition(transition) => {
@@ -223,6 +249,10 @@ impl Chaos {
     /// Lets everybody behave for a while: all that is left ends.
     fn settle(&mut self) {
         for number in 1..=3 {
+            let rules = WorkspaceRules::default();
+            self.env.ok(Input::SetWorkspace { workspace: workspace(number), rules });
+            self.env.ok(Input::Cordon { worker: worker(number), on: false });
+            self.note();
             let mut hello = hello(number, 1_000_000 + number, 4, 16_384);
             hello.offer.devices = vec![device(Vendor::Nvidia, "H100", "")];
             self.env.ok(Input::WorkerHello(hello));

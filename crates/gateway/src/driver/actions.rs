@@ -1,12 +1,16 @@
 //! Carrying out what the scheduler wants.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use metal9_core::{Action, Input, Transition, WorkerHello};
 use metal9_proto::worker as wire;
+use metal9_store::UnixMicros;
 use metal9_types::{AttemptId, CallOutcome, Phase, SessionId, TaskStatus, WorkerId};
 
 use super::Driver;
 use super::persist::Change;
+use crate::timestamps;
 
 /// A worker's report that an attempt is over.
 #[derive(Debug)]
@@ -90,16 +94,23 @@ impl Driver {
     }
 
     /// A worker connected: what it has and the scheduler keeps becomes current again.
-    pub(super) async fn hello(&mut self, hello: WorkerHello) {
+    pub(super) async fn hello(&mut self, hello: WorkerHello, drain_until: Option<UnixMicros>) {
         // A worker has one session, its latest; hellos of others that were held up come too late.
         if !self.shared.fleet.is_connected(hello.session) {
             tracing::debug!(worker = %hello.worker, "a hello of a session that is over");
             return;
         }
         metal9_faults::point("hello").await;
+        let worker = hello.worker;
         self.reattaching.clone_from(&hello.attempts);
         self.input(Input::WorkerHello(hello), None).await;
         self.reattaching.clear();
+        // Who was being emptied when the gateway or the worker stopped still is.
+        if let Some(until) = drain_until {
+            let left = u64::try_from(until - timestamps::now()).unwrap_or(0);
+            let within = Duration::from_micros(left);
+            self.input(Input::Drain { worker, within }, None).await;
+        }
     }
 
     fn welcome(

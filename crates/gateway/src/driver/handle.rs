@@ -3,6 +3,7 @@
 use std::fmt;
 
 use metal9_core::{Core, Input, StubSpec, TaskSpec, WorkerHello};
+use metal9_store::UnixMicros;
 use metal9_types::{Failure, Moment, TaskId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,8 +18,8 @@ pub(crate) enum Command {
     Input(Input),
     /// A call was accepted: its stub, and its task.
     Submit(Box<StubSpec>, TaskSpec),
-    /// A worker connected.
-    Hello(WorkerHello),
+    /// A worker connected, with until when it is being emptied, if it is.
+    Hello(WorkerHello, Option<UnixMicros>),
     /// An attempt is over.
     Finished(Finished),
     /// Somebody wants to look.
@@ -30,7 +31,7 @@ impl fmt::Debug for Command {
         match self {
             Self::Input(input) => input.fmt(f),
             Self::Submit(_, task) => task.fmt(f),
-            Self::Hello(hello) => hello.fmt(f),
+            Self::Hello(hello, _) => hello.fmt(f),
             Self::Finished(finished) => finished.fmt(f),
             Self::Query(_) => f.write_str("Query"),
         }

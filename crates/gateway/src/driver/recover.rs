@@ -14,15 +14,26 @@ use crate::timestamps;
 /// seconds: the SDK has no such option for functions.
 const KEEP_WARM_VARIABLE: &str = "METAL9_KEEP_WARM_SECONDS";
 
+/// The one by which it says that its tasks go before those of other stubs of the workspace; a whole
+/// number, 0 if not set, and higher first.
+const PRIORITY_VARIABLE: &str = "METAL9_PRIORITY";
+/// The most and, negated, the least it may say.
+const MOST_PRIORITY: i32 = 100;
+
+/// The one by which it says how many containers it may have at a time. The SDK's autoscaler is not
+/// for functions: it always says 1.
+const MAX_CONTAINERS_VARIABLE: &str = "METAL9_MAX_CONTAINERS";
+
+/// The value of a stub's environment variable, if it is of this type; the last one counts.
+fn variable<T: std::str::FromStr>(stub: &StubRow, wanted: &str) -> Option<T> {
+    let mut values = stub.config.env.iter().rev().filter(|(name, _)| name == wanted);
+    values.next().and_then(|(_, value)| value.trim().parse().ok())
+}
+
 /// What the scheduler must know of a stub.
 pub(crate) fn stub_spec(stub: &StubRow) -> StubSpec {
     let config = &stub.config;
-    let from_env = config
-        .env
-        .iter()
-        .find(|(name, _)| name == KEEP_WARM_VARIABLE)
-        .and_then(|(_, value)| value.parse::<f32>().ok());
-    let seconds = from_env.unwrap_or(config.keep_warm_seconds);
+    let seconds = variable(stub, KEEP_WARM_VARIABLE).unwrap_or(config.keep_warm_seconds);
     let seconds = if seconds.is_finite() { seconds.clamp(0.0, 86_400.0) } else { 0.0 };
     StubSpec {
         stub: stub.id,
@@ -32,6 +43,10 @@ pub(crate) fn stub_spec(stub: &StubRow) -> StubSpec {
         keep_warm: Duration::from_secs_f32(seconds),
         image: config.image.to_string(),
         object: config.object.to_string(),
+        priority: variable(stub, PRIORITY_VARIABLE)
+            .unwrap_or(0_i32)
+            .clamp(-MOST_PRIORITY, MOST_PRIORITY),
+        max_containers: variable(stub, MAX_CONTAINERS_VARIABLE).filter(|most: &u32| *most > 0),
     }
 }
 
@@ -50,11 +65,15 @@ pub(crate) fn task_spec(task: TaskId, stub: &StubRow) -> TaskSpec {
 }
 
 impl Driver {
-    /// Hands every unfinished task back to the scheduler.
+    /// Tells the scheduler which workers are to get nothing new, and hands every unfinished task
+    /// back to it.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn recover(&mut self) -> Result<usize, StoreError> {
+        for worker in self.shared.store.cordoned_workers().await? {
+            self.input(Input::Cordon { worker: worker.id, on: true }, None).await;
+        }
         let rows = self.shared.store.unfinished_tasks().await?;
         let bytes = self.shared.store.argument_sizes().await?;
         let count = rows.len();

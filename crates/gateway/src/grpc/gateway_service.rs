@@ -4,9 +4,10 @@ use metal9_proto::beta9::gateway as wire;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    authorize, create_token, delete_token, export_workspace_config, get_or_create_stub,
-    head_object, list_containers, list_machines, list_pools, list_tasks, list_tokens, list_workers,
-    put_object_stream, reply, sign_payload, stop_container, stop_tasks, toggle_token,
+    authorize, cordon_worker, create_token, delete_token, export_workspace_config,
+    get_or_create_stub, head_object, list_containers, list_machines, list_pools, list_tasks,
+    list_tokens, list_workers, put_object_stream, reply, sign_payload, stop_container, stop_tasks,
+    toggle_token,
 };
 use crate::shared::SharedRef;
 
@@ -119,6 +120,27 @@ impl wire::gateway_service_server::GatewayService for GatewayApi {
         request: Request<wire::ListWorkersRequest>,
     ) -> Result<Response<wire::ListWorkersResponse>, Status> {
         serve!(self, request, list_workers::list, ListWorkersResponse, err_msg)
+    }
+
+    async fn cordon_worker(
+        &self,
+        request: Request<wire::CordonWorkerRequest>,
+    ) -> Result<Response<wire::CordonWorkerResponse>, Status> {
+        serve!(self, request, cordon_worker::cordon, CordonWorkerResponse, err_msg)
+    }
+
+    async fn uncordon_worker(
+        &self,
+        request: Request<wire::UncordonWorkerRequest>,
+    ) -> Result<Response<wire::UncordonWorkerResponse>, Status> {
+        serve!(self, request, cordon_worker::uncordon, UncordonWorkerResponse, err_msg)
+    }
+
+    async fn drain_worker(
+        &self,
+        request: Request<wire::DrainWorkerRequest>,
+    ) -> Result<Response<wire::DrainWorkerResponse>, Status> {
+        serve!(self, request, cordon_worker::drain, DrainWorkerResponse, err_msg)
     }
 
     async fn list_pools(

@@ -54,7 +54,7 @@ fn worker(view: &WorkerView, caller: &Caller) -> Worker {
 
 /// A worker's state in the client API's words.
 pub(super) fn state(view: &WorkerView) -> &'static str {
-    if view.leaving {
+    if view.leaving || view.cordoned {
         "disabled"
     } else if view.session.is_some() && !view.suspect {
         "available"

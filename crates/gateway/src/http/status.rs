@@ -31,6 +31,8 @@ pub(super) async fn status(
                 "connected": view.session.is_some(),
                 "suspect": view.suspect,
                 "leaving": view.leaving,
+                "cordoned": view.cordoned,
+                "draining": view.drain_until.is_some(),
                 "capacity": view.offer.capacity,
                 "free": view.free,
                 "devices": view.offer.devices,

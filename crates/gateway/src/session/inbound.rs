@@ -70,9 +70,14 @@ impl Session {
             // Said in a session that is no more, it was meant by a worker that has ended since,
             // not by the one that has connected again.
             Some(Message::Leaving(_)) if !shared.fleet.is_connected(self.session) => {}
-            Some(Message::Leaving(wire::Leaving {})) => {
+            Some(Message::Leaving(wire::Leaving { within_millis })) => {
                 let worker = self.worker.id;
-                shared.driver.input(Input::WorkerLeaving { worker }).await?;
+                let within = Duration::from_millis(within_millis);
+                let input = match within_millis {
+                    0 => Input::WorkerLeaving { worker },
+                    _ => Input::WorkerLeavingWithin { worker, within },
+                };
+                shared.driver.input(input).await?;
             }
             Some(Message::Hello(_)) | None => {
                 tracing::warn!(worker = %self.worker.id, "a message out of place");

@@ -3,6 +3,7 @@
 use metal9_types::{AttemptId, Failure, FailureKind};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
 
 use crate::container::{Addresses, Command};
 use crate::event::{Event, Welcome};
@@ -19,7 +20,8 @@ impl Manager {
         self.session += 1;
         self.outbox.rewind();
         // The hello says what containers there are; ends of builds are in nothing but these.
-        self.control.retain(|report| matches!(report, Report::Built { .. } | Report::Leaving));
+        self.control
+            .retain(|report| matches!(report, Report::Built { .. } | Report::Leaving { .. }));
         self.starts.clear();
         let started = self.attempts.iter().filter(|(_, entry)| entry.state == State::Started);
         self.control.extend(started.map(|(attempt, _)| Report::Started(*attempt)));
@@ -45,6 +47,12 @@ impl Manager {
         }
         for container in welcome.drop_containers {
             self.stop_container(container);
+        }
+        // After a hello the gateway thinks that the worker stays.
+        let left = self.draining.map(|until| until.saturating_duration_since(Instant::now()));
+        let said = self.control.iter().any(|report| matches!(report, Report::Leaving { .. }));
+        if let Some(within) = left.filter(|_| self.deadline.is_none() && !said) {
+            self.control.push_back(Report::Leaving { within });
         }
     }
 

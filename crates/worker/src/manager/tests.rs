@@ -330,7 +330,7 @@ async fn a_worker_that_ends_says_what_it_could_not_finish() {
     let mut rig = Rig::start().await;
     let mut peer = rig.in_a_call().await;
     rig.shutdown.cancel();
-    assert_eq!(rig.report().await, Report::Leaving);
+    assert_eq!(rig.report().await, Report::Leaving { within: Duration::ZERO });
     peer.expect("shutdown").await;
     peer.supervisor.end(metal9_sandbox::Exit::Code(0));
     let failure = rig.finished(FIRST).await.outcome.unwrap_err();
@@ -348,7 +348,7 @@ async fn a_worker_with_nothing_to_do_says_that_it_leaves_and_ends() {
     rig.order(Order::Ping).await;
     assert!(matches!(rig.report().await, Report::Heartbeat(_)));
     rig.shutdown.cancel();
-    assert_eq!(rig.report().await, Report::Leaving);
+    assert_eq!(rig.report().await, Report::Leaving { within: Duration::ZERO });
     let ended = tokio::time::timeout(END_WITHIN / 2, rig.task);
     assert!(ended.await.is_ok(), "there is nothing to wait for");
 }
