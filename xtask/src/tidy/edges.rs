@@ -9,22 +9,27 @@ use crate::run;
 ///
 /// An edge that is missing here is missing on purpose: `core` does no I/O, `store` knows no wire
 /// format, the gateway never reaches into the worker.
-const EDGES: [(&str, &[&str], &[&str]); 14] = [
+const EDGES: [(&str, &[&str], &[&str]); 15] = [
     ("metal9-types", &[], &[]),
     ("metal9-tasks", &[], &[]),
     ("metal9-faults", &[], &[]),
     ("metal9-proto", &[], &[]),
+    ("metal9-tls", &[], &[]),
     ("metal9-core", &["types"], &[]),
     ("metal9-sim", &["types", "core"], &[]),
     ("metal9-store", &["types", "tasks", "faults"], &[]),
     ("metal9-env", &["types", "tasks"], &["testkit"]),
     ("metal9-sandbox", &["types", "tasks"], &["testkit"]),
-    ("metal9-gateway", &["types", "tasks", "faults", "core", "proto", "store"], &["testkit"]),
-    ("metal9-worker", &["types", "tasks", "proto", "env", "sandbox"], &["testkit"]),
+    (
+        "metal9-gateway",
+        &["types", "tasks", "faults", "core", "proto", "store", "tls"],
+        &["testkit"],
+    ),
+    ("metal9-worker", &["types", "tasks", "proto", "env", "sandbox", "tls"], &["testkit"]),
     ("metal9-testkit", &["types", "tasks", "proto"], &[]),
     (
         "metal9-cli",
-        &["types", "tasks", "core", "proto", "store", "env", "sandbox", "gateway", "worker"],
+        &["types", "tasks", "core", "proto", "store", "env", "sandbox", "gateway", "worker", "tls"],
         &["testkit"],
     ),
     ("xtask", &[], &[]),
