@@ -100,6 +100,7 @@ impl Core {
             Input::WorkerDisconnected { worker, session } => {
                 self.on_disconnected(now, worker, session, actions)?;
             }
+            Input::WorkerRevoked { worker } => self.on_revoked(now, worker, actions)?,
             Input::WorkerLeaving { worker } => self.on_leaving(now, worker, actions)?,
             Input::Attempt { attempt, report } => self.on_attempt(now, attempt, report, actions)?,
             Input::ContainerGone { container } => {
