@@ -74,6 +74,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) cgroups: Option<bool>,
     pub(crate) pids: Option<u64>,
     pub(crate) cpu_limit_percent: Option<u64>,
+    pub(crate) credential_hours: Option<u64>,
 }
 
 /// `[dev]`.

@@ -1,5 +1,6 @@
 //! The HTTP server: health, metrics and the REST routes.
 
+mod audit;
 mod error;
 mod explain;
 mod health;
@@ -9,15 +10,20 @@ mod prometheus;
 mod status;
 mod subscribe;
 mod task;
+mod tokens;
+mod workers;
 mod workspace;
+
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
+use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::http::request::Parts;
-use axum::routing::{get, post};
-use axum::serve::ListenerExt as _;
+use axum::routing::{delete, get, post};
+use axum::serve::IncomingStream;
 use metal9_tasks::CancellationToken;
-use tokio::net::TcpListener;
+use metal9_tls::{Listener, Stream};
 
 use crate::auth::{Caller, bearer};
 use crate::shared::SharedRef;
@@ -29,7 +35,7 @@ use error::HttpError;
 /// When the listener fails.
 pub(crate) async fn serve(
     shared: SharedRef,
-    listener: TcpListener,
+    listener: Listener,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let router = Router::new()
@@ -42,16 +48,46 @@ pub(crate) async fn serve(
         .route("/api/v1/task/{workspace}/{task}/subscribe", get(subscribe::subscribe))
         .route("/api/v1/task/{workspace}/{task}/explain", get(explain::explain))
         .route("/api/v1/task/{workspace}/{task}/logs", get(logs::logs))
-        .route("/api/v1/worker/join-tokens", post(join_tokens::create))
+        .route("/api/v1/audit", get(audit::read))
+        .route("/api/v1/token", get(tokens::list).post(tokens::create))
+        .route("/api/v1/worker", get(workers::list))
+        .route("/api/v1/worker/join-tokens", get(join_tokens::list).post(join_tokens::create))
+        .route("/api/v1/worker/join-tokens/{id}", delete(join_tokens::revoke))
+        .route("/api/v1/worker/{id}", delete(workers::remove))
+        .route("/api/v1/worker/{id}/revoke", post(workers::revoke))
+        .route("/api/v1/worker/{id}/rotate", post(workers::rotate))
         .fallback(error::no_such_route)
         .with_state(shared);
-    let listener = listener.tap_io(|socket| {
-        // Without it, small answers wait for the client's delayed acknowledgement.
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    axum::serve(Incoming(listener), service)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+}
+
+/// The listener as axum wants it.
+struct Incoming(Listener);
+
+impl axum::serve::Listener for Incoming {
+    type Io = Stream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Stream, SocketAddr) {
+        self.0.next().await
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+impl Connected<IncomingStream<'_, Incoming>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Incoming>) -> Self {
+        Self(*stream.remote_addr())
+    }
 }
 
 impl FromRequestParts<SharedRef> for Caller {
@@ -59,6 +95,8 @@ impl FromRequestParts<SharedRef> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, shared: &SharedRef) -> Result<Self, HttpError> {
         let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
-        Ok(shared.caller(bearer(header)).await?)
+        let peer = parts.extensions.get::<ConnectInfo<Peer>>();
+        let peer = peer.map(|ConnectInfo(Peer(peer))| peer.ip().to_canonical().to_string());
+        Ok(shared.caller(bearer(header), &peer.unwrap_or_default()).await?)
     }
 }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod audit;
 mod auth;
 mod builds;
 mod driver;
@@ -20,16 +21,19 @@ mod gateway;
 mod grpc;
 mod http;
 mod hub;
+mod intruders;
 mod job_token;
 mod metrics;
 mod options;
 mod references;
 mod retention;
+mod revocations;
 mod session;
 mod shared;
 mod timestamps;
+mod tls;
 mod unimplemented;
 mod yielding;
 
 pub use gateway::{Gateway, RunError, StartError, start};
-pub use options::Options;
+pub use options::{Options, Tls};

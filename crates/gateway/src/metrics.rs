@@ -19,6 +19,8 @@ pub(crate) const TASKS_LIVE: &str = "metal9_tasks_live";
 pub(crate) const WORKERS_CONNECTED: &str = "metal9_workers_connected";
 /// Workers given up.
 pub(crate) const WORKERS_LOST: &str = "metal9_workers_lost_total";
+/// Tokens, credentials and join tokens that were refused, by kind.
+pub(crate) const AUTH_FAILURES: &str = "metal9_auth_failures_total";
 /// Inputs the scheduler ignored, by reason.
 pub(crate) const IGNORED_INPUTS: &str = "metal9_scheduler_ignored_inputs_total";
 /// Sampled checks of the scheduler's books that failed.
@@ -43,6 +45,7 @@ pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
 
 fn describe() {
     describe_counter!(TASKS_ACCEPTED, Unit::Count, "tasks accepted");
+    describe_counter!(AUTH_FAILURES, Unit::Count, "tokens and credentials refused, by kind");
     describe_counter!(TASKS_ENDED, Unit::Count, "tasks ended, by status");
     describe_counter!(ENDS_NOT_STORED, Unit::Count, "failed tries to store an end");
     describe_histogram!(ACCEPT_SECONDS, Unit::Seconds, "from a call's arrival until it is durable");

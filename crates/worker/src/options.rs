@@ -12,7 +12,8 @@ pub const CACHE_MIB: u64 = 20 * 1024;
 pub struct Options {
     /// The directory of the identity, environments, code and containers; made if it is not there.
     pub state_dir: PathBuf,
-    /// The gateway's gRPC address, as `host:port`; empty for the one the worker has joined.
+    /// The gateway's gRPC address, as `host:port` or `https://host:port`; empty for the one the
+    /// worker has joined.
     pub gateway: String,
     /// The pool the worker is meant to be in; empty for the one it has joined.
     pub pool: String,
@@ -37,6 +38,9 @@ pub struct Options {
     /// The most of the processor that a container gets, in percent of what it asked for, even if
     /// nobody else wants it; nothing or 0 for no such limit.
     pub cpu_limit_percent: Option<u64>,
+    /// How old the worker's credential may get before the worker asks for a new one; nothing to
+    /// keep it.
+    pub credential_age: Option<std::time::Duration>,
     /// The `metal9` program, which supervises the processes of jobs.
     pub shim: PathBuf,
 }
@@ -44,8 +48,11 @@ pub struct Options {
 /// Everything [`crate::join`] needs to know.
 #[derive(Clone, Debug)]
 pub struct JoinOptions {
-    /// The gateway's gRPC address, as `host:port`.
+    /// The gateway's gRPC address, as `host:port` or `https://host:port`.
     pub gateway: String,
+    /// The fingerprint of the gateway's key, as `sha256:…`: then TLS is spoken with whoever has
+    /// that key. Without it, `https://` means a certificate that the system trusts.
+    pub fingerprint: Option<String>,
     /// The join token.
     pub token: String,
     /// The pool to join; empty for the token's own.

@@ -1,4 +1,4 @@
-//! `metal9 worker join` and `metal9 worker run`.
+//! `metal9 worker`: being one, and managing those of a gateway.
 
 use std::path::PathBuf;
 
@@ -8,13 +8,19 @@ use metal9_tasks::CancellationToken;
 use metal9_worker::{JoinOptions, Options};
 use serde_json::json;
 
+use crate::client;
+use crate::connection;
 use crate::context::{self, Context};
 use crate::failure::Failure;
+use crate::output;
 use crate::settings::{Flags, WorkerSettings};
 use crate::signals::Signals;
 use crate::talk::Spinner;
 
-/// What to do with this machine's worker.
+/// How old a worker's credential gets: a week.
+const CREDENTIAL_HOURS: u64 = 7 * 24;
+
+/// What to do with workers.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make this machine a worker of a gateway
@@ -23,14 +29,37 @@ pub(crate) enum Command {
     Join(Join),
     /// Run the jobs of the gateway that was joined
     Run(Box<Run>),
+    /// List the workers that have joined a gateway
+    List {
+        #[command(flatten)]
+        connection: connection::Arguments,
+    },
+    /// Give a worker a new credential; jobs go on
+    Rotate(Named),
+    /// Shut a worker out: it is cut off at once, and others get its tasks
+    Revoke(Named),
+    /// Shut a worker out and forget it
+    Remove(Named),
+}
+
+/// A worker of a gateway.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Named {
+    /// The worker's id
+    id: String,
+    #[command(flatten)]
+    connection: connection::Arguments,
 }
 
 /// The options of joining.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Join {
-    /// The gateway's gRPC address
+    /// The gateway's gRPC address; with https:// if its certificate is one that this system trusts
     #[arg(value_name = "HOST:PORT")]
     gateway: String,
+    /// The fingerprint of the gateway's key, for TLS with a certificate of its own
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<String>,
     /// The join token
     #[arg(long, allow_hyphen_values = true)]
     token: String,
@@ -80,6 +109,10 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Join(arguments) => join(context, arguments),
         Command::Run(arguments) => serve(context, &arguments),
+        Command::List { connection } => list(context, &connection),
+        Command::Rotate(worker) => change(context, &worker, "rotate", "has a new credential"),
+        Command::Revoke(worker) => change(context, &worker, "revoke", "is shut out"),
+        Command::Remove(worker) => change(context, &worker, "remove", "is removed"),
     }
 }
 
@@ -92,6 +125,7 @@ fn join(context: &Context, arguments: Join) -> Result<(), Failure> {
     context.start_log("warn")?;
     let options = JoinOptions {
         gateway: arguments.gateway,
+        fingerprint: arguments.fingerprint,
         token: arguments.token,
         pool: settings.pool,
         state_dir: settings.state_dir,
@@ -99,7 +133,14 @@ fn join(context: &Context, arguments: Join) -> Result<(), Failure> {
     let _spinner = Spinner::start("joining");
     let joined = context::ask(async {
         let joined = metal9_worker::join(&options).await;
-        joined.map_err(|error| Failure::request(error).context("cannot join the gateway"))
+        joined.map_err(|error| {
+            let hint = error.hint();
+            let failure = Failure::request(error).context("cannot join the gateway");
+            match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })
     })?;
     let (id, pool) = (joined.worker_id.to_string(), joined.pool);
     let value = json!({ "worker_id": id, "pool": pool, "state": options.state_dir });
@@ -126,6 +167,34 @@ fn serve(context: &Context, arguments: &Run) -> Result<(), Failure> {
     context::serve(Box::pin(run_until_stopped(options, with_stdin)))
 }
 
+fn list(context: &Context, connection: &connection::Arguments) -> Result<(), Failure> {
+    context.start_log("warn")?;
+    let http = context::ask(client::http(connection))?;
+    let answer =
+        http.get("/api/v1/worker").map_err(|failure| failure.context("cannot list the workers"))?;
+    context.output.show(&answer["workers"], || {
+        let workers = answer["workers"].as_array().map_or(&[][..], Vec::as_slice);
+        let rows = workers.iter().map(|worker| {
+            ["id", "hostname", "pool", "state", "last_seen"]
+                .map(|name| worker[name].as_str().unwrap_or("-").to_owned())
+        });
+        output::table(["worker", "hostname", "pool", "state", "last seen"], rows)
+    })
+}
+
+fn change(context: &Context, worker: &Named, what: &str, done: &str) -> Result<(), Failure> {
+    context.start_log("warn")?;
+    let http = context::ask(client::http(&worker.connection))?;
+    let path = format!("/api/v1/worker/{}", worker.id);
+    let answer = match what {
+        "remove" => http.delete(&path),
+        _ => http.post(&format!("{path}/{what}"), &json!({})),
+    };
+    let answer = answer
+        .map_err(|failure| failure.context(format!("cannot {what} worker `{}`", worker.id)))?;
+    context.output.show(&answer, || format!("worker {} {done}\n", worker.id))
+}
+
 fn flags<const N: usize>(values: [(&'static str, Option<String>); N]) -> Flags {
     let given = values.into_iter().filter_map(|(name, value)| Some((("worker", name), value?)));
     given.collect()
@@ -148,6 +217,10 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         cgroups: settings.cgroups.unwrap_or(true),
         pids: settings.pids,
         cpu_limit_percent: settings.cpu_limit_percent,
+        credential_age: match settings.credential_hours.unwrap_or(CREDENTIAL_HOURS) {
+            0 => None,
+            hours => Some(std::time::Duration::from_secs(hours.saturating_mul(3600))),
+        },
         shim,
     })
 }

@@ -8,15 +8,15 @@ use metal9_proto::{
     worker_server,
 };
 use metal9_tasks::CancellationToken;
-use tokio::net::TcpListener;
+use metal9_tls::{Listener, Peer};
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use super::function_service::FunctionApi;
 use super::gateway_service::GatewayApi;
 use super::image_service::ImageApi;
 use super::secret_service::SecretApi;
+use crate::auth::PEER_HEADER;
 use crate::session::WorkerApi;
 use crate::shared::SharedRef;
 use crate::unimplemented::ExplainLayer;
@@ -31,7 +31,7 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from
 /// When the listener fails.
 pub(crate) async fn serve(
     shared: SharedRef,
-    listener: TcpListener,
+    listener: Listener,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let (health_reporter, health) = tonic_health::server::health_reporter();
@@ -58,10 +58,13 @@ pub(crate) async fn serve(
         Err(error) => tracing::error!(%error, "reflection is off"),
     }
 
-    // The server's own setting does not reach sockets of a listener that it did not make.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = Box::pin(futures::stream::unfold(listener, |mut listener| async move {
+        let (stream, _) = listener.next().await;
+        Some((Ok::<_, std::io::Error>(stream), listener))
+    }));
     Server::builder()
         .layer(ExplainLayer)
+        .layer(tower::util::MapRequestLayer::new(write_peer))
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .initial_stream_window_size(1024 * 1024)
@@ -69,6 +72,17 @@ pub(crate) async fn serve(
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
         .await
+}
+
+/// Writes the caller's address where services can read it, over whatever the caller wrote there.
+fn write_peer<B>(mut request: http::Request<B>) -> http::Request<B> {
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
+    let address = peer.map(|peer| peer.ip().to_canonical().to_string()).unwrap_or_default();
+    match http::HeaderValue::try_from(address) {
+        Ok(value) => request.headers_mut().insert(PEER_HEADER, value),
+        Err(_) => request.headers_mut().remove(PEER_HEADER),
+    };
+    request
 }
 
 type ReflectionError = tonic_reflection::server::Error;

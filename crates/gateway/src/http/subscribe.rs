@@ -24,6 +24,7 @@ pub(super) async fn subscribe(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, HttpError> {
     let row = own_task(&shared, &caller, &workspace, &task).await?;
     let (sender, receiver) = mpsc::channel(QUEUE);
+    let mut leave = caller.leave.clone();
     metal9_tasks::spawn_infallible("task subscription", async move {
         let live = shared.hub.get(row.id);
         let mut watch = live.as_ref().map(|live| live.watch());
@@ -45,6 +46,7 @@ pub(super) async fn subscribe(
             tokio::select! {
                 changed = watch.changed() => if changed.is_err() { return },
                 () = sender.closed() => return,
+                _ = leave.over() => return,
                 () = shared.shutdown.cancelled() => return,
             }
         }
