@@ -7,6 +7,8 @@ from .gate import Gate
 from .program import App, Finished, Program
 from .proxy import Proxy
 from .split import SplitFleet, Worker
+from .secure import SecureFleet
+from .split import SplitFleet
 from .waiting import eventually
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Gate",
     "Program",
     "Proxy",
+    "SecureFleet",
     "SplitFleet",
     "Worker",
     "eventually",
