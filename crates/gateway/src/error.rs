@@ -44,7 +44,7 @@ pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    if matches!(error, StoreError::Full { .. }) {
+    if matches!(error.downcast_ref(), Some(StoreError::Full { .. })) {
         text.push_str("\nhint: make room there and ask again; nothing that was accepted is lost");
     }
     text

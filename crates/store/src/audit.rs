@@ -10,7 +10,7 @@ use sqlx::{QueryBuilder, SqliteConnection};
 use crate::clock::now;
 use crate::columns::Columns;
 use crate::store::database;
-use crate::writer::{Apply, Sync};
+use crate::writer::Apply;
 use crate::{Store, StoreError, UnixMicros};
 
 /// Characters of a text in the log at most.
@@ -196,7 +196,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; then what was to be noted must not be done.
     pub async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
-        self.note(Sync::Disk, entry).await
+        self.write("write the audit log", entry, |entry, conn| Box::pin(insert(entry, conn))).await
     }
 
     /// Notes something that is frequent and no administration: the note survives the end of this
@@ -205,14 +205,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn audit_later(&self, entry: AuditEntry) -> Result<(), StoreError> {
-        self.note(Sync::Later, entry).await
-    }
-
-    async fn note(&self, sync: Sync, entry: AuditEntry) -> Result<(), StoreError> {
-        self.write_with(sync, "write the audit log", entry, |entry, conn| {
-            Box::pin(insert(entry, conn))
-        })
-        .await
+        self.write_later("write the audit log", entry, |entry, conn| Box::pin(insert(entry, conn)))
+            .await
     }
 
     /// Lines of the log that a workspace may see, oldest first; the newest that match, where there

@@ -6,9 +6,8 @@ from .fleet import DevFleet
 from .gate import Gate
 from .program import App, Finished, Program
 from .proxy import Proxy
-from .split import SplitFleet, Worker
 from .secure import SecureFleet
-from .split import SplitFleet
+from .split import SplitFleet, Worker
 from .waiting import eventually
 
 __all__ = [
