@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{config, dev, gateway, status, task, token, worker};
+use crate::commands::{audit, config, dev, gateway, status, task, token, worker};
 
 /// Everything on the command line.
 #[derive(Debug, Parser)]
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Dev(dev::Arguments),
     /// Run a gateway
     Gateway(gateway::Arguments),
-    /// Join a gateway with this machine, and run its jobs
+    /// Join a gateway with this machine and run its jobs, or manage a gateway's workers
     #[command(subcommand)]
     Worker(worker::Command),
     /// Show workers, containers and tasks
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     /// Manage tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Show who did what
+    Audit(audit::Arguments),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),

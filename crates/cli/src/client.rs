@@ -1,12 +1,14 @@
 //! Asking a gateway: gRPC for lists and tokens, HTTP for the rest.
 
 pub(crate) mod http;
+mod secure;
 
 use std::time::Duration;
 
 use anyhow::anyhow;
 use metal9_proto::beta9::gateway::ExportWorkspaceConfigRequest;
 use metal9_proto::beta9::gateway::gateway_service_client::GatewayServiceClient;
+use metal9_tls::{Address, ConnectError, Connector, Protocol, TlsError};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -60,7 +62,8 @@ pub(crate) async fn http(arguments: &Arguments) -> Result<Http, Failure> {
         Some(base) => base.clone(),
         None => ask_for_http(&connection).await?,
     };
-    Http::new(base, connection.token)
+    let trust = connection.trust()?;
+    Http::new(base, connection.token, trust.as_ref())
 }
 
 /// The gateway's own word on where its HTTP is.
@@ -82,13 +85,35 @@ async fn connect(connection: &Connection) -> Result<GatewayClient, Failure> {
     let header = header.transpose().map_err(|_| {
         Failure::usage(anyhow!("the token has characters that a token cannot have"))
     })?;
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| {
+    let parsed: Address = address.parse().map_err(Failure::usage)?;
+    let endpoint = Endpoint::from_shared(format!("http://{}", parsed.authority()));
+    let endpoint = endpoint.map_err(|error| {
         Failure::usage(anyhow!(error).context(format!("`{address}` is no gateway address")))
     })?;
-    let channel = endpoint.connect_timeout(CONNECT_LIMIT).timeout(ANSWER_LIMIT).connect().await;
-    let channel = channel.map_err(|error| unreachable(address, error))?;
+    let trust = connection.trust()?;
+    let connector = Connector::new(parsed, trust.as_ref(), Protocol::Http2).map_err(no_tls)?;
+    let endpoint = endpoint.connect_timeout(CONNECT_LIMIT).timeout(ANSWER_LIMIT);
+    let channel = endpoint.connect_with_connector(connector).await;
+    let channel = channel.map_err(|error| {
+        let hint = ConnectError::find(&error).and_then(ConnectError::hint);
+        let failure = unreachable(address, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })?;
     let service = InterceptedService::new(channel, Bearer { header });
     Ok(metal9_proto::gateway_client(service))
+}
+
+/// TLS is wanted and cannot be had.
+fn no_tls(error: TlsError) -> Failure {
+    let hint = error.hint();
+    let failure = Failure::usage(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 fn unreachable(address: &str, error: impl Into<anyhow::Error>) -> Failure {

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod dev;
 pub(crate) mod gateway;
@@ -28,6 +29,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Status(arguments) => status::run(context, &arguments),
         Command::Task(command) => task::run(context, &command),
         Command::Token(command) => token::run(context, &command),
+        Command::Audit(arguments) => audit::run(context, &arguments),
         Command::Config(config::Command::Dump) => config::dump(context),
         Command::Completions { shell } => {
             let mut script = Vec::new();

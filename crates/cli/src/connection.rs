@@ -6,6 +6,7 @@ mod sources;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use metal9_tls::{Address, Trust};
 
 use crate::failure::Failure;
 use crate::ready::Ready;
@@ -23,6 +24,10 @@ pub(crate) struct Arguments {
     /// The gateway's HTTP address [default: $METAL9_HTTP, then what the gateway says]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) http: Option<String>,
+    /// The fingerprint of the gateway's key, for TLS with a certificate of its own
+    /// [default: $METAL9_FINGERPRINT]
+    #[arg(long, value_name = "SHA256")]
+    pub(crate) fingerprint: Option<String>,
     /// The token [default: $METAL9_TOKEN, then the SDK's]
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) token: Option<String>,
@@ -39,6 +44,8 @@ pub(crate) struct Connection {
     /// HTTP as `http://host:port`.
     pub(crate) http: Option<String>,
     pub(crate) token: Option<String>,
+    /// The fingerprint of the gateway's key, if it is known by that.
+    pub(crate) fingerprint: Option<String>,
 }
 
 /// What is to be found in the state directory of a running gateway.
@@ -56,6 +63,7 @@ impl Connection {
             grpc: arguments.gateway.clone(),
             http: arguments.http.as_deref().map(sources::base_url),
             token: arguments.token.clone(),
+            fingerprint: arguments.fingerprint.clone(),
         }];
         if let Some(state) = &arguments.state {
             parts.push(from_state(state)?.ok_or_else(|| nothing_in(state))?);
@@ -74,6 +82,27 @@ impl Connection {
         }
         Ok(connection)
     }
+
+    /// How the gateway is known; nothing for plain text. The SDK speaks TLS to port 443, and so do
+    /// we.
+    ///
+    /// # Errors
+    ///
+    /// If the fingerprint or the address is none.
+    pub(crate) fn trust(&self) -> Result<Option<Trust>, Failure> {
+        if let Some(fingerprint) = &self.fingerprint {
+            return Ok(Some(Trust::Pinned(fingerprint.parse().map_err(Failure::usage)?)));
+        }
+        let grpc: Option<Address> =
+            self.grpc.as_ref().map(|grpc| grpc.parse().map_err(Failure::usage)).transpose()?;
+        let wanted = grpc.is_some_and(|it| it.tls.unwrap_or(it.port == 443))
+            || self.http.as_ref().is_some_and(|http| http.starts_with("https://"));
+        if !wanted {
+            return Ok(None);
+        }
+        let roots = crate::environment::read(crate::environment::GRPC_ROOTS);
+        Ok(Some(roots.map_or(Trust::System, |file| Trust::Roots(file.into()))))
+    }
 }
 
 /// What a gateway has written into its state directory, if one runs there.
@@ -86,7 +115,8 @@ fn from_state(state: &Path) -> Result<Option<Part>, Failure> {
             .map_err(Failure::usage)?;
         let http = Some(sources::base_url(&ready.http));
         let token = Some(ready.token);
-        return Ok(Some(Part { whole: true, grpc: Some(ready.grpc), http, token }));
+        let (grpc, fingerprint) = (Some(ready.grpc), ready.fingerprint);
+        return Ok(Some(Part { whole: true, grpc, http, token, fingerprint }));
     }
     Ok(None)
 }

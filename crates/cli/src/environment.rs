@@ -19,6 +19,12 @@ pub(crate) const HTTP: &str = "METAL9_HTTP";
 /// The token for the same. Since 0.1.
 pub(crate) const TOKEN: &str = "METAL9_TOKEN";
 
+/// The fingerprint of the gateway's key for the same. Since 0.1.
+pub(crate) const FINGERPRINT: &str = "METAL9_FINGERPRINT";
+
+/// Where gRPC's own clients, the SDK among them, look for the certificates they trust.
+pub(crate) const GRPC_ROOTS: &str = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH";
+
 /// The SDK's own names for the same. Since 0.1.
 pub(crate) const SDK_HOST: &str = "BETA9_GATEWAY_HOST";
 /// See [`SDK_HOST`].

@@ -21,6 +21,11 @@ impl Output {
         Self { json }
     }
 
+    /// `true` for JSON.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Prints `value` as JSON, or else `text`.
     ///
     /// # Errors

@@ -18,6 +18,12 @@ pub(crate) struct Ready {
     /// The SDK configuration file with the same.
     pub(crate) config: PathBuf,
     pub(crate) pid: u32,
+    /// The fingerprint of the gateway's key, if it speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fingerprint: Option<String>,
+    /// The certificate for clients to trust, if the gateway signs for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// How clients on this machine reach `address`.
@@ -33,7 +39,8 @@ pub(crate) fn local(address: SocketAddr) -> SocketAddr {
 }
 
 /// An SDK configuration file for a gateway on this machine.
-pub(crate) fn sdk_config(grpc: SocketAddr, http: SocketAddr, token: &str) -> String {
+pub(crate) fn sdk_config(grpc: SocketAddr, http: SocketAddr, tls: bool, token: &str) -> String {
+    let scheme = if tls { "https" } else { "http" };
     // With brackets around an IPv6 address, as it has in `host:port`.
     let address = grpc.to_string();
     let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
@@ -42,7 +49,7 @@ pub(crate) fn sdk_config(grpc: SocketAddr, http: SocketAddr, token: &str) -> Str
         ("token", token),
         ("gateway_host", host),
         ("gateway_port", &grpc.port().to_string()),
-        ("api_url", &format!("http://{http}")),
+        ("api_url", &format!("{scheme}://{http}")),
     ] {
         ini.set(DEFAULT_CONTEXT, key, value);
     }
@@ -64,7 +71,7 @@ mod tests {
         let grpc = "127.0.0.1:1993".parse().unwrap();
         let http = "127.0.0.1:1994".parse().unwrap();
         assert_eq!(
-            sdk_config(grpc, http, "abc="),
+            sdk_config(grpc, http, false, "abc="),
             "[default]\ntoken = abc=\ngateway_host = 127.0.0.1\ngateway_port = 1993\n\
              api_url = http://127.0.0.1:1994\n"
         );
@@ -73,7 +80,7 @@ mod tests {
     #[test]
     fn an_ipv6_host_keeps_its_brackets() {
         let grpc = "[::1]:1993".parse().unwrap();
-        assert!(sdk_config(grpc, grpc, "t").contains("gateway_host = [::1]\n"));
+        assert!(sdk_config(grpc, grpc, false, "t").contains("gateway_host = [::1]\n"));
     }
 
     #[test]
@@ -89,7 +96,7 @@ mod tests {
         let path = root.path().join("config.ini");
         assert_eq!(token_of(&path), None);
         let address = "127.0.0.1:1".parse().unwrap();
-        crate::private_file::write(&path, &sdk_config(address, address, "abc==")).unwrap();
+        crate::private_file::write(&path, &sdk_config(address, address, true, "abc==")).unwrap();
         assert_eq!(token_of(&path).as_deref(), Some("abc=="));
     }
 }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, anyhow};
 use metal9_gateway::{Gateway, Options, RunError, StartError};
 use metal9_store::{Store, StoreError, TokenKind};
 use metal9_tasks::CancellationToken;
+use metal9_tls::Certificates;
 
 use crate::failure::Failure;
 use crate::port_holder;
@@ -44,7 +45,8 @@ impl Serving {
             .context("cannot make a token")
             .map_err(Failure::ours)?;
         let serving = Self { gateway, token, config };
-        let text = ready::sdk_config(serving.grpc(), serving.http(), &serving.token);
+        let tls = serving.gateway.certificates().is_some();
+        let text = ready::sdk_config(serving.grpc(), serving.http(), tls, &serving.token);
         private_file::write(&serving.config, &text)
             .with_context(|| format!("cannot write `{}`", serving.config.display()))
             .map_err(Failure::ours)?;
@@ -63,12 +65,15 @@ impl Serving {
 
     /// What to tell those who want to reach it.
     pub(crate) fn ready(&self) -> Ready {
+        let certificates = self.gateway.certificates();
         Ready {
             grpc: self.grpc().to_string(),
             http: self.http().to_string(),
             token: self.token.clone(),
             config: self.config.clone(),
             pid: std::process::id(),
+            fingerprint: certificates.and_then(|own| own.fingerprint()).map(|it| it.to_string()),
+            ca: certificates.and_then(Certificates::authority),
         }
     }
 
@@ -199,6 +204,17 @@ fn cannot_start(error: StartError) -> Failure {
             }
             _ => Failure::ours(error),
         },
+        StartError::TlsSettings(_) => {
+            Failure::usage(error).hint("give --tls self-signed, or both --tls-cert and --tls-key")
+        }
+        StartError::Tls(source) => {
+            let hint = source.hint();
+            let failure = Failure::usage(error);
+            match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        }
         StartError::Recover(_) => Failure::ours(error),
     }
 }
@@ -261,6 +277,8 @@ mod tests {
             token: "t".into(),
             config: "/c".into(),
             pid: 7,
+            fingerprint: None,
+            ca: None,
         };
         let file = ReadyFile::publish(path.clone(), &ready).unwrap();
         let read: Ready = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();

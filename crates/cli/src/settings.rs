@@ -81,6 +81,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) readable: Vec<PathBuf>,
     #[serde(default)]
     pub(crate) writable: Vec<PathBuf>,
+    pub(crate) credential_hours: Option<u64>,
 }
 
 /// `[dev]`.

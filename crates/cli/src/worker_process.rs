@@ -112,6 +112,7 @@ pub(crate) async fn join(
         store.create_join_token(workspace, pool, JOIN_LIMIT, true).await.map_err(Failure::ours)?;
     let options = JoinOptions {
         gateway: gateway.to_owned(),
+        fingerprint: None,
         token,
         pool: pool.to_owned(),
         state_dir: state.to_owned(),
@@ -124,7 +125,9 @@ pub(crate) async fn join(
 fn is_known(state: &Path, known: &[WorkerRow]) -> bool {
     let Ok(text) = std::fs::read_to_string(state.join("worker.json")) else { return false };
     let identity: Value = serde_json::from_str(&text).unwrap_or_default();
-    known.iter().any(|worker| identity["worker_id"] == worker.id.to_string())
+    known
+        .iter()
+        .any(|worker| worker.revoked_at.is_none() && identity["worker_id"] == worker.id.to_string())
 }
 
 /// Resolves when the gateway has a connected worker.

@@ -121,6 +121,7 @@ impl Core {
             Input::WorkerDisconnected { worker, session } => {
                 self.on_disconnected(now, worker, session, actions)?;
             }
+            Input::WorkerRevoked { worker } => self.on_revoked(now, worker, actions)?,
             Input::WorkerLeaving { worker } => self.on_leaving(now, worker, None, actions)?,
             Input::WorkerLeavingWithin { worker, within } => {
                 self.on_leaving(now, worker, Some(within), actions)?;

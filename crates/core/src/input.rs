@@ -214,6 +214,11 @@ pub enum Input {
         /// The session that ended.
         session: SessionId,
     },
+    /// A worker was shut out: what it was given is lost at once.
+    WorkerRevoked {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// A worker will leave: it gets nothing new, and is forgotten once it is empty. After another
     /// hello it must say so again.
     WorkerLeaving {

@@ -1,10 +1,15 @@
 //! Who is calling.
 
-use metal9_store::{Identity, TokenKind};
+use std::time::Duration;
+
+use metal9_store::{Actor, Identity, TokenKind};
+use metal9_tasks::CancellationToken;
 use metal9_types::{TaskId, WorkspaceId};
+use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 
 use crate::error::ApiError;
+use crate::hub::Snapshot;
 use crate::shared::Shared;
 
 /// What a caller may do.
@@ -28,11 +33,72 @@ pub(crate) struct Caller {
     pub(crate) workspace_name: String,
     /// What it may do.
     pub(crate) rights: Rights,
+    /// Who this is in the audit log.
+    pub(crate) actor: Actor,
+    /// How long it may go on.
+    pub(crate) leave: Leave,
+}
+
+/// How long a caller may go on with what it has begun: as long as the token is good.
+#[derive(Clone, Debug)]
+pub(crate) enum Leave {
+    /// Until the token is deleted, switched off or runs out.
+    Token { revoked: CancellationToken, left: Option<Duration> },
+    /// Until the job's task has ended; nothing if it ended just now.
+    Job(Option<watch::Receiver<Snapshot>>),
+}
+
+impl Leave {
+    /// Resolves with the reason when the caller may not go on.
+    pub(crate) async fn over(&mut self) -> ApiError {
+        match self {
+            Self::Token { revoked, left: None } => {
+                revoked.cancelled().await;
+                ApiError::Unauthenticated("the token was revoked")
+            }
+            Self::Token { revoked, left: Some(left) } => tokio::select! {
+                () = revoked.cancelled() => ApiError::Unauthenticated("the token was revoked"),
+                () = tokio::time::sleep(*left) => {
+                    ApiError::Unauthenticated("the token has expired")
+                }
+            },
+            Self::Job(task) => {
+                if let Some(task) = task {
+                    // A task that is not watched any more has ended too.
+                    let _ = task.wait_for(|snapshot| snapshot.ended.is_some()).await;
+                }
+                ApiError::Unauthenticated(TASK_ENDED)
+            }
+        }
+    }
+}
+
+const TASK_ENDED: &str = "the task of this token has ended";
+/// The least that must be left of an expiring token for a stream: rounding must not end it early.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Where the server itself writes a caller's address; what callers write there is thrown away.
+pub(crate) const PEER_HEADER: &str = "x-metal9-peer";
+
+/// The address of a gRPC caller, without the port.
+pub(crate) fn grpc_peer(metadata: &MetadataMap) -> &str {
+    metadata.get(PEER_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 impl Caller {
-    fn job(workspace: WorkspaceId, task: TaskId) -> Self {
-        Self { workspace, workspace_name: "default".into(), rights: Rights::Job(task) }
+    fn job(
+        workspace: WorkspaceId,
+        task: TaskId,
+        peer: &str,
+        watch: Option<watch::Receiver<Snapshot>>,
+    ) -> Self {
+        Self {
+            workspace,
+            workspace_name: "default".into(),
+            rights: Rights::Job(task),
+            actor: Actor::job(workspace, task, peer),
+            leave: Leave::Job(watch),
+        }
     }
 
     /// Refuses callers that are jobs or restricted tokens.
@@ -76,19 +142,35 @@ pub(crate) fn sdk_version(metadata: &MetadataMap) -> String {
 }
 
 impl Shared {
-    /// Finds out who shows this token.
-    pub(crate) async fn caller(&self, token: Option<&str>) -> Result<Caller, ApiError> {
+    /// Finds out who shows this token, from this address. Failures are counted.
+    pub(crate) async fn caller(&self, token: Option<&str>, peer: &str) -> Result<Caller, ApiError> {
+        let found = self.find_caller(token, peer).await;
+        if matches!(found, Err(ApiError::Unauthenticated(_))) {
+            self.intruders.note(peer, "token");
+        }
+        found
+    }
+
+    async fn find_caller(&self, token: Option<&str>, peer: &str) -> Result<Caller, ApiError> {
         let Some(token) = token else {
             return Err(ApiError::Unauthenticated("invalid or missing token"));
         };
         if let Some((workspace, task)) = self.signer.verify_job_token(token) {
-            if !self.hub.is_live(task) {
-                return Err(ApiError::Unauthenticated("the task of this token has ended"));
-            }
-            return Ok(Caller::job(workspace, task));
+            let live = self.hub.get(task).ok_or(ApiError::Unauthenticated(TASK_ENDED))?;
+            return Ok(Caller::job(workspace, task, peer, Some(live.watch())));
         }
-        let identity: Option<Identity> = self.store.authenticate(token).await?;
-        let identity = identity.ok_or(ApiError::Unauthenticated("invalid or missing token"))?;
+        let unknown = || ApiError::Unauthenticated("invalid or missing token");
+        let identity: Identity = self.store.authenticate(token).await?.ok_or_else(unknown)?;
+        let revoked = self.revocations.watch(identity.token);
+        // Looked at again, now that a revocation cannot be missed.
+        let identity = match self.store.authenticate(token).await? {
+            Some(again) if again.token == identity.token => again,
+            _ => return Err(unknown()),
+        };
+        let left = identity.expires_at.map(|at| {
+            let left = at.saturating_sub(crate::timestamps::now());
+            Duration::from_micros(u64::try_from(left).unwrap_or_default()) + TICK
+        });
         let rights = match identity.kind {
             TokenKind::WorkspaceRestricted => Rights::Restricted,
             _ => Rights::Owner,
@@ -97,6 +179,8 @@ impl Shared {
             workspace: identity.workspace,
             workspace_name: identity.workspace_name,
             rights,
+            actor: Actor::token(identity.workspace, identity.token, peer),
+            leave: Leave::Token { revoked, left },
         })
     }
 
@@ -106,15 +190,15 @@ impl Shared {
         let job = token.and_then(|token| self.signer.verify_job_token(token));
         match job {
             Some((workspace, task)) if self.hub.ended_just_now(task) => {
-                Ok(Caller::job(workspace, task))
+                Ok(Caller::job(workspace, task, grpc_peer(metadata), None))
             }
-            _ => self.caller(token).await,
+            _ => self.caller(token, grpc_peer(metadata)).await,
         }
     }
 
     /// Finds out who makes this gRPC call.
     pub(crate) async fn grpc_caller(&self, metadata: &MetadataMap) -> Result<Caller, ApiError> {
-        self.caller(grpc_bearer(metadata)).await
+        self.caller(grpc_bearer(metadata), grpc_peer(metadata)).await
     }
 }
 

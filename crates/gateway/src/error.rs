@@ -42,20 +42,20 @@ pub(crate) enum ApiError {
     #[error("{0}")]
     Unavailable(&'static str),
     /// The state could not be read or written.
-    #[error("{}", chain(.0))]
+    #[error("{}", causes(.0))]
     Store(#[from] StoreError),
 }
 
-/// A store error with its causes, since only the text reaches the client.
-fn chain(error: &StoreError) -> String {
+/// An error with its causes, where only the text gets through.
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         text.push_str(": ");
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    if matches!(error, StoreError::Full { .. }) {
+    if matches!(error.downcast_ref(), Some(StoreError::Full { .. })) {
         text.push_str("\nhint: make room there and ask again; nothing that was accepted is lost");
     }
     text

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use metal9_store::{Store, StoreError};
 use metal9_tasks::{CancellationToken, OnError};
+use metal9_tls::{Certificates, Listener, Protocol, TlsError};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -19,10 +20,13 @@ use crate::driver::{self, Driver, DriverHandle};
 use crate::ends::Ends;
 use crate::fleet::Fleet;
 use crate::hub::Hub;
+use crate::intruders::{Intruders, JoinLimit};
 use crate::job_token::Signer;
 use crate::options::Options;
+use crate::revocations::Revocations;
 use crate::shared::{Shared, SharedRef};
-use crate::{grpc, http, metrics};
+use crate::tls::{self, SettingsError};
+use crate::{audit, grpc, http, metrics};
 
 /// Bytes that every HTTP/2 connection begins with: the preface, and a frame of settings.
 const HTTP2_GREETING: usize = 24 + 9;
@@ -50,6 +54,12 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The settings for TLS make no sense together.
+    #[error("the settings for TLS cannot be used")]
+    TlsSettings(#[source] SettingsError),
+    /// The certificate cannot be used.
+    #[error("TLS cannot be served")]
+    Tls(#[source] TlsError),
     /// Unfinished work cannot be read back.
     #[error("cannot recover unfinished tasks")]
     Recover(#[source] StoreError),
@@ -67,8 +77,8 @@ pub enum RunError {
 pub struct Gateway {
     shared: SharedRef,
     driver: Driver,
-    grpc: TcpListener,
-    http: TcpListener,
+    grpc: Listener,
+    http: Listener,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -98,10 +108,19 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
     };
     let grpc_addr = address("gRPC", options.grpc, &grpc)?;
     let http_addr = address("HTTP", options.http, &http)?;
+    let source = tls::source(&options, grpc_addr).map_err(StartError::TlsSettings)?;
     let store = Store::open(&options.state_dir).await.map_err(|source| StartError::Store {
         dir: options.state_dir.display().to_string(),
         source,
     })?;
+    // After the store, which makes the directory private and keeps it for this process.
+    let certificates = source.map(Certificates::load).transpose().map_err(StartError::Tls)?;
+    let listener = |socket, protocol| {
+        let config = certificates.as_ref().map(|own| own.server_config(protocol)).transpose();
+        config.map(|config| Listener::new(socket, config)).map_err(StartError::Tls)
+    };
+    let (grpc, http) = (listener(grpc, Protocol::Http2)?, listener(http, Protocol::Http)?);
+    tls::warn_of_plain_text(certificates.is_some(), [grpc_addr, http_addr]);
     let (commands, receiver) = mpsc::channel(driver::QUEUE);
     let shared = Arc::new(Shared {
         hub: Hub::new(store.logs().clone()),
@@ -113,8 +132,12 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         arguments: ArgumentCache::default(),
         admission: Admission::new(Limits::of(&options)),
         disk: Disk::new(options.state_dir.clone(), options.min_free_disk_mib),
+        revocations: Revocations::default(),
+        intruders: Intruders::default(),
+        joins: JoinLimit::default(),
         grpc_addr,
         http_addr,
+        certificates,
         started: Instant::now(),
         shutdown: CancellationToken::new(),
         store,
@@ -138,6 +161,12 @@ impl Gateway {
     #[must_use]
     pub fn http_addr(&self) -> SocketAddr {
         self.shared.http_addr
+    }
+
+    /// The certificate that both ports show; nothing if they speak plain text.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.shared.certificates.as_ref()
     }
 
     /// The state, for making first tokens.
@@ -176,6 +205,11 @@ impl Gateway {
             }
         });
         crate::retention::start(Arc::clone(&shared));
+        metal9_tasks::spawn_infallible("audit log", audit::keep(Arc::clone(&shared)));
+        if let Some(certificates) = &shared.certificates {
+            let watching = tls::keep_current(certificates.clone(), stop.clone());
+            metal9_tasks::spawn("watch certificates", OnError::Log, watching);
+        }
         let most = doors::raise_limit(shared.options.max_connections);
         let room = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         let (greeting, bytes) = (doors::GREETING, HTTP2_GREETING);

@@ -1,21 +1,27 @@
 //! The HTTP server: health, metrics and the REST routes.
 
+mod audit;
 mod error;
 mod explain;
 mod health;
 mod join_tokens;
 mod logs;
 mod prometheus;
+mod standing;
 mod status;
 mod subscribe;
 mod task;
+mod tokens;
 mod workers;
 mod workspace;
 
+use std::net::SocketAddr;
+
 use axum::Router;
 use axum::extract::FromRequestParts;
+use axum::extract::connect_info::ConnectInfo;
 use axum::http::request::Parts;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use metal9_tasks::CancellationToken;
 
 use crate::auth::{Caller, bearer};
@@ -35,21 +41,34 @@ pub(crate) async fn serve(shared: SharedRef, door: Door, shutdown: CancellationT
         .route("/api/v1/task/{workspace}/{task}/subscribe", get(subscribe::subscribe))
         .route("/api/v1/task/{workspace}/{task}/explain", get(explain::explain))
         .route("/api/v1/task/{workspace}/{task}/logs", get(logs::logs))
-        .route("/api/v1/worker/join-tokens", post(join_tokens::create))
-        .route("/api/v1/worker/{id}/cordon", post(workers::cordon))
-        .route("/api/v1/worker/{id}/uncordon", post(workers::uncordon))
-        .route("/api/v1/worker/{id}/drain", post(workers::drain))
+        .route("/api/v1/audit", get(audit::read))
+        .route("/api/v1/token", get(tokens::list).post(tokens::create))
+        .route("/api/v1/worker", get(workers::list))
+        .route("/api/v1/worker/join-tokens", get(join_tokens::list).post(join_tokens::create))
+        .route("/api/v1/worker/join-tokens/{id}", delete(join_tokens::revoke))
+        .route("/api/v1/worker/{id}", delete(workers::remove))
+        .route("/api/v1/worker/{id}/revoke", post(workers::revoke))
+        .route("/api/v1/worker/{id}/rotate", post(workers::rotate))
+        .route("/api/v1/worker/{id}/cordon", post(standing::cordon))
+        .route("/api/v1/worker/{id}/uncordon", post(standing::uncordon))
+        .route("/api/v1/worker/{id}/drain", post(standing::drain))
         .fallback(error::no_such_route)
         .layer(axum::middleware::map_response(error::in_json))
         .with_state(shared);
     serve_http(door, router, shutdown).await;
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
 impl FromRequestParts<SharedRef> for Caller {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, shared: &SharedRef) -> Result<Self, HttpError> {
         let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
-        Ok(shared.caller(bearer(header)).await?)
+        let peer = parts.extensions.get::<ConnectInfo<Peer>>();
+        let peer = peer.map(|ConnectInfo(Peer(peer))| peer.ip().to_canonical().to_string());
+        Ok(shared.caller(bearer(header), &peer.unwrap_or_default()).await?)
     }
 }

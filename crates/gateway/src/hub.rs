@@ -140,11 +140,6 @@ impl Hub {
         self.lock().get(&task).map(|entry| Arc::clone(&entry.live))
     }
 
-    /// `true` until a task's end is durable.
-    pub(crate) fn is_live(&self, task: TaskId) -> bool {
-        self.lock().contains_key(&task)
-    }
-
     /// `true` until a moment after a task's end.
     pub(crate) fn ended_just_now(&self, task: TaskId) -> bool {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);

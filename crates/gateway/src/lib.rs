@@ -12,6 +12,7 @@
 
 mod admission;
 mod arguments;
+mod audit;
 mod auth;
 mod builds;
 mod cordon;
@@ -25,17 +26,20 @@ mod gateway;
 mod grpc;
 mod http;
 mod hub;
+mod intruders;
 mod job_token;
 mod metrics;
 mod options;
 mod references;
 mod retention;
+mod revocations;
 mod session;
 mod shared;
 mod timestamps;
+mod tls;
 mod unimplemented;
 mod validate;
 mod yielding;
 
 pub use gateway::{Gateway, RunError, StartError, start};
-pub use options::Options;
+pub use options::{Options, Tls};

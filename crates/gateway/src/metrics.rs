@@ -23,6 +23,8 @@ pub(crate) const WORKERS_LOST: &str = "metal9_workers_lost_total";
 pub(crate) const CONNECTIONS_REFUSED: &str = "metal9_connections_refused_total";
 /// Calls refused because their workspace or the disk had no room, by what was short.
 pub(crate) const CALLS_REFUSED: &str = "metal9_calls_refused_total";
+/// Tokens, credentials and join tokens that were refused, by kind.
+pub(crate) const AUTH_FAILURES: &str = "metal9_auth_failures_total";
 /// Inputs the scheduler ignored, by reason.
 pub(crate) const IGNORED_INPUTS: &str = "metal9_scheduler_ignored_inputs_total";
 /// Sampled checks of the scheduler's books that failed.
@@ -47,6 +49,7 @@ pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
 
 fn describe() {
     describe_counter!(TASKS_ACCEPTED, Unit::Count, "tasks accepted");
+    describe_counter!(AUTH_FAILURES, Unit::Count, "tokens and credentials refused, by kind");
     describe_counter!(TASKS_ENDED, Unit::Count, "tasks ended, by status");
     describe_counter!(ENDS_NOT_STORED, Unit::Count, "failed tries to store an end");
     describe_histogram!(ACCEPT_SECONDS, Unit::Seconds, "from a call's arrival until it is durable");

@@ -6,6 +6,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// Whether the ports speak TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tls {
+    /// With the certificate in files if there is one, else plain text.
+    #[default]
+    Auto,
+    /// Plain text.
+    Off,
+    /// With a certificate that the gateway makes and signs itself.
+    SelfSigned,
+}
+
 /// The gateway's settings. Defaults are those of [`Options::new`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +32,19 @@ pub struct Options {
     /// The host that clients and workers are told to reach this gateway at; nothing for the
     /// address it listens on.
     pub advertise_host: Option<String>,
+    /// Whether both ports speak TLS.
+    pub tls: Tls,
+    /// The certificate in PEM format, with those between it and a root behind it.
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's key in PEM format.
+    pub tls_key: Option<PathBuf>,
+    /// Names and addresses that a self-signed certificate is for besides those of this machine,
+    /// separated by commas.
+    pub tls_names: Option<String>,
+    /// Days for which the audit log is kept.
+    pub audit_days: u64,
+    /// Lines of the audit log that are kept at most.
+    pub audit_rows: u64,
     /// Seconds an idle function container is kept for the next call.
     pub keep_warm_seconds: f32,
     /// Seconds a task whose client vanished goes on before it is cancelled. The SDK tries to come
@@ -58,6 +84,12 @@ impl Options {
             grpc: SocketAddr::new(local, 1993),
             http: SocketAddr::new(local, 1994),
             advertise_host: None,
+            tls: Tls::Auto,
+            tls_cert: None,
+            tls_key: None,
+            tls_names: None,
+            audit_days: 90,
+            audit_rows: 100_000,
             keep_warm_seconds: 10.0,
             client_grace_seconds: 120,
             worker_suspect_seconds: 5.0,

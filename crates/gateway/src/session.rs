@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::Stream;
 use metal9_core::{Input, WorkerHello};
 use metal9_proto::worker as wire;
-use metal9_store::WorkerRow;
+use metal9_store::{Actor, StoreError, WorkerRow};
 use metal9_tasks::CancellationToken;
 use metal9_types::{AttemptId, SessionId, StubId, TaskId, WorkerId};
 use std::collections::{BTreeSet, HashMap};
@@ -22,13 +22,15 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use convert::failure_kind_name;
 
-use crate::auth::grpc_bearer;
+use crate::auth::{grpc_bearer, grpc_peer};
 use crate::driver::{Command, stub_spec};
 use crate::error::ApiError;
 use crate::fleet::{Connection, Outbound, QUEUE};
 use crate::shared::SharedRef;
 use crate::yielding::yielding;
 
+const REVOKED: ApiError =
+    ApiError::Unauthenticated("the worker's credential is unknown or revoked");
 /// A worker must introduce itself this quickly.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 use tonic::codegen::BoxStream;
@@ -137,11 +139,32 @@ impl WorkerApi {
     async fn worker<T>(&self, request: &Request<T>) -> Result<WorkerRow, ApiError> {
         let credential = grpc_bearer(request.metadata())
             .ok_or(ApiError::Unauthenticated("a worker's credential is missing"))?;
-        self.shared
-            .store
-            .authenticate_worker(credential)
-            .await?
-            .ok_or(ApiError::Unauthenticated("the worker's credential is unknown or revoked"))
+        let worker = self.shared.store.authenticate_worker(credential).await?;
+        if worker.is_none() {
+            self.shared.intruders.note(grpc_peer(request.metadata()), "worker");
+        }
+        worker.ok_or(REVOKED)
+    }
+
+    /// Lets a worker in, unless its address has tried too often.
+    async fn admit(
+        &self,
+        peer: &str,
+        request: &wire::JoinRequest,
+    ) -> Result<metal9_store::Joined, ApiError> {
+        let shared = &self.shared;
+        if !shared.joins.allows(peer, Instant::now()) {
+            shared.intruders.note(peer, "join");
+            let text = "too many joins from this address were refused; wait a minute";
+            return Err(ApiError::Limit(text.into()));
+        }
+        let nobody = Actor::nobody(peer);
+        let joined = shared.store.by(&nobody).join_worker(&request.token, &request.hostname).await;
+        if matches!(joined, Err(StoreError::JoinRefused { .. })) {
+            shared.joins.failed(peer, Instant::now());
+            shared.intruders.note(peer, "join");
+        }
+        Ok(joined?)
     }
 }
 
@@ -151,13 +174,8 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         &self,
         request: Request<wire::JoinRequest>,
     ) -> Result<Response<wire::JoinResponse>, Status> {
-        let request = request.into_inner();
-        let joined = self
-            .shared
-            .store
-            .join_worker(&request.token, &request.hostname)
-            .await
-            .map_err(ApiError::from)?;
+        let (metadata, _, request) = request.into_parts();
+        let joined = self.admit(grpc_peer(&metadata), &request).await?;
         tracing::info!(worker = %joined.worker, hostname = request.hostname, "worker joined");
         Ok(Response::new(wire::JoinResponse {
             worker_id: joined.worker.to_string(),
@@ -171,7 +189,7 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         request: Request<Streaming<wire::WorkerMessage>>,
     ) -> Result<Response<BoxStream<wire::GatewayMessage>>, Status> {
         let worker = self.worker(&request).await?;
-        let mut stream = request.into_inner();
+        let (metadata, _, mut stream) = request.into_parts();
         let hello = read_hello(&mut stream).await?;
         let offer = convert::offer(&hello, &worker).map_err(Status::invalid_argument)?;
 
@@ -180,6 +198,13 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         let isolation = hello.isolation.clone();
         let connection = Connection { worker: worker.id, isolation, queue, cut: cut.clone() };
         let session_id = self.shared.fleet.add(connection);
+        // Looked at again, now that a revocation would cut the session.
+        let known =
+            self.shared.store.authenticate_worker(grpc_bearer(&metadata).unwrap_or_default());
+        if !matches!(known.await, Ok(Some(again)) if again.id == worker.id) {
+            self.shared.fleet.remove(session_id);
+            return Err(REVOKED.into());
+        }
         let session = Arc::new(Session {
             shared: SharedRef::clone(&self.shared),
             platform: offer.platform,
@@ -243,6 +268,25 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         let worker = self.worker(&request).await?;
         transfer::push_result(&self.results, worker.id, request.into_inner()).await
     }
+
+    async fn rotate(
+        &self,
+        request: Request<wire::RotateRequest>,
+    ) -> Result<Response<wire::RotateResponse>, Status> {
+        let worker = self.worker(&request).await?;
+        let actor = Actor::worker(worker.workspace, worker.id, grpc_peer(request.metadata()));
+        let issued = self.shared.store.by(&actor).issue_credential(worker.id).await;
+        let credential = issued.map_err(ApiError::from)?;
+        Ok(Response::new(wire::RotateResponse { credential }))
+    }
+
+    async fn confirm(
+        &self,
+        request: Request<wire::ConfirmRequest>,
+    ) -> Result<Response<wire::ConfirmResponse>, Status> {
+        self.worker(&request).await?;
+        Ok(Response::new(wire::ConfirmResponse {}))
+    }
 }
 
 async fn read_hello(stream: &mut Streaming<wire::WorkerMessage>) -> Result<wire::Hello, Status> {
@@ -303,6 +347,8 @@ async fn run_inbound(
     let shared = SharedRef::clone(&session.shared);
     let reason = loop {
         tokio::select! {
+            // What a worker says after it was shut out does not count.
+            biased;
             () = cut.cancelled() => break "cut".to_owned(),
             () = shared.shutdown.cancelled() => break "the gateway is stopping".to_owned(),
             message = stream.message() => match message {

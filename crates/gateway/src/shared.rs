@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use metal9_store::Store;
 use metal9_tasks::CancellationToken;
+use metal9_tls::Certificates;
 
 use crate::admission::Admission;
 use crate::arguments::ArgumentCache;
@@ -15,8 +16,10 @@ use crate::driver::DriverHandle;
 use crate::ends::Ends;
 use crate::fleet::Fleet;
 use crate::hub::Hub;
+use crate::intruders::{Intruders, JoinLimit};
 use crate::job_token::Signer;
 use crate::options::Options;
+use crate::revocations::Revocations;
 
 /// What every part of the gateway can reach; always behind an [`Arc`].
 pub(crate) struct Shared {
@@ -31,8 +34,13 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     pub(crate) disk: Disk,
     pub(crate) signer: Signer,
+    pub(crate) revocations: Revocations,
+    pub(crate) intruders: Intruders,
+    pub(crate) joins: JoinLimit,
     pub(crate) grpc_addr: SocketAddr,
     pub(crate) http_addr: SocketAddr,
+    /// What both ports show; nothing if they speak plain text.
+    pub(crate) certificates: Option<Certificates>,
     pub(crate) started: Instant,
     /// Cancelled when the gateway stops.
     pub(crate) shutdown: CancellationToken,

@@ -1,5 +1,7 @@
 //! Workspaces and their bearer tokens.
 
+use std::time::Duration;
+
 use metal9_types::{TokenId, WorkspaceId};
 use sqlx::SqliteConnection;
 
@@ -8,9 +10,14 @@ use crate::clock::{new_uuid, now};
 use crate::columns::Columns;
 use crate::keys::{new_token, token_hash};
 use crate::store::database;
-use crate::{Bootstrap, Identity, Store, StoreError, TokenKind, TokenRow};
+use crate::{
+    Actor, Bootstrap, By, Identity, NewToken, Store, StoreError, TokenKind, TokenRow, UnixMicros,
+};
 
 const TOKEN: &str = "token";
+
+/// Characters of a token's name at most.
+const LONGEST_NAME: usize = 64;
 
 /// Who the tokens seen lately speak for, by hash.
 pub(crate) type IdentityCache = Cache<[u8; 32], Identity>;
@@ -22,12 +29,20 @@ impl Store {
     /// When the database cannot be written.
     pub async fn bootstrap(&self) -> Result<Option<Bootstrap>, StoreError> {
         let token = new_token();
-        let row = new_row(WorkspaceId(new_uuid()), TokenKind::WorkspacePrimary);
+        let first = NewToken { kind: TokenKind::WorkspacePrimary, name: String::new(), ttl: None };
+        let row = new_row(WorkspaceId(new_uuid()), first);
         let workspace = row.workspace;
+        let entry = Actor::gateway().did("token.create", row.id.to_string());
+        let entry = entry.with("the first token of the first workspace");
+        let data = (row, token_hash(&token));
         let made = self
-            .write("make the first workspace", (row, token_hash(&token)), |(row, hash), conn| {
-                Box::pin(insert_first_workspace(row, hash, conn))
-            })
+            .write_noted(
+                "make the first workspace",
+                entry,
+                data,
+                |(row, hash), conn| Box::pin(insert_first_workspace(row, hash, conn)),
+                |made| *made,
+            )
             .await?;
         Ok(made.then_some(Bootstrap { workspace, token }))
     }
@@ -39,11 +54,11 @@ impl Store {
     pub async fn authenticate(&self, token: &str) -> Result<Option<Identity>, StoreError> {
         let hash = token_hash(token);
         let miss = match self.inner.identities.get(&hash) {
-            Ok(identity) => return Ok(Some(identity)),
+            Ok(identity) => return Ok(Some(identity).filter(is_current)),
             Err(miss) => miss,
         };
         let row = sqlx::query(
-            "SELECT t.id, t.workspace, t.kind, w.name FROM tokens t \
+            "SELECT t.id, t.workspace, t.kind, t.expires_at, w.name FROM tokens t \
              JOIN workspaces w ON w.id = t.workspace WHERE t.hash = ? AND t.active = 1",
         )
         .bind(&hash[..])
@@ -57,9 +72,10 @@ impl Store {
             workspace_name: columns.text("name")?,
             token: TokenId(columns.uuid("id")?),
             kind: kind(columns)?,
+            expires_at: columns.optional_number("expires_at")?,
         };
         self.inner.identities.remember(miss, hash, identity.clone());
-        Ok(Some(identity))
+        Ok(Some(identity).filter(is_current))
     }
 
     /// The oldest workspace, with its name.
@@ -78,32 +94,14 @@ impl Store {
         .transpose()
     }
 
-    /// Makes a token. Its secret is told this once and cannot be had again.
-    ///
-    /// # Errors
-    /// When the database cannot be written, as for a workspace that is not there.
-    pub async fn create_token(
-        &self,
-        workspace: WorkspaceId,
-        kind: TokenKind,
-    ) -> Result<(TokenRow, String), StoreError> {
-        let token = new_token();
-        let row = new_row(workspace, kind);
-        let data = (row.clone(), token_hash(&token));
-        self.write("make a token", data, |(row, hash), conn| {
-            Box::pin(insert_token(row, hash, conn))
-        })
-        .await?;
-        Ok((row, token))
-    }
-
     /// All tokens of a workspace, oldest first.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn list_tokens(&self, workspace: WorkspaceId) -> Result<Vec<TokenRow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, workspace, kind, active, reusable, created_at, updated_at FROM tokens \
+            "SELECT id, workspace, kind, name, active, reusable, expires_at, created_at, updated_at \
+             FROM tokens \
              WHERE workspace = ? ORDER BY created_at, id",
         )
         .bind(&workspace.0.as_bytes()[..])
@@ -111,6 +109,42 @@ impl Store {
         .await
         .map_err(database("list tokens"))?;
         rows.iter().map(token_row).collect()
+    }
+}
+
+impl By<'_> {
+    /// Makes a token. Its secret is told this once and cannot be had again.
+    ///
+    /// # Errors
+    /// When the name is too long ([`StoreError::Invalid`]); or the database cannot be written, as
+    /// for a workspace that is not there.
+    pub async fn create_token(
+        &self,
+        workspace: WorkspaceId,
+        wanted: NewToken,
+    ) -> Result<(TokenRow, String), StoreError> {
+        if wanted.name.len() > LONGEST_NAME || wanted.name.chars().any(char::is_control) {
+            return Err(StoreError::Invalid {
+                what: "token name",
+                value: wanted.name.chars().take(LONGEST_NAME).collect(),
+                expected: "at most 64 characters, none of them a control character",
+            });
+        }
+        let token = new_token();
+        let row = new_row(workspace, wanted);
+        let entry = self.actor.or_in(workspace).did("token.create", row.id.to_string());
+        let entry = entry.with(format!("{} {}", row.kind.as_str(), row.name).trim_end());
+        let data = (row.clone(), token_hash(&token));
+        self.store
+            .write_noted(
+                "make a token",
+                entry,
+                data,
+                |(row, hash), conn| Box::pin(insert_token(row, hash, conn)),
+                |()| true,
+            )
+            .await?;
+        Ok((row, token))
     }
 
     /// Switches a token off, or on again; nothing if the workspace has no such token.
@@ -127,7 +161,7 @@ impl Store {
         if !changed {
             return Ok(None);
         }
-        let tokens = self.list_tokens(workspace).await?;
+        let tokens = self.store.list_tokens(workspace).await?;
         Ok(tokens.into_iter().find(|token| token.id == id))
     }
 
@@ -150,15 +184,30 @@ impl Store {
         id: TokenId,
         change: TokenChange,
     ) -> Result<bool, StoreError> {
-        let data = (workspace, id, change, now());
+        let action = match change {
+            TokenChange::Toggle => "token.toggle",
+            TokenChange::Delete => "token.delete",
+        };
         let changed = self
-            .write("change a token", data, |(workspace, id, change, at), conn| {
-                Box::pin(change_unless_last(*workspace, *id, *change, *at, conn))
-            })
+            .store
+            .write_noted(
+                "change a token",
+                self.actor.or_in(workspace).did(action, id.to_string()),
+                (workspace, id, change, now()),
+                |(workspace, id, change, at), conn| {
+                    Box::pin(change_unless_last(*workspace, *id, *change, *at, conn))
+                },
+                |changed| *changed == Some(true),
+            )
             .await?;
-        self.inner.identities.forget(|_, identity| identity.token == id);
+        self.store.inner.identities.forget(|_, identity| identity.token == id);
         changed.ok_or(StoreError::LastToken)
     }
+}
+
+/// `false` once a token has run out.
+fn is_current(identity: &Identity) -> bool {
+    identity.expires_at.is_none_or(|at| now() < at)
 }
 
 #[derive(Clone, Copy)]
@@ -167,12 +216,15 @@ enum TokenChange {
     Delete,
 }
 
-fn new_row(workspace: WorkspaceId, kind: TokenKind) -> TokenRow {
+fn new_row(workspace: WorkspaceId, wanted: NewToken) -> TokenRow {
     let at = now();
+    let end = |ttl: Duration| UnixMicros::try_from(ttl.as_micros()).unwrap_or(UnixMicros::MAX);
     TokenRow {
         id: TokenId(new_uuid()),
         workspace,
-        kind,
+        kind: wanted.kind,
+        name: wanted.name,
+        expires_at: wanted.ttl.map(|ttl| at.saturating_add(end(ttl))),
         active: true,
         reusable: true,
         created_at: at,
@@ -192,6 +244,8 @@ fn token_row(row: &sqlx::sqlite::SqliteRow) -> Result<TokenRow, StoreError> {
         id: TokenId(columns.uuid("id")?),
         workspace: WorkspaceId(columns.uuid("workspace")?),
         kind: kind(columns)?,
+        name: columns.text("name")?,
+        expires_at: columns.optional_number("expires_at")?,
         active: columns.flag("active")?,
         reusable: columns.flag("reusable")?,
         created_at: columns.number("created_at")?,
@@ -226,12 +280,15 @@ async fn insert_token(
     conn: &mut SqliteConnection,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO tokens (id, workspace, kind, hash, active, reusable, created_at, updated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO tokens \
+         (id, workspace, kind, name, expires_at, hash, active, reusable, created_at, updated_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&row.id.0.as_bytes()[..])
     .bind(&row.workspace.0.as_bytes()[..])
     .bind(row.kind.as_str())
+    .bind(&row.name)
+    .bind(row.expires_at)
     .bind(&hash[..])
     .bind(row.active)
     .bind(row.reusable)

@@ -15,6 +15,8 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
+mod by;
 mod cache;
 mod clock;
 mod columns;
@@ -26,6 +28,7 @@ mod keys;
 mod logs;
 mod objects;
 mod retention;
+mod rotation;
 mod rows;
 mod secrets;
 mod store;
@@ -34,12 +37,14 @@ mod tasks;
 mod workers;
 mod writer;
 
+pub use audit::{Actor, AuditEntry, AuditFilter, AuditRow};
+pub use by::{By, JoinTokenRow};
 pub use error::StoreError;
 pub use logs::{Appended, LOG_LIMIT_BYTES, LogStream, TaskLogs};
 pub use objects::{ObjectStream, ObjectUpload};
 pub use retention::Unused;
 pub use rows::{
-    Accepted, Bootstrap, Changed, Identity, Joined, NewTask, SecretInfo, SecretRow, StubRow,
-    TaskChange, TaskFilter, TaskRow, TokenKind, TokenRow, UnixMicros, WorkerRow,
+    Accepted, Bootstrap, Changed, Identity, Joined, NewTask, NewToken, SecretInfo, SecretRow,
+    StubRow, TaskChange, TaskFilter, TaskRow, TokenKind, TokenRow, UnixMicros, WorkerRow,
 };
 pub use store::Store;

@@ -61,6 +61,19 @@ pub struct Identity {
     pub token: TokenId,
     /// What the token may do.
     pub kind: TokenKind,
+    /// When it runs out, if it does.
+    pub expires_at: Option<UnixMicros>,
+}
+
+/// A bearer token that is wanted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewToken {
+    /// What it may do.
+    pub kind: TokenKind,
+    /// What it is for; empty if nobody said.
+    pub name: String,
+    /// How long it may be used; nothing for as long as it is there.
+    pub ttl: Option<std::time::Duration>,
 }
 
 /// A bearer token, without its secret.
@@ -74,6 +87,10 @@ pub struct TokenRow {
     pub kind: TokenKind,
     /// `false` if it is switched off.
     pub active: bool,
+    /// What it is for; empty if nobody said.
+    pub name: String,
+    /// When it runs out, if it does.
+    pub expires_at: Option<UnixMicros>,
     /// `true` if it may be used more than once.
     pub reusable: bool,
     /// When it was made.
@@ -112,6 +129,10 @@ pub struct WorkerRow {
     pub cordoned: bool,
     /// Until when its running calls may go on, while it is being emptied.
     pub drain_until: Option<UnixMicros>,
+    /// When it last got a new credential, if it did.
+    pub rotated_at: Option<UnixMicros>,
+    /// When it was shut out, if it was.
+    pub revoked_at: Option<UnixMicros>,
 }
 
 /// A stub.

@@ -11,7 +11,7 @@ use crate::clock::{new_uuid, now};
 use crate::columns::Columns;
 use crate::keys::Sealed;
 use crate::store::database;
-use crate::{SecretInfo, SecretRow, Store, StoreError, UnixMicros};
+use crate::{By, SecretInfo, SecretRow, Store, StoreError, UnixMicros};
 
 const SECRET: &str = "secret";
 
@@ -26,7 +26,7 @@ struct SealedSecret {
     at: UnixMicros,
 }
 
-impl Store {
+impl By<'_> {
     /// Makes a secret.
     ///
     /// # Errors
@@ -38,10 +38,17 @@ impl Store {
         name: &str,
         value: &str,
     ) -> Result<SecretRow, StoreError> {
-        let secret = self.seal(workspace, name, value)?;
+        let secret = self.store.seal(workspace, name, value)?;
         let (id, at) = (secret.id, secret.at);
         let made = self
-            .write("make a secret", secret, |secret, conn| Box::pin(insert_secret(secret, conn)))
+            .store
+            .write_noted(
+                "make a secret",
+                self.actor.or_in(workspace).did("secret.create", name),
+                secret,
+                |secret, conn| Box::pin(insert_secret(secret, conn)),
+                |made| *made,
+            )
             .await?;
         if !made {
             return Err(StoreError::Exists { kind: SECRET, name: name.to_owned() });
@@ -60,8 +67,15 @@ impl Store {
         name: &str,
         value: &str,
     ) -> Result<bool, StoreError> {
-        let secret = self.seal(workspace, name, value)?;
-        self.write("change a secret", secret, |secret, conn| Box::pin(update_secret(secret, conn)))
+        let secret = self.store.seal(workspace, name, value)?;
+        self.store
+            .write_noted(
+                "change a secret",
+                self.actor.or_in(workspace).did("secret.update", name),
+                secret,
+                |secret, conn| Box::pin(update_secret(secret, conn)),
+                |changed| *changed,
+            )
             .await
     }
 
@@ -74,19 +88,45 @@ impl Store {
         workspace: WorkspaceId,
         name: &str,
     ) -> Result<bool, StoreError> {
-        self.write("delete a secret", (workspace, name.to_owned()), |(workspace, name), conn| {
-            Box::pin(async move {
-                let done = sqlx::query("DELETE FROM secrets WHERE workspace = ? AND name = ?")
-                    .bind(&workspace.0.as_bytes()[..])
-                    .bind(name)
-                    .execute(conn)
-                    .await?;
-                Ok(done.rows_affected() > 0)
-            })
-        })
-        .await
+        self.store
+            .write_noted(
+                "delete a secret",
+                self.actor.or_in(workspace).did("secret.delete", name),
+                (workspace, name.to_owned()),
+                |(workspace, name), conn| {
+                    Box::pin(async move {
+                        let done =
+                            sqlx::query("DELETE FROM secrets WHERE workspace = ? AND name = ?")
+                                .bind(&workspace.0.as_bytes()[..])
+                                .bind(name)
+                                .execute(conn)
+                                .await?;
+                        Ok(done.rows_affected() > 0)
+                    })
+                },
+                |deleted| *deleted,
+            )
+            .await
     }
 
+    /// A secret with its value, told only once it is noted that it was.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written, or the value does not open.
+    pub async fn read_secret(
+        &self,
+        workspace: WorkspaceId,
+        name: &str,
+    ) -> Result<Option<SecretRow>, StoreError> {
+        let secret = self.store.secret(workspace, name).await?;
+        if secret.is_some() {
+            self.store.audit(self.actor.or_in(workspace).did("secret.read", name)).await?;
+        }
+        Ok(secret)
+    }
+}
+
+impl Store {
     /// A secret with its value.
     ///
     /// # Errors
@@ -195,7 +235,7 @@ fn check_name(name: &str) -> Result<(), StoreError> {
 }
 
 /// What a value is bound to. A workspace's id has a fixed length, so the two cannot be confused.
-fn context(workspace: WorkspaceId, name: &str) -> Vec<u8> {
+pub(crate) fn context(workspace: WorkspaceId, name: &str) -> Vec<u8> {
     [&workspace.0.as_bytes()[..], name.as_bytes()].concat()
 }
 

@@ -21,7 +21,7 @@ use crate::keys::Keys;
 use crate::objects::ObjectFiles;
 use crate::stubs::StubCache;
 use crate::writer::{Apply, ApplyFramed, Sync, Way, Writer};
-use crate::{StoreError, TaskLogs};
+use crate::{StoreError, TaskLogs, rotation};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -63,17 +63,8 @@ impl Store {
     pub async fn open(dir: &Path) -> Result<Self, StoreError> {
         directory::create_private(dir)?;
         let lock = directory::lock(dir)?;
-        let path = dir.join("state.db");
-        let options = connect_options(&path);
-        let mut connection = options.connect().await.map_err(database("open the state"))?;
-        MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(
-            |source| match source {
-                MigrateError::VersionMissing(version) => {
-                    StoreError::Newer { path: path.clone(), version }
-                }
-                source => StoreError::Migrate { path: path.clone(), source },
-            },
-        )?;
+        let options = connect_options(&dir.join("state.db"));
+        let mut connection = open_writer(dir).await?;
         let keys = open_keys(&dir.join("secret.key"), &mut connection).await?;
         let epoch = next_epoch(&mut connection).await.map_err(database("count the start"))?;
         let objects = ObjectFiles::open(&dir.join("objects"), &mut connection).await?;
@@ -218,13 +209,31 @@ fn connect_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+/// The connection that writes, with tables of this version's shape.
+pub(crate) async fn open_writer(dir: &Path) -> Result<SqliteConnection, StoreError> {
+    let path = dir.join("state.db");
+    let mut connection =
+        connect_options(&path).connect().await.map_err(database("open the state"))?;
+    MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|source| match source {
+        MigrateError::VersionMissing(version) => StoreError::Newer { path, version },
+        source => StoreError::Migrate { path, source },
+    })?;
+    Ok(connection)
+}
+
 /// The key file, checked against the database: with another one, no secret could be read.
-async fn open_keys(path: &Path, connection: &mut SqliteConnection) -> Result<Keys, StoreError> {
+pub(crate) async fn open_keys(
+    path: &Path,
+    connection: &mut SqliteConnection,
+) -> Result<Keys, StoreError> {
     let doing = "check the key file";
     let known: Option<Vec<u8>> = sqlx::query_scalar("SELECT fingerprint FROM key_file")
         .fetch_optional(&mut *connection)
         .await
         .map_err(database(doing))?;
+    if let Some(known) = &known {
+        rotation::settle(path, known)?;
+    }
     if known.is_some() && !path.exists() {
         let why = "is missing: expected the one that was made with the database beside it";
         return Err(StoreError::Key { path: path.to_owned(), why });

@@ -199,6 +199,7 @@ pub(crate) fn order(message: wire::GatewayMessage) -> Result<Order, ConvertError
             Order::Build { build: build.build_id, image_spec: build.image_spec }
         }
         Inbound::Ping(wire::Ping {}) => Order::Ping,
+        Inbound::RotateCredential(wire::RotateCredential {}) => Order::RotateCredential,
     })
 }
 

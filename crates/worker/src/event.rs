@@ -34,6 +34,7 @@ pub(crate) enum Order {
     FinishedAck(AttemptId),
     Build { build: u64, image_spec: String },
     Ping,
+    RotateCredential,
 }
 
 /// What happens, to the session, in the containers and in the background.

@@ -1,6 +1,7 @@
 //! The connection to the gateway, and the calls beside the session.
 
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,13 +9,15 @@ use metal9_proto::worker as wire;
 use metal9_proto::worker::worker_service_client::WorkerServiceClient;
 use metal9_types::{AttemptId, ObjectId};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::backoff::Backoff;
+use crate::dial::Dial;
 
 /// How often a call beside the session is tried while the gateway cannot be reached.
 const TRIES: u32 = 8;
@@ -25,14 +28,10 @@ const PIECE_BYTES: usize = 1024 * 1024;
 /// The largest arguments a call can have: what the client API takes in one message.
 const ARGUMENTS_BYTES: usize = metal9_proto::MAX_FRAME_BYTES;
 
-/// Why the gateway's address or credential cannot be used.
+/// The credential is not one that can be sent.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AddressError {
-    #[error("`{0}` is not an address as host:port")]
-    Address(String, #[source] tonic::transport::Error),
-    #[error("the credential is not one that can be sent")]
-    Credential,
-}
+#[error("the credential is not one that can be sent")]
+pub(crate) struct CredentialError;
 
 /// Why something could not be fetched from the gateway or sent to it.
 #[derive(Debug, thiserror::Error)]
@@ -61,27 +60,32 @@ impl TransferError {
     }
 }
 
-/// A connection that is made when it is needed and made again when it is lost.
-pub(crate) fn endpoint(address: &str) -> Result<Endpoint, AddressError> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|source| AddressError::Address(address.to_owned(), source))?;
-    Ok(endpoint
-        .connect_timeout(Duration::from_secs(5))
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(5))
-        .keep_alive_timeout(Duration::from_secs(5))
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(1024 * 1024)
-        .initial_connection_window_size(8 * 1024 * 1024))
+/// How long a short call may take.
+const ANSWER: Duration = Duration::from_secs(10);
+
+fn within<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(ANSWER);
+    request
 }
 
-/// Adds the worker's credential to every call.
+/// Adds the worker's credential to every call. Clones share the credential, which can change.
 #[derive(Clone)]
-pub(crate) struct Bearer(MetadataValue<Ascii>);
+pub(crate) struct Bearer(Arc<RwLock<MetadataValue<Ascii>>>);
+
+impl Bearer {
+    fn value(credential: &str) -> Result<MetadataValue<Ascii>, CredentialError> {
+        let mut bearer: MetadataValue<Ascii> =
+            format!("Bearer {credential}").parse().map_err(|_| CredentialError)?;
+        bearer.set_sensitive(true);
+        Ok(bearer)
+    }
+}
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        let credential = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        request.metadata_mut().insert("authorization", credential);
         Ok(request)
     }
 }
@@ -90,6 +94,8 @@ impl Interceptor for Bearer {
 #[derive(Clone)]
 pub(crate) struct Gateway {
     client: WorkerServiceClient<InterceptedService<Channel, Bearer>>,
+    bearer: Bearer,
+    rotation: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -99,13 +105,38 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    pub(crate) fn new(address: &str, credential: &str) -> Result<Self, AddressError> {
-        let mut bearer: MetadataValue<Ascii> =
-            format!("Bearer {credential}").parse().map_err(|_| AddressError::Credential)?;
-        bearer.set_sensitive(true);
-        let channel = endpoint(address)?.connect_lazy();
-        let service = InterceptedService::new(channel, Bearer(bearer));
-        Ok(Self { client: metal9_proto::worker_client(service) })
+    pub(crate) fn new(dial: &Dial, credential: &str) -> Result<Self, CredentialError> {
+        let bearer = Bearer(Arc::new(RwLock::new(Bearer::value(credential)?)));
+        let service = InterceptedService::new(dial.connect_lazy(), bearer.clone());
+        Ok(Self { client: metal9_proto::worker_client(service), bearer, rotation: Arc::default() })
+    }
+
+    /// From now on, calls are made with this credential.
+    pub(crate) fn use_credential(&self, credential: &str) -> Result<(), CredentialError> {
+        let bearer = Bearer::value(credential)?;
+        *self.bearer.0.write().unwrap_or_else(PoisonError::into_inner) = bearer;
+        Ok(())
+    }
+
+    /// The gateway wants the worker to have a new credential.
+    pub(crate) fn want_rotation(&self) {
+        self.rotation.notify_one();
+    }
+
+    /// Resolves when the gateway wants the worker to have a new credential.
+    pub(crate) async fn rotation_wanted(&self) {
+        self.rotation.notified().await;
+    }
+
+    /// A new credential; the present one stays good until the new one is used.
+    pub(crate) async fn rotate(&self) -> Result<String, Status> {
+        let answer = self.client.clone().rotate(within(wire::RotateRequest {})).await?;
+        Ok(answer.into_inner().credential)
+    }
+
+    /// Uses the present credential.
+    pub(crate) async fn confirm(&self) -> Result<(), Status> {
+        self.client.clone().confirm(within(wire::ConfirmRequest {})).await.map(drop)
     }
 
     /// Opens a session whose messages come from `outgoing`.

@@ -1,6 +1,6 @@
 //! Who the worker is, on disk.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,15 @@ pub(crate) struct Identity {
     pub(crate) credential: String,
     pub(crate) pool: String,
     pub(crate) gateway: String,
+    /// The fingerprint of the gateway's key; nothing without TLS, or where roots are trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fingerprint: Option<String>,
+    /// The credential before this one, until the gateway has taken this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous: Option<String>,
+    /// When the credential was issued, in Unix seconds; 0 if that was not noted.
+    #[serde(default)]
+    pub(crate) issued_at: u64,
 }
 
 impl Identity {
@@ -78,8 +87,18 @@ impl Identity {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         file.sync_all()?;
-        fs::rename(&fresh, path)
+        fs::rename(&fresh, path)?;
+        match path.parent() {
+            Some(directory) => File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
     }
+}
+
+/// The present as Unix seconds.
+pub(crate) fn unix_now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
@@ -98,11 +117,21 @@ mod tests {
             credential: "secret".into(),
             pool: "default".into(),
             gateway: "127.0.0.1:1993".into(),
+            fingerprint: None,
+            previous: None,
+            issued_at: 0,
         };
         identity.write(&path).unwrap();
         identity.write(&path).unwrap();
         assert_eq!(Identity::read(&path).unwrap().credential, "secret");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn an_identity_of_an_earlier_version_is_understood() {
+        let text = r#"{"worker_id": "w", "credential": "c", "pool": "p", "gateway": "g:1"}"#;
+        let identity: Identity = serde_json::from_str(text).unwrap();
+        assert_eq!((identity.fingerprint, identity.previous, identity.issued_at), (None, None, 0));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use metal9_proto::worker as wire;
 use tonic::Status;
 
-use crate::gateway::{self, AddressError};
-use crate::identity::{Identity, IdentityError};
+use crate::dial::{Dial, DialError};
+use crate::identity::{Identity, IdentityError, unix_now};
 use crate::machine;
 use crate::options::JoinOptions;
 use crate::paths::Paths;
@@ -24,6 +24,14 @@ pub enum JoinError {
         /// What the connection said.
         source: tonic::transport::Error,
     },
+    /// Somebody answers at the address, who is not the gateway that is meant. Nothing was sent.
+    #[error("the join token was not sent to {address}")]
+    NotTrusted {
+        /// The address that was tried.
+        address: String,
+        /// What is wrong.
+        source: metal9_tls::ConnectError,
+    },
     /// The gateway does not take the token.
     #[error("the gateway refused the join token: {0}")]
     Refused(String),
@@ -40,9 +48,26 @@ pub enum JoinError {
     Identity(#[from] IdentityError),
 }
 
-impl From<AddressError> for JoinError {
-    fn from(error: AddressError) -> Self {
+impl From<DialError> for JoinError {
+    fn from(error: DialError) -> Self {
         Self::Address(Box::new(error))
+    }
+}
+
+impl JoinError {
+    /// What the person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotTrusted { source, .. } => source.hint(),
+            Self::Unreachable { .. } | Self::Failed { .. } => Some(
+                "is the gateway running? One that speaks TLS is named with --fingerprint, or as \
+                 https://HOST:PORT",
+            ),
+            Self::Refused(_) => Some("make a new join token with `metal9 token join`"),
+            Self::Address(source) => source.downcast_ref::<DialError>().and_then(DialError::hint),
+            _ => None,
+        }
     }
 }
 
@@ -62,10 +87,12 @@ pub struct Joined {
 /// The gateway cannot be reached or refuses, or the file cannot be written.
 pub async fn join(options: &JoinOptions) -> Result<Joined, JoinError> {
     let address = &options.gateway;
-    let channel = gateway::endpoint(address)?
-        .connect()
-        .await
-        .map_err(|source| JoinError::Unreachable { address: address.clone(), source })?;
+    let dial = Dial::new(address, options.fingerprint.as_deref())?;
+    // Who the gateway is has been checked when this is there, and the token goes nowhere before.
+    let channel = dial.connect().await.map_err(|error| match error {
+        Ok(source) => JoinError::NotTrusted { address: address.clone(), source },
+        Err(source) => JoinError::Unreachable { address: address.clone(), source },
+    })?;
     let request = wire::JoinRequest {
         token: options.token.clone(),
         hostname: machine::hostname(),
@@ -81,6 +108,9 @@ pub async fn join(options: &JoinOptions) -> Result<Joined, JoinError> {
         credential: answer.credential,
         pool: answer.pool,
         gateway: address.clone(),
+        fingerprint: options.fingerprint.clone(),
+        previous: None,
+        issued_at: unix_now(),
     };
     identity.write(&Paths::new(&options.state_dir).identity())?;
     Ok(Joined { worker_id: identity.worker_id, pool: identity.pool })
@@ -94,6 +124,7 @@ fn refusal(address: &str, status: &Status) -> JoinError {
         | Code::PermissionDenied
         | Code::InvalidArgument
         | Code::NotFound
+        | Code::ResourceExhausted
         | Code::FailedPrecondition => JoinError::Refused(message),
         _ => JoinError::Failed { address: address.to_owned(), message },
     }

@@ -18,6 +18,8 @@ mod code;
 mod container;
 mod containment;
 mod convert;
+mod credential;
+mod dial;
 mod errors;
 mod event;
 #[cfg(fuzzing)]
@@ -33,6 +35,7 @@ mod options;
 mod outbox;
 mod output;
 mod paths;
+mod relay;
 mod report;
 mod run;
 mod runner;

@@ -83,6 +83,7 @@ mod tests {
             uv: None,
             python: None,
             labels: BTreeMap::new(),
+            credential_age: None,
             cgroups: false,
             pids: None,
             cpu_limit_percent: None,

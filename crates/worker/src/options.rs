@@ -41,7 +41,8 @@ pub const CACHE_MIB: u64 = 20 * 1024;
 pub struct Options {
     /// The directory of the identity, environments, code and containers; made if it is not there.
     pub state_dir: PathBuf,
-    /// The gateway's gRPC address, as `host:port`; empty for the one the worker has joined.
+    /// The gateway's gRPC address, as `host:port` or `https://host:port`; empty for the one the
+    /// worker has joined.
     pub gateway: String,
     /// The pool the worker is meant to be in; empty for the one it has joined.
     pub pool: String,
@@ -76,6 +77,9 @@ pub struct Options {
     pub writable: Vec<PathBuf>,
     /// How long running calls may go on once the worker was told to end.
     pub drain: Duration,
+    /// How old the worker's credential may get before the worker asks for a new one; nothing to
+    /// keep it.
+    pub credential_age: Option<Duration>,
     /// The `metal9` program, which supervises the processes of jobs.
     pub shim: PathBuf,
 }
@@ -83,8 +87,11 @@ pub struct Options {
 /// Everything [`crate::join`] needs to know.
 #[derive(Clone, Debug)]
 pub struct JoinOptions {
-    /// The gateway's gRPC address, as `host:port`.
+    /// The gateway's gRPC address, as `host:port` or `https://host:port`.
     pub gateway: String,
+    /// The fingerprint of the gateway's key, as `sha256:…`: then TLS is spoken with whoever has
+    /// that key. Without it, `https://` means a certificate that the system trusts.
+    pub fingerprint: Option<String>,
     /// The join token.
     pub token: String,
     /// The pool to join; empty for the token's own.

@@ -15,12 +15,15 @@ use crate::caches;
 use crate::code::CodeCache;
 use crate::container::{Makings, Tools, Workshop};
 use crate::containment::Containment;
-use crate::gateway::{AddressError, Gateway};
+use crate::credential::Credential;
+use crate::dial::Dial;
+use crate::gateway::Gateway;
 use crate::identity::{Identity, IdentityError};
 use crate::machine;
 use crate::manager::Manager;
 use crate::options::Options;
 use crate::paths::{Paths, PathsError};
+use crate::relay::Relays;
 use crate::runner::{Guard, IsolationError, Launcher};
 use crate::runner_files::{self, RunnerFilesError};
 use crate::session;
@@ -54,6 +57,9 @@ pub enum RunError {
     /// Jobs cannot be isolated as the settings want it.
     #[error(transparent)]
     Isolation(#[from] IsolationError),
+    /// Jobs could not be given a way to a gateway that speaks TLS.
+    #[error("no port of this machine can be had for what jobs say to the gateway")]
+    Relay(#[source] std::io::Error),
     /// The gateway's address or the credential cannot be used.
     #[error("the gateway `{address}` cannot be used")]
     Gateway {
@@ -104,15 +110,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         let (asked, joined) = (&options.pool, &identity.pool);
         tracing::warn!(asked, joined, "the worker has joined another pool, and stays in it");
     }
-    let address = match options.gateway.as_str() {
-        "" => identity.gateway.clone(),
-        address => address.to_owned(),
-    };
-    let unusable = |source: AddressError| RunError::Gateway {
-        address: address.clone(),
-        source: Box::new(source),
-    };
-    let gateway = Gateway::new(&address, &identity.credential).map_err(unusable)?;
+    let (address, dial, gateway) = dial(&options, &identity)?;
     // Deleting what an earlier run has left can take a while.
     let (claimed, wanted, id) = (paths.clone(), options.clone(), identity.worker_id.clone());
     let claim = tokio::task::spawn_blocking(move || {
@@ -133,6 +131,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let guard = Guard::find(&options, paths.root(), &paths.containers()).await?;
     let isolation = guard.describe();
 
+    let relays = match dial.trust() {
+        Some(trust) => Some(Relays::open(trust.clone()).await.map_err(RunError::Relay)?),
+        None => None,
+    };
+    let credential = Credential::new(
+        paths.identity(),
+        identity.clone(),
+        gateway.clone(),
+        options.credential_age,
+    );
+    let fresh = credential.keep_fresh(shutdown.clone());
+    metal9_tasks::spawn_infallible("keep the credential fresh", fresh);
     let (events, inbox) = mpsc::channel(EVENTS);
     let offer = offer(&options, &identity, platform, &opened);
     let spares = spares::most(offer.capacity.memory_mib);
@@ -166,7 +176,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     caches::start(Arc::clone(&tools), options.state_dir.clone(), options.cache_mib);
     // While calls go on that run, the session does.
     let ending = CancellationToken::new();
-    let session = session::run(gateway, offer, isolation, events, ending.clone());
+    let session = session::run(gateway, relays, offer, isolation, events, ending.clone());
     let mut session = metal9_tasks::spawn_infallible("session", session);
     let manager = Manager::new(tools, paths.outbox(), spares).draining_for(options.drain, ending);
     manager.run(inbox, shutdown).await;
@@ -176,6 +186,23 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     // Whoever is still there had all the time to end.
     let _ = tokio::task::spawn_blocking(move || containment.close()).await;
     Ok(())
+}
+
+/// The gateway's address, how it is known, and a connection that is made when it is needed.
+fn dial(options: &Options, identity: &Identity) -> Result<(String, Dial, Gateway), RunError> {
+    let fingerprint = identity.fingerprint.as_deref();
+    let (address, dial) = match options.gateway.as_str() {
+        "" => (identity.gateway.clone(), Dial::new(&identity.gateway, fingerprint)),
+        other => (other.to_owned(), Dial::redirected(other, &identity.gateway, fingerprint)),
+    };
+    let unusable = |source: Box<dyn std::error::Error + Send + Sync>| RunError::Gateway {
+        address: address.clone(),
+        source,
+    };
+    let dial = dial.map_err(|error| unusable(Box::new(error)))?;
+    let gateway =
+        Gateway::new(&dial, &identity.credential).map_err(|error| unusable(Box::new(error)))?;
+    Ok((dial.address().to_string(), dial, gateway))
 }
 
 async fn environments(

@@ -6,6 +6,7 @@ mod outbound;
 
 use std::time::{Duration, Instant};
 
+use metal9_tls::ConnectError;
 use metal9_types::Offer;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use tonic::Code;
 use crate::backoff::Backoff;
 use crate::event::Event;
 use crate::gateway::Gateway;
+use crate::relay::Relays;
 use crate::session::connect::SessionError;
 
 /// The longest pause between two tries: a restarted gateway waits for its workers, and what they run.
@@ -27,6 +29,7 @@ const GOOD_SESSION: Duration = Duration::from_secs(5);
 /// Jobs go on while there is none; what they report is kept in the outbox.
 pub(crate) async fn run(
     gateway: Gateway,
+    relays: Option<Relays>,
     offer: Offer,
     isolation: String,
     events: mpsc::Sender<Event>,
@@ -35,7 +38,7 @@ pub(crate) async fn run(
     let mut backoff = Backoff::new(LONGEST_PAUSE);
     while !shutdown.is_cancelled() && !events.is_closed() {
         let begun = Instant::now();
-        let error = once(&gateway, &offer, &isolation, &events, &shutdown).await;
+        let error = once(&gateway, relays.as_ref(), &offer, &isolation, &events, &shutdown).await;
         if events.send(Event::Closed).await.is_err() || shutdown.is_cancelled() {
             return;
         }
@@ -53,15 +56,19 @@ pub(crate) async fn run(
 /// One session from its hello to its end.
 async fn once(
     gateway: &Gateway,
+    relays: Option<&Relays>,
     offer: &Offer,
     isolation: &str,
     events: &mpsc::Sender<Event>,
     shutdown: &CancellationToken,
 ) -> Result<(), SessionError> {
-    let opened = tokio::select! {
+    let mut opened = tokio::select! {
         opened = connect::open(gateway, offer, isolation, events) => opened?,
         () = shutdown.cancelled() => return Ok(()),
     };
+    if let Some(relays) = relays {
+        relays.redirect(&mut opened.welcome)?;
+    }
     inbound::read(opened, events).await
 }
 
@@ -75,6 +82,11 @@ fn log(end: Result<(), SessionError>) {
                 error = status.message(),
                 "the gateway does not accept this worker; join it again with a new join token"
             );
+        }
+        Err(SessionError::Gateway(status)) if ConnectError::find(&status).is_some() => {
+            let Some(error) = ConnectError::find(&status) else { return };
+            let (hint, error) = (error.hint(), crate::errors::chain(error));
+            tracing::warn!(error, hint, "no session with the gateway; connecting again");
         }
         Err(error) => {
             let error = crate::errors::chain(&error);

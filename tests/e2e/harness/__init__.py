@@ -6,6 +6,7 @@ from .fleet import DevFleet, let_jobs_write
 from .gate import Gate
 from .program import App, Finished, Program
 from .proxy import Proxy
+from .secure import SecureFleet
 from .split import SplitFleet, Worker
 from .waiting import eventually
 
@@ -19,6 +20,7 @@ __all__ = [
     "Gate",
     "Program",
     "Proxy",
+    "SecureFleet",
     "SplitFleet",
     "Worker",
     "eventually",

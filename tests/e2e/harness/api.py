@@ -7,6 +7,7 @@ import uuid
 import zipfile
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 import cloudpickle
@@ -116,13 +117,18 @@ class Call:
 class Api:
     """A client of one gateway."""
 
-    def __init__(self, address: str, http: str, token: str):
+    def __init__(self, address: str, http: str, token: str, ca: Optional[Path] = None):
+        """`ca` is the certificate to trust, for a gateway that speaks TLS."""
+        self.verify = str(ca) if ca else True
         self.http = http if http.startswith("http") else f"http://{http}"
         self.token = token
         interceptor = AuthTokenInterceptor(token, [("x-beta9-caller", CALLER)])
-        self.channel = grpc.intercept_channel(
-            grpc.insecure_channel(address, options=MESSAGE_LIMITS), interceptor
-        )
+        if ca:
+            trust = grpc.ssl_channel_credentials(ca.read_bytes())
+            channel = grpc.secure_channel(address, trust, options=MESSAGE_LIMITS)
+        else:
+            channel = grpc.insecure_channel(address, options=MESSAGE_LIMITS)
+        self.channel = grpc.intercept_channel(channel, interceptor)
         self.gateway = GatewayServiceStub(self.channel)
         self.functions = FunctionServiceStub(self.channel)
         self.images = ImageServiceStub(self.channel)
@@ -273,6 +279,7 @@ class Api:
         """GET over HTTP, as the holder of `token`, by default one's own."""
         token = self.token if token is None else token
         bearer: Dict[str, str] = {"Authorization": f"Bearer {token}"} if token else {}
+        options.setdefault("verify", self.verify)
         return requests.get(self.http + path, headers=bearer, timeout=30, **options)
 
     @property

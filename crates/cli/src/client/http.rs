@@ -4,10 +4,14 @@ use std::io::Read;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use metal9_tls::{Protocol, Trust};
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Response;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector as _, TcpConnector};
 
+use super::secure::Secure;
 use crate::failure::Failure;
 
 /// A gateway's HTTP side and the caller's token.
@@ -19,14 +23,19 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// `base` is `http://host:port`.
+    /// `base` is `http://host:port`, or `https://host:port` with how the gateway is known.
     ///
     /// # Errors
     ///
-    /// If the gateway wants TLS, which this program does not speak.
-    pub(crate) fn new(base: String, token: Option<String>) -> Result<Self, Failure> {
-        if !base.starts_with("http://") {
-            let error = anyhow!("`{base}` cannot be asked: only plain HTTP is supported");
+    /// If it is neither, or TLS cannot be set up.
+    pub(crate) fn new(
+        base: String,
+        token: Option<String>,
+        trust: Option<&Trust>,
+    ) -> Result<Self, Failure> {
+        let plain = base.starts_with("http://");
+        if !plain && !base.starts_with("https://") {
+            let error = anyhow!("`{base}` cannot be asked: expected http:// or https://");
             return Err(Failure::usage(error).hint("give the gateway's own address with --http"));
         }
         let config = Agent::config_builder()
@@ -34,7 +43,14 @@ impl Http {
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_recv_response(Some(Duration::from_secs(30)))
             .build();
-        Ok(Self { agent: config.into(), base, token })
+        if plain {
+            return Ok(Self { agent: config.into(), base, token });
+        }
+        let tls = metal9_tls::client_config(trust.unwrap_or(&Trust::System), Protocol::Http1);
+        let secure = Secure(tls.map_err(super::no_tls)?);
+        let connector = ().chain(TcpConnector::default()).chain(secure);
+        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+        Ok(Self { agent, base, token })
     }
 
     /// Gets JSON.
@@ -67,6 +83,20 @@ impl Http {
     /// See [`Http::get`].
     pub(crate) fn stream(&self, path: &str) -> Result<impl Read + use<>, Failure> {
         Ok(self.send(path)?.into_body().into_reader())
+    }
+
+    /// Deletes something and gets JSON.
+    ///
+    /// # Errors
+    ///
+    /// See [`Http::get`].
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, Failure> {
+        let mut request = self.agent.delete(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let answer = request.call().map_err(|error| self.unreachable(error))?;
+        self.json(self.check(answer)?)
     }
 
     fn send(&self, path: &str) -> Result<Response<ureq::Body>, Failure> {

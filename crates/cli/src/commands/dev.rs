@@ -55,6 +55,9 @@ async fn serve(context: &Context, settings: &Settings) -> Result<(), Failure> {
     options.state_dir = directory.join("gateway");
     options.grpc = dev.grpc;
     options.http = dev.http;
+    // Nothing of this leaves the machine.
+    options.tls = metal9_gateway::Tls::Off;
+    (options.tls_cert, options.tls_key) = (None, None);
     let pool = settings.worker().map_err(Failure::usage)?.pool;
 
     let _claim = Claim::take(&directory)?;
@@ -78,7 +81,7 @@ async fn serve(context: &Context, settings: &Settings) -> Result<(), Failure> {
             WorkerProcess::start(context, &state, &ready.grpc)?
         }
     };
-    let http = Http::new(format!("http://{}", ready.http), Some(ready.token.clone()))?;
+    let http = Http::new(format!("http://{}", ready.http), Some(ready.token.clone()), None)?;
     tokio::select! {
         ended = &mut running => return Err(ended_early(ended)),
         failure = worker.ended() => return Err(failure),

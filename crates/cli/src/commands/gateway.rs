@@ -1,7 +1,8 @@
 //! `metal9 gateway`: a gateway by itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use metal9_store::{Store, StoreError};
 use metal9_tasks::CancellationToken;
 
 use crate::context::{self, Context};
@@ -13,7 +14,10 @@ use crate::talk;
 
 /// The options of a gateway.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Where the gateway keeps its state [default: ~/.metal9/gateway]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -26,6 +30,29 @@ pub(crate) struct Arguments {
     /// The host that clients and workers are told to reach this gateway at
     #[arg(long, value_name = "HOST")]
     advertise_host: Option<String>,
+    /// Serve TLS with a certificate of the gateway's own: `self-signed`; `off` for plain text
+    #[arg(long, value_name = "MODE")]
+    tls: Option<String>,
+    /// Serve TLS with the certificate in this PEM file; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// A further name or address for the gateway's own certificate; may be given more than once
+    #[arg(long, value_name = "HOST")]
+    tls_name: Vec<String>,
+}
+
+/// What to do with a gateway's state, other than to serve it.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make a new key and encrypt every secret with it; the gateway must not run
+    RotateKey {
+        /// Where the gateway keeps its state [default: ~/.metal9/gateway]
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
+    },
 }
 
 /// Runs a gateway until it is asked to stop.
@@ -34,13 +61,23 @@ pub(crate) struct Arguments {
 ///
 /// If it cannot start, or stops by itself.
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(Command::RotateKey { state }) = &arguments.command {
+        return rotate_key(context, state.as_deref());
+    }
     let mut flags = Vec::new();
-    let state = arguments.state.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let text = |path: &Option<PathBuf>| path.as_ref().map(|it| it.to_string_lossy().into_owned());
+    let (state, cert, key) =
+        (text(&arguments.state), text(&arguments.tls_cert), text(&arguments.tls_key));
+    let names = (!arguments.tls_name.is_empty()).then(|| arguments.tls_name.join(","));
     for (name, value) in [
         ("state_dir", &state),
         ("grpc", &arguments.grpc),
         ("http", &arguments.http),
         ("advertise_host", &arguments.advertise_host),
+        ("tls", &arguments.tls),
+        ("tls_cert", &cert),
+        ("tls_key", &key),
+        ("tls_names", &names),
     ] {
         flags.extend(value.clone().map(|value| (("gateway", name), value)));
     }
@@ -48,6 +85,27 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
     context.start_log("info")?;
     open_files::allow_many();
     context::serve(serve(options))
+}
+
+/// Replaces the key while nobody uses the state.
+fn rotate_key(context: &Context, state: Option<&Path>) -> Result<(), Failure> {
+    let state = state.map(|path| (("gateway", "state_dir"), path.to_string_lossy().into_owned()));
+    let options = context.settings(state.into_iter().collect())?.gateway();
+    let directory = options.map_err(Failure::usage)?.state_dir;
+    context.start_log("warn")?;
+    let count = context::ask(async {
+        Store::rotate_key(&directory).await.map_err(|error| {
+            let failure = match &error {
+                StoreError::InUse { .. } => {
+                    Failure::request(error).hint("stop the gateway, and start it again afterwards")
+                }
+                _ => Failure::request(error),
+            };
+            failure.context("cannot replace the key; the old one stays")
+        })
+    })?;
+    let value = serde_json::json!({ "secrets": count });
+    context.output.show(&value, || format!("replaced the key; secrets encrypted anew: {count}\n"))
 }
 
 async fn serve(options: metal9_gateway::Options) -> Result<(), Failure> {
@@ -60,6 +118,12 @@ async fn serve(options: metal9_gateway::Options) -> Result<(), Failure> {
     let file = ReadyFile::publish(directory.join("gateway.json"), &ready)?;
     talk::say(format_args!("the gateway serves gRPC on {} and HTTP on {}", ready.grpc, ready.http));
     talk::say(format_args!("  its first token is in {}", ready.config.display()));
+    if let Some(ca) = &ready.ca {
+        let ca = ca.display();
+        talk::say(format_args!("  it speaks TLS, on port 443 to the SDK too, which needs:"));
+        talk::say(format_args!("    export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={ca}"));
+        talk::say(format_args!("    export REQUESTS_CA_BUNDLE={ca}"));
+    }
     tokio::select! {
         ended = &mut running => return Err(ended_early(ended)),
         () = signals.next() => {}

@@ -2,9 +2,7 @@
 
 use anyhow::anyhow;
 use clap::Subcommand;
-use metal9_proto::beta9::gateway::{
-    CreateTokenRequest, DeleteTokenRequest, ListTokensRequest, ToggleTokenRequest, Token,
-};
+use metal9_proto::beta9::gateway::{DeleteTokenRequest, ToggleTokenRequest, Token};
 use serde_json::{Value, json};
 
 use crate::client::{self, accepted, failed};
@@ -21,6 +19,12 @@ pub(crate) enum Command {
         /// What it may do: `workspace`, or `workspace_restricted` to call but not to administer
         #[arg(long, default_value = "workspace")]
         kind: String,
+        /// What it is for
+        #[arg(long, default_value = "")]
+        name: String,
+        /// How long it can be used, as 45s, 30m, 12h or 7d [default: until it is deleted]
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        expires: Option<u64>,
         #[command(flatten)]
         connection: connection::Arguments,
     },
@@ -43,17 +47,37 @@ pub(crate) enum Command {
         #[command(flatten)]
         connection: connection::Arguments,
     },
-    /// Make a token that a worker joins with, and print it
+    /// Make a token that a worker joins with, and print it; or look after such tokens
+    #[command(args_conflicts_with_subcommands = true)]
     Join {
+        #[command(subcommand)]
+        command: Option<JoinCommand>,
         /// The pool of the workers
         #[arg(long, default_value = "default")]
         pool: String,
         /// How long it can be used, as 45s, 30m, 12h or 7d
-        #[arg(long, value_name = "TIME", default_value = "30m", value_parser = seconds)]
-        ttl: u64,
+        #[arg(long, alias = "ttl", value_name = "TIME", default_value = "30m", value_parser = seconds)]
+        expires: u64,
         /// Let any number of workers use it
         #[arg(long)]
         reusable: bool,
+        #[command(flatten)]
+        connection: connection::Arguments,
+    },
+}
+
+/// What to do with tokens that workers join with.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JoinCommand {
+    /// List them
+    List {
+        #[command(flatten)]
+        connection: connection::Arguments,
+    },
+    /// Take one back; workers that have joined with it stay
+    Revoke {
+        /// The join token's id
+        id: String,
         #[command(flatten)]
         connection: connection::Arguments,
     },
@@ -67,12 +91,21 @@ pub(crate) enum Command {
 pub(crate) fn run(context: &Context, command: &Command) -> Result<(), Failure> {
     context.start_log("warn")?;
     match command {
-        Command::Create { kind, connection } => create(context, kind, connection),
+        Command::Create { kind, name, expires, connection } => {
+            let wish = json!({ "kind": kind, "name": name, "ttl_seconds": expires });
+            create(context, &wish, connection)
+        }
         Command::List { connection } => list(context, connection),
         Command::Delete { id, connection } => delete(context, id, connection),
         Command::Toggle { id, connection } => toggle(context, id, connection),
-        Command::Join { pool, ttl, reusable, connection } => {
-            let wish = json!({ "pool": pool, "ttl_seconds": ttl, "single_use": !reusable });
+        Command::Join { command: Some(JoinCommand::List { connection }), .. } => {
+            list_join_tokens(context, connection)
+        }
+        Command::Join { command: Some(JoinCommand::Revoke { id, connection }), .. } => {
+            revoke_join_token(context, id, connection)
+        }
+        Command::Join { command: None, pool, expires, reusable, connection } => {
+            let wish = json!({ "pool": pool, "ttl_seconds": expires, "single_use": !reusable });
             join(context, &wish, connection)
         }
     }
@@ -80,41 +113,72 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<(), Failure> {
 
 fn create(
     context: &Context,
-    kind: &str,
+    wish: &Value,
     connection: &connection::Arguments,
 ) -> Result<(), Failure> {
-    let what = "cannot make a token";
-    let answer = context::ask(async {
-        let mut gateway = client::gateway(connection).await?;
-        let request = CreateTokenRequest { token_type: kind.to_owned() };
-        gateway.create_token(request).await.map_err(|status| failed(what, &status))
-    })?
-    .into_inner();
-    accepted(what, answer.ok, &answer.err_msg)?;
-    let token = answer.token.ok_or_else(|| nothing(what))?;
-    let mut value = token_json(&token);
-    value["key"] = json!(token.key);
-    context.output.show(&value, || format!("{}\n", token.key))
+    let http = context::ask(client::http(connection))?;
+    let answer = http
+        .post("/api/v1/token", wish)
+        .map_err(|failure| failure.context("cannot make a token"))?;
+    let key = answer["key"].as_str().ok_or_else(|| nothing("cannot make a token"))?;
+    context.output.show(&answer, || format!("{key}\n"))
 }
 
 fn list(context: &Context, connection: &connection::Arguments) -> Result<(), Failure> {
-    let what = "cannot list tokens";
-    let answer = context::ask(async {
-        let mut gateway = client::gateway(connection).await?;
-        let answer = gateway.list_tokens(ListTokensRequest {}).await;
-        answer.map_err(|status| failed(what, &status))
-    })?
-    .into_inner();
-    accepted(what, answer.ok, &answer.err_msg)?;
-    let tokens: Vec<Value> = answer.tokens.iter().map(token_json).collect();
-    context.output.show(&tokens, || {
-        let rows = answer.tokens.iter().map(|token| {
-            let created =
-                token.created_at.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
-            [token.token_id.clone(), token.token_type.clone(), state(token).to_owned(), created]
+    let http = context::ask(client::http(connection))?;
+    let answer =
+        http.get("/api/v1/token").map_err(|failure| failure.context("cannot list tokens"))?;
+    context.output.show(&answer["tokens"], || {
+        let tokens = answer["tokens"].as_array().map_or(&[][..], Vec::as_slice);
+        let rows = tokens.iter().map(|token| {
+            let word = |name: &str| token[name].as_str().unwrap_or("-").to_owned();
+            let state = if token["active"] == true { "on" } else { "off" };
+            [
+                word("token_id"),
+                word("token_type"),
+                state.to_owned(),
+                word("created_at"),
+                word("expires_at"),
+                word("name"),
+            ]
         });
-        output::table(["token", "kind", "state", "created"], rows)
+        output::table(["token", "kind", "state", "created", "expires", "name"], rows)
     })
+}
+
+fn list_join_tokens(context: &Context, connection: &connection::Arguments) -> Result<(), Failure> {
+    let http = context::ask(client::http(connection))?;
+    let answer = http
+        .get("/api/v1/worker/join-tokens")
+        .map_err(|failure| failure.context("cannot list join tokens"))?;
+    context.output.show(&answer["join_tokens"], || {
+        let tokens = answer["join_tokens"].as_array().map_or(&[][..], Vec::as_slice);
+        let rows = tokens.iter().map(|token| {
+            let word = |name: &str| token[name].as_str().unwrap_or("-").to_owned();
+            let uses = if token["single_use"] == true { "one" } else { "any" };
+            [
+                word("id"),
+                word("pool"),
+                word("state"),
+                uses.to_owned(),
+                token["used"].to_string(),
+                word("expires_at"),
+            ]
+        });
+        output::table(["join token", "pool", "state", "workers", "joined", "expires"], rows)
+    })
+}
+
+fn revoke_join_token(
+    context: &Context,
+    id: &str,
+    connection: &connection::Arguments,
+) -> Result<(), Failure> {
+    let http = context::ask(client::http(connection))?;
+    let answer = http
+        .delete(&format!("/api/v1/worker/join-tokens/{id}"))
+        .map_err(|failure| failure.context(format!("cannot revoke join token `{id}`")))?;
+    context.output.show(&answer, || format!("join token {id} is revoked\n"))
 }
 
 fn delete(context: &Context, id: &str, connection: &connection::Arguments) -> Result<(), Failure> {
@@ -153,12 +217,21 @@ fn join(
         .map_err(|failure| failure.context("cannot make a join token"))?;
     let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
     context.output.show(&answer, || format!("{}\n", text("token")))?;
-    talk::say(format_args!(
-        "on the worker's machine: metal9 worker join {} --token {} && metal9 worker run",
-        text("gateway"),
-        text("token")
-    ));
+    talk::say(format_args!("on the worker's machine: {} && metal9 worker run", command(&answer)));
     Ok(())
+}
+
+/// The whole command that joins with a token.
+fn command(answer: &Value) -> String {
+    let text = |name: &str| answer[name].as_str().unwrap_or_default();
+    let (gateway, token) = (text("gateway"), text("token"));
+    match (answer["fingerprint"].as_str(), answer["tls"] == true) {
+        (Some(fingerprint), _) => {
+            format!("metal9 worker join {gateway} --token {token} --fingerprint {fingerprint}")
+        }
+        (None, true) => format!("metal9 worker join https://{gateway} --token {token}"),
+        (None, false) => format!("metal9 worker join {gateway} --token {token}"),
+    }
 }
 
 fn nothing(what: &str) -> Failure {
@@ -196,6 +269,16 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_join_command_says_how_the_gateway_is_known() {
+        let mut answer = json!({ "gateway": "h:1", "token": "t", "tls": false });
+        assert_eq!(command(&answer), "metal9 worker join h:1 --token t");
+        answer["tls"] = json!(true);
+        assert_eq!(command(&answer), "metal9 worker join https://h:1 --token t");
+        answer["fingerprint"] = json!("sha256:00");
+        assert_eq!(command(&answer), "metal9 worker join h:1 --token t --fingerprint sha256:00");
+    }
 
     #[test]
     fn times_have_units() {

@@ -1,4 +1,4 @@
-//! `metal9 worker`: joining and running here, and what is to become of workers anywhere.
+//! `metal9 worker`: being one, and what is to become of those of a gateway.
 
 mod standing;
 
@@ -11,8 +11,11 @@ use metal9_tasks::CancellationToken;
 use metal9_worker::{JoinOptions, Options};
 use serde_json::json;
 
+use crate::client;
+use crate::connection;
 use crate::context::{self, Context};
 use crate::failure::Failure;
+use crate::output;
 use crate::settings::{Flags, WorkerSettings};
 use crate::signals::Signals;
 use crate::talk::Spinner;
@@ -20,7 +23,10 @@ use crate::talk::Spinner;
 /// How long running calls may go on after SIGTERM where nobody says.
 const DRAIN_SECONDS: f64 = 10.0;
 
-/// What to do with a worker.
+/// How old a worker's credential gets: a week.
+const CREDENTIAL_HOURS: u64 = 7 * 24;
+
+/// What to do with workers.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make this machine a worker of a gateway
@@ -39,14 +45,37 @@ pub(crate) enum Command {
     ///
     /// It gets work again with `metal9 worker uncordon`.
     Drain(standing::Drain),
+    /// List the workers that have joined a gateway
+    List {
+        #[command(flatten)]
+        connection: connection::Arguments,
+    },
+    /// Give a worker a new credential; jobs go on
+    Rotate(Named),
+    /// Shut a worker out: it is cut off at once, and others get its tasks
+    Revoke(Named),
+    /// Shut a worker out and forget it
+    Remove(Named),
+}
+
+/// A worker of a gateway.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Named {
+    /// The worker's id
+    id: String,
+    #[command(flatten)]
+    connection: connection::Arguments,
 }
 
 /// The options of joining.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Join {
-    /// The gateway's gRPC address
+    /// The gateway's gRPC address; with https:// if its certificate is one that this system trusts
     #[arg(value_name = "HOST:PORT")]
     gateway: String,
+    /// The fingerprint of the gateway's key, for TLS with a certificate of its own
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<String>,
     /// The join token
     #[arg(long, allow_hyphen_values = true)]
     token: String,
@@ -99,6 +128,10 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Cordon(arguments) => standing::cordon(context, &arguments, "cordon"),
         Command::Uncordon(arguments) => standing::cordon(context, &arguments, "uncordon"),
         Command::Drain(arguments) => standing::drain(context, &arguments),
+        Command::List { connection } => list(context, &connection),
+        Command::Rotate(worker) => change(context, &worker, "rotate", "has a new credential"),
+        Command::Revoke(worker) => change(context, &worker, "revoke", "is shut out"),
+        Command::Remove(worker) => change(context, &worker, "remove", "is removed"),
     }
 }
 
@@ -111,6 +144,7 @@ fn join(context: &Context, arguments: Join) -> Result<(), Failure> {
     context.start_log("warn")?;
     let options = JoinOptions {
         gateway: arguments.gateway,
+        fingerprint: arguments.fingerprint,
         token: arguments.token,
         pool: settings.pool,
         state_dir: settings.state_dir,
@@ -118,7 +152,14 @@ fn join(context: &Context, arguments: Join) -> Result<(), Failure> {
     let _spinner = Spinner::start("joining");
     let joined = context::ask(async {
         let joined = metal9_worker::join(&options).await;
-        joined.map_err(|error| Failure::request(error).context("cannot join the gateway"))
+        joined.map_err(|error| {
+            let hint = error.hint();
+            let failure = Failure::request(error).context("cannot join the gateway");
+            match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })
     })?;
     let (id, pool) = (joined.worker_id.to_string(), joined.pool);
     let value = json!({ "worker_id": id, "pool": pool, "state": options.state_dir });
@@ -149,6 +190,34 @@ fn serve(context: &Context, arguments: &Run) -> Result<(), Failure> {
     context::serve(Box::pin(run_until_stopped(options, with_stdin)))
 }
 
+fn list(context: &Context, connection: &connection::Arguments) -> Result<(), Failure> {
+    context.start_log("warn")?;
+    let http = context::ask(client::http(connection))?;
+    let answer =
+        http.get("/api/v1/worker").map_err(|failure| failure.context("cannot list the workers"))?;
+    context.output.show(&answer["workers"], || {
+        let workers = answer["workers"].as_array().map_or(&[][..], Vec::as_slice);
+        let rows = workers.iter().map(|worker| {
+            ["id", "hostname", "pool", "state", "last_seen"]
+                .map(|name| worker[name].as_str().unwrap_or("-").to_owned())
+        });
+        output::table(["worker", "hostname", "pool", "state", "last seen"], rows)
+    })
+}
+
+fn change(context: &Context, worker: &Named, what: &str, done: &str) -> Result<(), Failure> {
+    context.start_log("warn")?;
+    let http = context::ask(client::http(&worker.connection))?;
+    let path = format!("/api/v1/worker/{}", worker.id);
+    let answer = match what {
+        "remove" => http.delete(&path),
+        _ => http.post(&format!("{path}/{what}"), &json!({})),
+    };
+    let answer = answer
+        .map_err(|failure| failure.context(format!("cannot {what} worker `{}`", worker.id)))?;
+    context.output.show(&answer, || format!("worker {} {done}\n", worker.id))
+}
+
 fn flags<const N: usize>(values: [(&'static str, Option<String>); N]) -> Flags {
     let given = values.into_iter().filter_map(|(name, value)| Some((("worker", name), value?)));
     given.collect()
@@ -177,6 +246,10 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         readable: settings.readable,
         writable: settings.writable,
         drain: Duration::from_secs_f64(settings.drain_seconds.unwrap_or(DRAIN_SECONDS).min(1e9)),
+        credential_age: match settings.credential_hours.unwrap_or(CREDENTIAL_HOURS) {
+            0 => None,
+            hours => Some(std::time::Duration::from_secs(hours.saturating_mul(3600))),
+        },
         shim,
     })
 }

@@ -12,6 +12,7 @@ pub(super) struct Part {
     pub(super) grpc: Option<String>,
     pub(super) http: Option<String>,
     pub(super) token: Option<String>,
+    pub(super) fingerprint: Option<String>,
 }
 
 impl Part {
@@ -25,6 +26,7 @@ impl Part {
             grpc: Some(format!("{host}:{port}")),
             http: value("api_url").map(base_url),
             token: value("token").map(str::to_owned),
+            fingerprint: None,
         })
     }
 }
@@ -36,6 +38,7 @@ pub(super) fn from_environment(read: impl Fn(&str) -> Option<String>) -> [Part; 
         grpc: read(environment::GATEWAY),
         http: read(environment::HTTP).map(|http| base_url(&http)),
         token: read(environment::TOKEN),
+        fingerprint: read(environment::FINGERPRINT),
     };
     let port = read(environment::SDK_PORT).unwrap_or_else(|| "1993".to_owned());
     let sdk = Part {
@@ -43,6 +46,7 @@ pub(super) fn from_environment(read: impl Fn(&str) -> Option<String>) -> [Part; 
         grpc: read(environment::SDK_HOST).map(|host| format!("{host}:{port}")),
         http: read(environment::SDK_API_URL).map(|url| base_url(&url)),
         token: read(environment::SDK_TOKEN),
+        fingerprint: None,
     };
     [ours, sdk]
 }
@@ -59,6 +63,11 @@ pub(super) fn merge(parts: Vec<Part>) -> Connection {
         merged.grpc = merged.grpc.or(part.grpc);
         merged.http = merged.http.or(part.http);
         merged.token = merged.token.or(part.token);
+        merged.fingerprint = merged.fingerprint.or(part.fingerprint);
+    }
+    // Whoever is known by a key is spoken to with TLS, on both ports.
+    if merged.fingerprint.is_some() {
+        merged.http = merged.http.map(|http| http.replacen("http://", "https://", 1));
     }
     merged
 }
@@ -75,7 +84,7 @@ mod tests {
 
     fn part(whole: bool, grpc: Option<&str>, http: Option<&str>, token: Option<&str>) -> Part {
         let own = |text: Option<&str>| text.map(str::to_owned);
-        Part { whole, grpc: own(grpc), http: own(http), token: own(token) }
+        Part { whole, grpc: own(grpc), http: own(http), token: own(token), fingerprint: None }
     }
 
     #[test]
@@ -96,6 +105,13 @@ mod tests {
 
         let same = part(false, Some("a:1"), None, None);
         assert_eq!(merge(vec![same, config]).token.as_deref(), Some("theirs"));
+    }
+
+    #[test]
+    fn a_gateway_known_by_its_key_is_asked_over_tls() {
+        let mut state = part(true, Some("a:1"), Some("http://a:2"), Some("t"));
+        state.fingerprint = Some("sha256:00".to_owned());
+        assert_eq!(merge(vec![state]).http.as_deref(), Some("https://a:2"));
     }
 
     #[test]

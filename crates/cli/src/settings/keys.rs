@@ -55,6 +55,12 @@ pub(super) const KEYS: &[Key] = &[
     key("gateway", "grpc", Kind::Address, "where the client API and workers are served"),
     key("gateway", "http", Kind::Address, "where HTTP is served"),
     key("gateway", "advertise_host", Kind::Text, "the host that clients and workers are told"),
+    key("gateway", "tls", Kind::Text, "self-signed for TLS with a certificate of the gateway's own"),
+    key("gateway", "tls_cert", Kind::Path, "the certificate for TLS, in PEM format"),
+    key("gateway", "tls_key", Kind::Path, "the certificate's key, in PEM format"),
+    key("gateway", "tls_names", Kind::Text, "further names for the gateway's own certificate"),
+    key("gateway", "audit_days", Kind::Count, "how long the audit log is kept"),
+    key("gateway", "audit_rows", Kind::Count, "how many lines of the audit log are kept at most"),
     key("gateway", "keep_warm_seconds", Kind::Number, "how long an idle function container is kept"),
     key("gateway", "client_grace_seconds", Kind::Count, "how long a call outlives its client"),
     key("gateway", "worker_suspect_seconds", Kind::Number, "silence after which a worker gets no more work"),
@@ -85,6 +91,7 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "network", Kind::Choice(&["full", "gateway-only", "none"], "full, gateway-only or none"), "what jobs may connect to"),
     key("worker", "readable", Kind::Directories, "directories of this machine that jobs may read"),
     key("worker", "writable", Kind::Directories, "directories of this machine that jobs may write"),
+    key("worker", "credential_hours", Kind::Count, "how old its credential gets; a week if not set, 0 for ever"),
     key("dev", "state_dir", Kind::Path, "where `metal9 dev` keeps everything"),
     key("dev", "grpc", Kind::Address, "where the client API is served"),
     key("dev", "http", Kind::Address, "where HTTP is served"),
@@ -108,7 +115,8 @@ mod tests {
             KEYS.iter().filter(|key| key.section == "gateway").map(|key| key.name).collect();
         let mut options: BTreeSet<String> = gateway_defaults().keys().cloned().collect();
         // What is not set does not show in TOML.
-        options.insert("advertise_host".to_owned());
+        let unset = ["advertise_host", "tls_cert", "tls_key", "tls_names"];
+        options.extend(unset.map(str::to_owned));
         assert_eq!(settings, options.iter().map(String::as_str).collect());
     }
 

@@ -65,6 +65,20 @@ impl Core {
         Ok(())
     }
 
+    /// Nothing of the worker counts any more: what it was given is lost at once.
+    pub(crate) fn on_revoked(
+        &mut self,
+        now: Moment,
+        id: WorkerId,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Ignored> {
+        if !self.workers.contains_key(&id) {
+            return Err(Ignored::UnknownWorker);
+        }
+        self.lose_worker(now, id, actions);
+        Ok(())
+    }
+
     /// Looks at whether a worker has been silent for too long.
     pub(crate) fn on_worker_check(&mut self, now: Moment, id: WorkerId, actions: &mut Vec<Action>) {
         let Some(worker) = self.workers.get(&id) else { return };

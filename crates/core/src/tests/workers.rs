@@ -44,6 +44,21 @@ fn a_worker_that_stays_silent_is_lost_and_its_calls_are_made_elsewhere() {
 }
 
 #[test]
+fn the_calls_of_a_revoked_worker_are_made_elsewhere_at_once() {
+    let mut env = TestEnv::new().stub();
+    env.hello(1, 1, 1);
+    env.submit(1);
+    let first = env.given();
+    env.started(first);
+    env.hello(2, 2, 1);
+    env.ok(Input::WorkerRevoked { worker: worker(1) });
+    env.worker_lost(1);
+    env.retried(task(1), FailureKind::WorkerLost);
+    assert_eq!(env.given().worker, worker(2));
+    assert_eq!(env.input(Input::WorkerRevoked { worker: worker(1) }), Err(Ignored::UnknownWorker));
+}
+
+#[test]
 fn a_lost_call_without_attempts_left_ends_in_error() {
     let mut env = TestEnv::new().stub();
     env.hello(1, 1, 1);

@@ -14,7 +14,7 @@ use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tower::{Layer, Service};
 
-use crate::auth::grpc_bearer;
+use crate::auth::PEER_HEADER;
 use crate::error::ApiError;
 use crate::shared::SharedRef;
 
@@ -113,14 +113,16 @@ where
 
 async fn known(shared: &SharedRef, need: Need, headers: &http::HeaderMap) -> Result<(), ApiError> {
     let mut metadata = MetadataMap::new();
-    if let Some(value) = headers.get("authorization").and_then(|value| value.to_str().ok())
-        && let Ok(value) = value.parse()
-    {
-        metadata.insert("authorization", value);
+    for name in ["authorization", PEER_HEADER] {
+        if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok())
+            && let Ok(value) = value.parse()
+        {
+            metadata.insert(name, value);
+        }
     }
     match need {
         Need::Signer => shared.signing_caller(&metadata).await.map(drop),
-        _ => shared.caller(grpc_bearer(&metadata)).await.map(drop),
+        _ => shared.grpc_caller(&metadata).await.map(drop),
     }
 }
 

@@ -1,20 +1,18 @@
 //! Taking connections: not more than there is room for, and none that says nothing.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use metal9_tls::{Listener, Peer, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
-use tonic::transport::server::{Connected, TcpConnectInfo};
-
-/// Wait after the system could not give us a connection; it is mostly short of files then.
-const BREATH: Duration = Duration::from_millis(50);
+use tonic::transport::server::Connected;
 
 /// How a peer shows that it speaks the protocol.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +26,7 @@ pub(crate) enum Proof {
 /// A port.
 #[derive(Debug)]
 pub(crate) struct Door {
-    listener: TcpListener,
+    listener: Listener,
     room: Arc<Semaphore>,
     greeting: Duration,
     proof: Proof,
@@ -38,7 +36,7 @@ pub(crate) struct Door {
 impl Door {
     /// A port through which peers come in as long as `room` lasts.
     pub(crate) fn new(
-        listener: TcpListener,
+        listener: Listener,
         room: Arc<Semaphore>,
         greeting: Duration,
         proof: Proof,
@@ -48,16 +46,9 @@ impl Door {
 
     /// The next connection. One for which there is no room is closed at once, so that its peer
     /// knows; those that are in are not disturbed.
-    pub(crate) async fn accept(&self) -> Guarded {
+    pub(crate) async fn accept(&mut self) -> (Guarded, SocketAddr) {
         loop {
-            let io = match self.listener.accept().await {
-                Ok((io, _)) => io,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot take a connection");
-                    tokio::time::sleep(BREATH).await;
-                    continue;
-                }
-            };
+            let (io, peer) = self.listener.next().await;
             let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
                 let count = self.turned_away.fetch_add(1, Ordering::Relaxed) + 1;
                 ::metrics::counter!(crate::metrics::CONNECTIONS_REFUSED).increment(1);
@@ -69,16 +60,12 @@ impl Door {
                 }
                 continue;
             };
-            // Without it, small answers wait for the peer's delayed acknowledgement.
-            if let Err(error) = io.set_nodelay(true) {
-                tracing::debug!(%error, "cannot set TCP_NODELAY");
-            }
             let (needed, or_answer) = match self.proof {
                 Proof::Bytes(needed) => (needed, false),
                 Proof::BytesOrAnswer(needed) => (needed, true),
             };
             let wait = Some(Box::pin(tokio::time::sleep(self.greeting)));
-            return Guarded { io, wait, needed, or_answer, _permit: permit };
+            return (Guarded { io, wait, needed, or_answer, _permit: permit }, peer);
         }
     }
 }
@@ -86,7 +73,7 @@ impl Door {
 /// A connection that ends by itself if its peer does not show in time that it speaks the protocol.
 #[derive(Debug)]
 pub(crate) struct Guarded {
-    io: TcpStream,
+    io: Stream,
     wait: Option<Pin<Box<Sleep>>>,
     needed: usize,
     or_answer: bool,
@@ -162,9 +149,9 @@ impl AsyncWrite for Guarded {
 }
 
 impl Connected for Guarded {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> TcpConnectInfo {
+    fn connect_info(&self) -> Peer {
         self.io.connect_info()
     }
 }
@@ -172,6 +159,7 @@ impl Connected for Guarded {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -179,14 +167,15 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let room = Arc::new(Semaphore::new(connections));
+        let listener = Listener::new(listener, None);
         (Door::new(listener, room, Duration::from_millis(50), proof), address)
     }
 
     #[tokio::test]
     async fn a_peer_that_says_too_little_is_dropped() {
-        let (door, address) = door(1, Proof::Bytes(4)).await;
+        let (mut door, address) = door(1, Proof::Bytes(4)).await;
         let mut peer = TcpStream::connect(address).await.unwrap();
-        let mut guarded = door.accept().await;
+        let (mut guarded, _) = door.accept().await;
         peer.write_all(b"PRI").await.unwrap();
         let mut read = Vec::new();
         let error = guarded.read_to_end(&mut read).await.unwrap_err();
@@ -195,9 +184,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_that_has_shown_itself_may_be_silent() {
-        let (door, address) = door(1, Proof::Bytes(4)).await;
+        let (mut door, address) = door(1, Proof::Bytes(4)).await;
         let mut peer = TcpStream::connect(address).await.unwrap();
-        let mut guarded = door.accept().await;
+        let (mut guarded, _) = door.accept().await;
         peer.write_all(b"PRI*").await.unwrap();
         let mut four = [0; 4];
         guarded.read_exact(&mut four).await.unwrap();
@@ -207,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_without_room_is_closed_and_one_that_left_makes_room() {
-        let (door, address) = door(1, Proof::Bytes(1)).await;
+        let (mut door, address) = door(1, Proof::Bytes(1)).await;
         let first = TcpStream::connect(address).await.unwrap();
         let inside = door.accept().await;
         let mut second = TcpStream::connect(address).await.unwrap();

@@ -1,6 +1,7 @@
 //! Serving HTTP with bounds on what a peer may take.
 
-use axum::Router;
+use axum::extract::connect_info::ConnectInfo;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -11,17 +12,19 @@ use super::{
     Door, HEADER_BYTES, HEADER_FIELDS, HEADERS, KEEPALIVE, LOCAL_RESETS, PENDING_RESETS,
     READ_AHEAD, STREAMS, WINDOWS,
 };
+use crate::http::Peer;
 
 /// Serves until `shutdown`, and then until the connections that are open have been answered.
-pub(crate) async fn serve(door: Door, router: Router, shutdown: CancellationToken) {
+pub(crate) async fn serve(mut door: Door, router: Router, shutdown: CancellationToken) {
     let server = builder();
     let graceful = GracefulShutdown::new();
     loop {
-        let io = tokio::select! {
+        let (io, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
-            io = door.accept() => io,
+            connection = door.accept() => connection,
         };
-        let service = TowerToHyperService::new(router.clone());
+        let known = router.clone().layer(Extension(ConnectInfo(Peer(peer))));
+        let service = TowerToHyperService::new(known);
         let connection = server.serve_connection_with_upgrades(TokioIo::new(io), service);
         let connection = graceful.watch(connection.into_owned());
         metal9_tasks::spawn_infallible("HTTP connection", async move {

@@ -3,7 +3,7 @@
 use metal9_proto::beta9::gateway::AuthorizeResponse;
 use tonic::metadata::MetadataMap;
 
-use crate::auth::grpc_bearer;
+use crate::auth::{grpc_bearer, grpc_peer};
 use crate::error::ApiError;
 use crate::shared::Shared;
 
@@ -13,7 +13,7 @@ pub(super) async fn authorize(
     shared: &Shared,
     metadata: &MetadataMap,
 ) -> Result<AuthorizeResponse, ApiError> {
-    match shared.caller(grpc_bearer(metadata)).await {
+    match shared.caller(grpc_bearer(metadata), grpc_peer(metadata)).await {
         Ok(caller) => Ok(AuthorizeResponse {
             ok: true,
             workspace_id: caller.workspace.to_string(),

@@ -11,6 +11,7 @@ use tonic::Status;
 use tonic::codegen::BoxStream;
 
 use super::image_spec::from_build;
+use crate::auth::Leave;
 use crate::builds::BuildEvent;
 use crate::error::ApiError;
 use crate::shared::{Shared, SharedRef};
@@ -27,6 +28,7 @@ pub(super) fn build(
     shared: &SharedRef,
     request: BuildImageRequest,
     sdk_version: String,
+    mut leave: Leave,
 ) -> BuildStream {
     let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
     let shared = SharedRef::clone(shared);
@@ -34,6 +36,10 @@ pub(super) fn build(
     metal9_tasks::spawn_infallible("image build", async move {
         let built = tokio::select! {
             built = run(&shared, &spec, &sender) => built,
+            error = leave.over() => {
+                let _ = sender.send(Err(error.into())).await;
+                return;
+            }
             () = shared.shutdown.cancelled() => {
                 let status = Status::unavailable("the gateway is stopping; build again later");
                 // A client that went away is told nothing.

@@ -1,7 +1,7 @@
 //! CreateToken.
 
 use metal9_proto::beta9::gateway::{CreateTokenRequest, CreateTokenResponse};
-use metal9_store::TokenKind;
+use metal9_store::{NewToken, TokenKind};
 
 use super::list_tokens::token;
 use crate::auth::Caller;
@@ -24,7 +24,8 @@ pub(super) async fn create(
             )));
         }
     };
-    let (row, key) = shared.store.create_token(caller.workspace, kind).await?;
+    let wanted = NewToken { kind, name: String::new(), ttl: None };
+    let (row, key) = shared.store.by(&caller.actor).create_token(caller.workspace, wanted).await?;
     let token = Some(token(&row, key));
     Ok(CreateTokenResponse { ok: true, err_msg: String::new(), token })
 }

@@ -15,8 +15,9 @@ pub(super) async fn delete(
     caller.require_owner()?;
     let missing = || ApiError::NotFound { kind: "token", id: request.token_id.clone() };
     let id = request.token_id.parse().map_err(|_| missing())?;
-    if !shared.store.delete_token(caller.workspace, id).await? {
+    if !shared.store.by(&caller.actor).delete_token(caller.workspace, id).await? {
         return Err(missing());
     }
+    shared.revocations.revoke(id);
     Ok(DeleteTokenResponse { ok: true, err_msg: String::new() })
 }

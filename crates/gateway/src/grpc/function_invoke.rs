@@ -54,7 +54,7 @@ pub(super) async fn invoke(
     let accepted = accept(shared, &caller, request, request_id).await?;
     ::metrics::histogram!(metrics::ACCEPT_SECONDS).record(arrived.elapsed());
     match accepted {
-        Call::New(fresh) => Ok(stream(shared, open, Source::Live(fresh.attend()), 0)),
+        Call::New(fresh) => Ok(stream(shared, &caller, open, Source::Live(fresh.attend()), 0)),
         Call::Known(task) => attach(shared, &caller, open, task, 0).await,
     }
 }
@@ -217,13 +217,13 @@ async fn attach(
         if live.workspace != caller.workspace {
             return Err(missing());
         }
-        return Ok(stream(shared, open, Source::Live(live), offset));
+        return Ok(stream(shared, caller, open, Source::Live(live), offset));
     }
     let row = shared.store.task(task).await?.ok_or_else(missing)?;
     if row.workspace != caller.workspace {
         return Err(missing());
     }
-    Ok(stream(shared, open, Source::Stored(Box::new(row)), offset))
+    Ok(stream(shared, caller, open, Source::Stored(Box::new(row)), offset))
 }
 
 /// Where a stream gets a task from.
@@ -233,19 +233,34 @@ enum Source {
 }
 
 /// `open` is given back when the stream ends.
-fn stream(shared: &SharedRef, open: Claim, source: Source, offset: u64) -> Response<InvokeStream> {
+fn stream(
+    shared: &SharedRef,
+    caller: &Caller,
+    open: Claim,
+    source: Source,
+    offset: u64,
+) -> Response<InvokeStream> {
     let shared = SharedRef::clone(shared);
+    let mut leave = caller.leave.clone();
     match source {
         Source::Live(live) => {
             live.attach();
             let attached = Attached { shared, live, _open: open };
             Response::new(Box::pin(yielding(move |messages| async move {
-                follow(&attached.shared, &attached.live, offset, &messages).await;
+                tokio::select! {
+                    biased;
+                    error = leave.over() => messages.give(Err(error.into())).await,
+                    () = follow(&attached.shared, &attached.live, offset, &messages) => {}
+                }
             })))
         }
         Source::Stored(row) => Response::new(Box::pin(yielding(move |messages| async move {
             let _open = open;
-            replay(&shared, &row, offset, &messages).await;
+            tokio::select! {
+                biased;
+                error = leave.over() => messages.give(Err(error.into())).await,
+                () = replay(&shared, &row, offset, &messages) => {}
+            }
         }))),
     }
 }

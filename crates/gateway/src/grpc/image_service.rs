@@ -34,8 +34,9 @@ impl wire::image_service_server::ImageService for ImageApi {
         &self,
         request: Request<wire::BuildImageRequest>,
     ) -> Result<Response<build_image::BuildStream>, Status> {
-        self.shared.grpc_caller(request.metadata()).await?.require_client()?;
+        let caller = self.shared.grpc_caller(request.metadata()).await?;
+        caller.require_client()?;
         let sdk = sdk_version(request.metadata());
-        Ok(Response::new(build_image::build(&self.shared, request.into_inner(), sdk)))
+        Ok(Response::new(build_image::build(&self.shared, request.into_inner(), sdk, caller.leave)))
     }
 }

@@ -46,7 +46,11 @@ async fn create(
     request: wire::CreateSecretRequest,
 ) -> Result<wire::CreateSecretResponse, ApiError> {
     refuse_hosts(&request.hosts)?;
-    let row = shared.store.create_secret(caller.workspace, &request.name, &request.value).await?;
+    let row = shared
+        .store
+        .by(&caller.actor)
+        .create_secret(caller.workspace, &request.name, &request.value)
+        .await?;
     Ok(wire::CreateSecretResponse {
         ok: true,
         id: row.id.to_string(),
@@ -62,7 +66,12 @@ async fn update(
 ) -> Result<wire::UpdateSecretResponse, ApiError> {
     refuse_hosts(&request.hosts)?;
     let workspace = caller.workspace;
-    if !shared.store.update_secret(workspace, &request.name, &request.value).await? {
+    if !shared
+        .store
+        .by(&caller.actor)
+        .update_secret(workspace, &request.name, &request.value)
+        .await?
+    {
         return Err(missing(&request.name));
     }
     Ok(wire::UpdateSecretResponse { ok: true, err_msg: String::new() })
@@ -73,7 +82,7 @@ async fn delete(
     caller: &Caller,
     request: wire::DeleteSecretRequest,
 ) -> Result<wire::DeleteSecretResponse, ApiError> {
-    if !shared.store.delete_secret(caller.workspace, &request.name).await? {
+    if !shared.store.by(&caller.actor).delete_secret(caller.workspace, &request.name).await? {
         return Err(missing(&request.name));
     }
     Ok(wire::DeleteSecretResponse { ok: true, err_msg: String::new() })
@@ -84,7 +93,7 @@ async fn get(
     caller: &Caller,
     request: wire::GetSecretRequest,
 ) -> Result<wire::GetSecretResponse, ApiError> {
-    let row = shared.store.secret(caller.workspace, &request.name).await?;
+    let row = shared.store.by(&caller.actor).read_secret(caller.workspace, &request.name).await?;
     let row = row.ok_or_else(|| missing(&request.name))?;
     let secret = Some(with_value(row));
     Ok(wire::GetSecretResponse { ok: true, err_msg: String::new(), secret })

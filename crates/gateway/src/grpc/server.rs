@@ -6,12 +6,14 @@ use metal9_proto::{
     worker_server,
 };
 use metal9_tasks::CancellationToken;
+use metal9_tls::Peer;
 use tonic::service::Routes;
 
 use super::function_service::FunctionApi;
 use super::gateway_service::GatewayApi;
 use super::image_service::ImageApi;
 use super::secret_service::SecretApi;
+use crate::auth::PEER_HEADER;
 use crate::doors::{Door, GateLayer, grpc_server};
 use crate::session::WorkerApi;
 use crate::shared::SharedRef;
@@ -50,16 +52,28 @@ pub(crate) async fn serve(
         Err(error) => tracing::error!(%error, "reflection is off"),
     }
 
-    let incoming = futures::stream::unfold(door, |door| async {
-        let connection = door.accept().await;
+    let incoming = Box::pin(futures::stream::unfold(door, |mut door| async move {
+        let (connection, _) = door.accept().await;
         Some((Ok::<_, std::io::Error>(connection), door))
-    });
+    }));
     grpc_server()
         .layer(ExplainLayer)
+        .layer(tower::util::MapRequestLayer::new(write_peer))
         .layer(GateLayer::new(shared))
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
         .await
+}
+
+/// Writes the caller's address where services can read it, over whatever the caller wrote there.
+fn write_peer<B>(mut request: http::Request<B>) -> http::Request<B> {
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
+    let address = peer.map(|peer| peer.ip().to_canonical().to_string()).unwrap_or_default();
+    match http::HeaderValue::try_from(address) {
+        Ok(value) => request.headers_mut().insert(PEER_HEADER, value),
+        Err(_) => request.headers_mut().remove(PEER_HEADER),
+    };
+    request
 }
 
 type ReflectionError = tonic_reflection::server::Error;

@@ -24,6 +24,8 @@ pub(super) async fn stop(
     if stub.workspace != caller.workspace {
         return Err(missing());
     }
+    let stopped = caller.actor.did("container.stop", &request.container_id);
+    shared.store.audit(stopped).await?;
     shared.driver.input(Input::StopContainer { container }).await?;
     Ok(StopContainerResponse { ok: true, error_msg: String::new() })
 }

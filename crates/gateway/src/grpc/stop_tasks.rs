@@ -31,6 +31,7 @@ pub(super) async fn stop(
     }
     for task in tasks {
         let Some(live) = shared.hub.get(task) else { continue };
+        shared.store.audit(caller.actor.did("task.cancel", task.to_string())).await?;
         let failure = Failure::new(FailureKind::Cancelled, "cancelled by its user");
         shared.driver.cancel(task, failure).await?;
         let mut watch = live.watch();

@@ -16,7 +16,11 @@ pub(super) async fn toggle(
     caller.require_owner()?;
     let missing = || ApiError::NotFound { kind: "token", id: request.token_id.clone() };
     let id = request.token_id.parse().map_err(|_| missing())?;
-    let row = shared.store.toggle_token(caller.workspace, id).await?.ok_or_else(missing)?;
+    let row = shared.store.by(&caller.actor).toggle_token(caller.workspace, id).await?;
+    let row = row.ok_or_else(missing)?;
+    if !row.active {
+        shared.revocations.revoke(id);
+    }
     let token = Some(token(&row, String::new()));
     Ok(ToggleTokenResponse { ok: true, err_msg: String::new(), token })
 }

@@ -38,6 +38,7 @@ pub(super) async fn logs(
     let row = own_task(&shared, &caller, &workspace, &task).await?;
     let open = shared.admission.stream(caller.workspace)?;
     let (sender, receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(QUEUE);
+    let mut leave = caller.leave.clone();
     metal9_tasks::spawn_infallible("task log stream", async move {
         let _open = open;
         let mut watch = shared.hub.get(row.id).map(|live| live.watch());
@@ -66,6 +67,10 @@ pub(super) async fn logs(
             tokio::select! {
                 changed = watch.changed() => if changed.is_err() { return },
                 () = sender.closed() => return,
+                error = leave.over() => {
+                    let _ = sender.send(Err(std::io::Error::other(error.to_string()))).await;
+                    return;
+                }
                 () = shared.shutdown.cancelled() => return,
             }
         }

@@ -25,6 +25,7 @@ pub(super) async fn subscribe(
     let row = own_task(&shared, &caller, &workspace, &task).await?;
     let open = shared.admission.stream(caller.workspace)?;
     let (sender, receiver) = mpsc::channel(QUEUE);
+    let mut leave = caller.leave.clone();
     metal9_tasks::spawn_infallible("task subscription", async move {
         let _open = open;
         let live = shared.hub.get(row.id);
@@ -47,6 +48,7 @@ pub(super) async fn subscribe(
             tokio::select! {
                 changed = watch.changed() => if changed.is_err() { return },
                 () = sender.closed() => return,
+                _ = leave.over() => return,
                 () = shared.shutdown.cancelled() => return,
             }
         }

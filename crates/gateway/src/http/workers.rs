@@ -1,80 +1,151 @@
-//! POST /api/v1/worker/{id}/cordon, /uncordon and /drain.
+//! /api/v1/worker: the workers that have joined, and who may no longer be one.
 
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
-use serde::Deserialize;
+use metal9_core::{Input, WorkerView};
+use metal9_proto::worker as wire;
+use metal9_store::WorkerRow;
+use metal9_types::WorkerId;
 use serde_json::{Value, json};
+use wire::gateway_message::Message;
 
 use super::error::HttpError;
 use crate::auth::Caller;
-use crate::cordon::{self, Wish};
 use crate::error::ApiError;
-use crate::shared::SharedRef;
+use crate::shared::{Shared, SharedRef};
+use crate::timestamps::to_rfc3339;
 
-/// What the client may say of a drain.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Drain {
-    /// How long running calls may go on.
-    deadline_seconds: Option<u64>,
-}
+/// How long a worker may take to get a new credential.
+const ROTATION: Duration = Duration::from_secs(15);
+/// How often to look whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Nothing new for a worker.
-pub(super) async fn cordon(
+/// GET: every worker that has joined.
+pub(super) async fn list(
     State(shared): State<SharedRef>,
     caller: Caller,
-    Path(id): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
-    answer(&shared, &caller, &id, Wish::Cordon).await
+    caller.require_client()?;
+    let rows = shared.store.list_workers(caller.workspace).await?;
+    let views = shared.driver.query(|core, _| core.workers()).await?;
+    let workers: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            let view = views.iter().find(|view| view.worker == row.id);
+            json!({
+                "id": row.id.to_string(),
+                "hostname": row.hostname,
+                "pool": row.pool,
+                "state": state(row, view),
+                "joined_at": to_rfc3339(row.joined_at),
+                "last_seen": to_rfc3339(row.last_seen),
+                "rotated_at": row.rotated_at.map(to_rfc3339),
+                "revoked_at": row.revoked_at.map(to_rfc3339),
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "workers": workers })))
 }
 
-/// A worker may get work again.
-pub(super) async fn uncordon(
+fn state(row: &WorkerRow, view: Option<&WorkerView>) -> &'static str {
+    if row.revoked_at.is_some() {
+        return "revoked";
+    }
+    match view {
+        Some(view) if view.leaving => "leaving",
+        Some(view) if view.session.is_some() && view.suspect => "suspect",
+        Some(view) if view.session.is_some() => "connected",
+        _ => "away",
+    }
+}
+
+fn missing(id: &str) -> ApiError {
+    ApiError::NotFound { kind: "worker", id: id.to_owned() }
+}
+
+fn worker_id(id: &str) -> Result<WorkerId, ApiError> {
+    id.parse().map_err(|_| missing(id))
+}
+
+/// Cuts the worker off and gives what it was doing to others. It is in the database already that
+/// it may not come back.
+async fn shut_out(shared: &Shared, worker: WorkerId) -> Result<(), ApiError> {
+    for (_, connection) in shared.fleet.connections() {
+        if connection.worker == worker {
+            connection.cut.cancel();
+        }
+    }
+    shared.driver.input(Input::WorkerRevoked { worker }).await
+}
+
+/// POST: the worker is cut off at once, and its credential is good for nothing.
+pub(super) async fn revoke(
     State(shared): State<SharedRef>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
-    answer(&shared, &caller, &id, Wish::Uncordon).await
-}
-
-/// A worker is to become empty.
-pub(super) async fn drain(
-    State(shared): State<SharedRef>,
-    caller: Caller,
-    Path(id): Path<String>,
-    body: Bytes,
 ) -> Result<Json<Value>, HttpError> {
     caller.require_owner()?;
-    let drain: Drain = if body.is_empty() {
-        Drain::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| ApiError::Invalid(error.to_string()))?
-    };
-    let within = drain.deadline_seconds.map_or(cordon::DEFAULT_DEADLINE, Duration::from_secs);
-    if within > cordon::LONGEST_DEADLINE {
-        let most = cordon::LONGEST_DEADLINE.as_secs();
-        return Err(ApiError::Invalid(format!("a deadline is at most {most} seconds")).into());
+    let worker = worker_id(&id)?;
+    if !shared.store.by(&caller.actor).revoke_worker(caller.workspace, worker).await? {
+        return Err(missing(&id).into());
     }
-    answer(&shared, &caller, &id, Wish::Drain(within)).await
+    shut_out(&shared, worker).await?;
+    Ok(Json(json!({ "id": id, "state": "revoked" })))
 }
 
-async fn answer(
-    shared: &SharedRef,
-    caller: &Caller,
-    id: &str,
-    wish: Wish,
+/// DELETE: the same, and the worker is forgotten.
+pub(super) async fn remove(
+    State(shared): State<SharedRef>,
+    caller: Caller,
+    Path(id): Path<String>,
 ) -> Result<Json<Value>, HttpError> {
-    let worker = cordon::carry_out(shared, caller, id, wish).await?;
-    let deadline = match wish {
-        Wish::Drain(within) => Some(within.as_secs()),
-        _ => None,
+    caller.require_owner()?;
+    let worker = worker_id(&id)?;
+    if !shared.store.by(&caller.actor).remove_worker(caller.workspace, worker).await? {
+        return Err(missing(&id).into());
+    }
+    shut_out(&shared, worker).await?;
+    Ok(Json(json!({ "id": id, "state": "removed" })))
+}
+
+/// POST: the worker gets a new credential; answers once the worker uses it.
+pub(super) async fn rotate(
+    State(shared): State<SharedRef>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, HttpError> {
+    caller.require_owner()?;
+    let worker = worker_id(&id)?;
+    let rotated = async || -> Result<_, ApiError> {
+        let rows = shared.store.list_workers(caller.workspace).await?;
+        let row = rows.into_iter().find(|row| row.id == worker).ok_or_else(|| missing(&id))?;
+        Ok(row.rotated_at)
     };
-    Ok(Json(json!({
-        "worker_id": worker.to_string(),
-        "cordoned": wish != Wish::Uncordon,
-        "deadline_seconds": deadline,
-    })))
+    let before = rotated().await?;
+    let sessions = shared.fleet.connections();
+    let Some((session, _)) = sessions.iter().rev().find(|(_, it)| it.worker == worker) else {
+        let text = "the worker is not connected; it can get a new credential only while it is";
+        return Err(ApiError::Invalid(text.into()).into());
+    };
+    let wanted = caller.actor.did("worker.rotate", &id).with("asked for");
+    shared.store.audit(wanted).await?;
+    shared.fleet.send(*session, Message::RotateCredential(wire::RotateCredential {}).into());
+    let done = tokio::time::timeout(ROTATION, async {
+        loop {
+            match rotated().await {
+                Ok(now) if now == before => tokio::time::sleep(LOOK_EVERY).await,
+                other => return other,
+            }
+        }
+    });
+    match done.await {
+        Ok(at) => Ok(Json(json!({ "id": id, "rotated_at": at?.map(to_rfc3339) }))),
+        Err(_) => {
+            let text = "the worker has not taken its new credential yet; it keeps the old one \
+                        until it does";
+            Err(ApiError::Unavailable(text).into())
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use metal9_core::{AttemptReport, Input};
 use metal9_proto::worker as wire;
-use metal9_store::StubRow;
+use metal9_store::{Actor, StubRow};
 use metal9_types::{CallOutcome, Failure, FailureKind, Schema};
 use wire::gateway_message::Message;
 
@@ -72,6 +72,11 @@ impl Session {
         let lock = store.lock(&config.image, self.platform).await?;
         let mut env = image.env_vars.clone();
         env.extend(references::resolve(store, stub.workspace, &config.env).await?);
+        if !config.secrets.is_empty() {
+            let worker = Actor::worker(self.worker.workspace, self.worker.id, "");
+            let used = worker.did("secret.use", config.secrets.join(","));
+            store.audit_later(used.with(format!("stub {}", stub.id))).await?;
+        }
         env.extend(store.secret_values(stub.workspace, &config.secrets).await?);
         Ok(wire::ContainerSpec {
             stub_id: stub.id.to_string(),

@@ -1,6 +1,8 @@
 //! What every user of the store relies on, against real files.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod identity;
@@ -12,6 +14,8 @@ mod objects;
 mod opening;
 #[cfg(test)]
 mod retention;
+#[cfg(test)]
+mod rotation;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use metal9_store::StoreError;
+use metal9_store::{Actor, StoreError};
 
 use crate::fixture::{Fixture, stranger};
 
@@ -68,4 +68,42 @@ async fn a_removed_worker_is_not_known_any_more() {
     assert!(fixture.store.list_workers(stranger()).await.unwrap().is_empty());
     assert!(fixture.store.remove_worker(fixture.workspace, joined.worker).await.unwrap());
     assert_eq!(fixture.store.authenticate_worker(&joined.credential).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_worker_has_its_old_credential_until_the_new_one_was_used() {
+    let fixture = Fixture::new().await;
+    let (store, workspace) = (&fixture.store, fixture.workspace);
+    let token = store.create_join_token(workspace, "default", HOUR, true).await.unwrap();
+    let joined = store.join_worker(&token, "a").await.unwrap();
+    let actor = Actor::worker(workspace, joined.worker, "");
+    let never_used = store.by(&actor).issue_credential(joined.worker).await.unwrap();
+    let new = store.by(&actor).issue_credential(joined.worker).await.unwrap();
+    let known = async |credential: &str| {
+        let worker = fixture.store.authenticate_worker(credential).await.unwrap();
+        worker.is_some_and(|worker| worker.id == joined.worker)
+    };
+    assert!(!known(&never_used).await, "another was issued after it");
+    assert!(known(&joined.credential).await);
+    assert!(known(&new).await);
+    assert!(!known(&joined.credential).await, "the new one was used");
+    assert!(known(&new).await);
+    assert!(store.list_workers(workspace).await.unwrap()[0].rotated_at.is_some());
+}
+
+#[tokio::test]
+async fn a_revoked_worker_has_no_credential_that_opens_anything() {
+    let fixture = Fixture::new().await;
+    let (store, workspace) = (&fixture.store, fixture.workspace);
+    let token = store.create_join_token(workspace, "default", HOUR, true).await.unwrap();
+    let joined = store.join_worker(&token, "a").await.unwrap();
+    let actor = Actor::gateway();
+    let new = store.by(&actor).issue_credential(joined.worker).await.unwrap();
+    assert!(!store.by(&actor).revoke_worker(stranger(), joined.worker).await.unwrap());
+    assert!(store.by(&actor).revoke_worker(workspace, joined.worker).await.unwrap());
+    assert_eq!(store.authenticate_worker(&joined.credential).await.unwrap(), None);
+    assert_eq!(store.authenticate_worker(&new).await.unwrap(), None);
+    let issued = store.by(&actor).issue_credential(joined.worker).await;
+    assert!(matches!(issued, Err(StoreError::Missing { .. })));
+    assert!(store.list_workers(workspace).await.unwrap()[0].revoked_at.is_some());
 }

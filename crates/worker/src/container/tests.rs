@@ -46,7 +46,11 @@ impl Rig {
         let tools = Arc::new(Tools {
             containment: Arc::default(),
             workshop: Workshop::Scripted(Mutex::new(handed_in)),
-            gateway: Gateway::new("127.0.0.1:9", "credential").unwrap(),
+            gateway: Gateway::new(
+                &crate::dial::Dial::new("127.0.0.1:9", None).unwrap(),
+                "credential",
+            )
+            .unwrap(),
             hostname: "host".into(),
             events: sender,
         });

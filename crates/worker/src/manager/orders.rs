@@ -37,6 +37,7 @@ impl Manager {
             }
             Order::Build { build, image_spec } => self.build(build, image_spec),
             Order::Ping => self.beat(),
+            Order::RotateCredential => self.tools.gateway.want_rotation(),
         }
     }
 

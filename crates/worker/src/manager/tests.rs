@@ -54,7 +54,11 @@ impl Rig {
         let tools = Arc::new(Tools {
             containment: Arc::default(),
             workshop: Workshop::Scripted(Mutex::new(handed_in)),
-            gateway: Gateway::new("127.0.0.1:9", "credential").unwrap(),
+            gateway: Gateway::new(
+                &crate::dial::Dial::new("127.0.0.1:9", None).unwrap(),
+                "credential",
+            )
+            .unwrap(),
             hostname: "host".into(),
             events: events.clone(),
         });
@@ -155,7 +159,8 @@ async fn a_result_whose_way_to_the_gateway_was_cut_is_not_given_up() {
     let tools = Arc::new(Tools {
         containment: Arc::default(),
         workshop: Workshop::Scripted(Mutex::new(mpsc::channel(1).1)),
-        gateway: Gateway::new("127.0.0.1:9", "credential").unwrap(),
+        gateway: Gateway::new(&crate::dial::Dial::new("127.0.0.1:9", None).unwrap(), "credential")
+            .unwrap(),
         hostname: "host".into(),
         events,
     });

@@ -30,6 +30,8 @@ pub(crate) enum SessionError {
     NoWelcome,
     #[error("the gateway sent something unexpected")]
     Protocol(#[from] ConvertError),
+    #[error("jobs cannot be given a way to the gateway")]
+    Relay(#[from] metal9_tls::TlsError),
     #[error("the worker is ending")]
     Ending,
 }

@@ -1,0 +1,137 @@
+use std::time::Duration;
+
+use metal9_store::{Actor, AuditFilter, AuditRow, NewToken, StoreError, TokenKind};
+use metal9_types::WorkerId;
+use sqlx::{Connection as _, SqliteConnection};
+use uuid::Uuid;
+
+use crate::fixture::Fixture;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+async fn log(fixture: &Fixture) -> Vec<AuditRow> {
+    let filter = AuditFilter { limit: 1000, ..AuditFilter::default() };
+    fixture.store.audit_log(fixture.workspace, &filter).await.unwrap()
+}
+
+fn actions(rows: &[AuditRow]) -> Vec<&str> {
+    rows.iter().map(|row| row.action.as_str()).collect()
+}
+
+#[tokio::test]
+async fn every_change_is_noted_with_who_made_it_and_no_refusal_is() {
+    let fixture = Fixture::new().await;
+    let (store, workspace) = (&fixture.store, fixture.workspace);
+    let identity = store.authenticate(&fixture.token).await.unwrap().unwrap();
+    let actor = Actor::token(workspace, identity.token, "10.0.0.7");
+    let by = store.by(&actor);
+    let wanted = NewToken { kind: TokenKind::Workspace, name: "ci".into(), ttl: None };
+    let (row, key) = by.create_token(workspace, wanted).await.unwrap();
+    by.toggle_token(workspace, row.id).await.unwrap();
+    assert!(matches!(by.delete_token(workspace, identity.token).await, Err(StoreError::LastToken)));
+    by.create_secret(workspace, "KEY", "a value").await.unwrap();
+    by.create_secret(workspace, "KEY", "another").await.unwrap_err();
+    by.read_secret(workspace, "KEY").await.unwrap().unwrap();
+    assert_eq!(by.read_secret(workspace, "NONE").await.unwrap(), None);
+    assert!(!by.delete_secret(workspace, "NONE").await.unwrap());
+    let (_, token) = by.create_join_token(workspace, "macs", DAY, true).await.unwrap();
+    let joined = store.by(&Actor::nobody("10.0.0.9")).join_worker(&token, "studio").await.unwrap();
+
+    let fixture = fixture.reopen().await;
+    let rows = log(&fixture).await;
+    assert_eq!(
+        actions(&rows),
+        [
+            "token.create",
+            "token.create",
+            "token.toggle",
+            "secret.create",
+            "secret.read",
+            "join_token.create",
+            "worker.join",
+        ]
+    );
+    let made = &rows[1];
+    assert_eq!((made.actor_kind.as_str(), made.peer.as_str()), ("token", "10.0.0.7"));
+    assert_eq!(made.actor, identity.token.to_string());
+    assert_eq!((made.object.clone(), made.detail.as_str()), (row.id.to_string(), "workspace ci"));
+    assert_eq!(
+        (rows[6].object.clone(), rows[6].peer.as_str()),
+        (joined.worker.to_string(), "10.0.0.9")
+    );
+    for row in &rows {
+        let text = format!("{row:?}");
+        assert!(
+            !text.contains("a value") && !text.contains(&key) && !text.contains(&token),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_done_that_cannot_be_noted() {
+    let fixture = Fixture::new().await;
+    let url = format!("sqlite://{}/state.db", fixture.dir.path().display());
+    let mut outside = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query(
+        "CREATE TRIGGER broken BEFORE INSERT ON audit BEGIN SELECT raise(ABORT, 'broken'); END",
+    )
+    .execute(&mut outside)
+    .await
+    .unwrap();
+    let (store, workspace) = (&fixture.store, fixture.workspace);
+    assert!(store.create_secret(workspace, "KEY", "value").await.is_err());
+    assert!(store.create_token(workspace, TokenKind::Workspace).await.is_err());
+    assert!(store.create_join_token(workspace, "default", DAY, true).await.is_err());
+    assert_eq!(store.list_secrets(workspace).await.unwrap(), []);
+    assert_eq!(store.list_tokens(workspace).await.unwrap().len(), 1);
+    assert_eq!(store.list_join_tokens(workspace).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_log_cannot_be_changed_and_only_its_old_end_goes() {
+    let fixture = Fixture::new().await;
+    for number in 0..20 {
+        let entry = Actor::nobody("10.0.0.1").did("auth.fail", number.to_string()).refused(1);
+        fixture.store.audit(entry).await.unwrap();
+    }
+    let url = format!("sqlite://{}/state.db", fixture.dir.path().display());
+    let mut outside = SqliteConnection::connect(&url).await.unwrap();
+    for statement in ["DELETE FROM audit", "UPDATE audit SET actor = 'somebody else'"] {
+        let refused = sqlx::query(statement).execute(&mut outside).await.unwrap_err();
+        assert!(refused.to_string().contains("append-only"), "{refused}");
+    }
+    assert_eq!(fixture.store.trim_audit(DAY, 100).await.unwrap(), 0);
+    assert_eq!(fixture.store.trim_audit(DAY, 5).await.unwrap(), 16);
+    let kept = log(&fixture).await;
+    let objects: Vec<_> = kept.iter().map(|row| row.object.as_str()).collect();
+    assert_eq!(objects, ["15", "16", "17", "18", "19"]);
+    assert_eq!(fixture.store.trim_audit(Duration::ZERO, 100).await.unwrap(), 5);
+    fixture.store.audit(Actor::gateway().did("key.rotate", "x")).await.unwrap();
+    assert_eq!(actions(&log(&fixture).await), ["key.rotate"]);
+}
+
+#[tokio::test]
+async fn the_log_is_read_by_actor_time_and_from_where_one_was() {
+    let fixture = Fixture::new().await;
+    let worker = WorkerId(Uuid::from_u128(7));
+    let actor = Actor::worker(fixture.workspace, worker, "");
+    for _ in 0..3 {
+        fixture.store.audit(actor.did("secret.use", "A")).await.unwrap();
+    }
+    let read = async |filter| fixture.store.audit_log(fixture.workspace, &filter).await.unwrap();
+    let base = AuditFilter { limit: 2, ..AuditFilter::default() };
+    let newest = read(base.clone()).await;
+    assert_eq!(newest.len(), 2);
+    let after = Some(newest[0].id);
+    assert_eq!(read(AuditFilter { after, ..base.clone() }).await, newest[1..]);
+    let by_kind = AuditFilter { actor: Some("worker".into()), limit: 9, ..base.clone() };
+    assert_eq!(read(by_kind).await.len(), 3);
+    let by_id = AuditFilter { actor: Some(worker.to_string()), limit: 9, ..base.clone() };
+    assert_eq!(read(by_id).await.len(), 3);
+    assert_eq!(read(AuditFilter { since: Some(i64::MAX), ..base }).await, []);
+    let elsewhere = metal9_types::WorkspaceId(Uuid::from_u128(9));
+    let filter = AuditFilter { limit: 9, ..AuditFilter::default() };
+    let theirs = fixture.store.audit_log(elsewhere, &filter).await.unwrap();
+    assert_eq!(actions(&theirs), ["token.create"], "only what the gateway itself did");
+}

@@ -1,0 +1,4 @@
+//! Real servers and clients, on this machine.
+
+#[cfg(test)]
+mod handshake;
