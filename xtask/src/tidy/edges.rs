@@ -9,7 +9,7 @@ use crate::run;
 ///
 /// An edge that is missing here is missing on purpose: `core` does no I/O, `store` knows no wire
 /// format, the gateway never reaches into the worker.
-const EDGES: [(&str, &[&str], &[&str]); 15] = [
+const EDGES: [(&str, &[&str], &[&str]); 16] = [
     ("metal9-types", &[], &[]),
     ("metal9-archive", &[], &[]),
     ("metal9-tasks", &[], &[]),
