@@ -47,11 +47,15 @@ def descriptors(pid: int) -> int:
 
 def own_seconds(pid: int) -> float:
     """Processor time of one process, in seconds; does not depend on what else runs."""
+    return _seconds(pid, 11)
+
+
+def _seconds(pid: int, first: int) -> float:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    return (int(stat[11]) + int(stat[12])) / TICKS
+    return (int(stat[first]) + int(stat[first + 1])) / TICKS
 
 
 def below(pid: int) -> Iterator[int]:
@@ -67,8 +71,10 @@ def below(pid: int) -> Iterator[int]:
 
 
 def processor_seconds(pid: int) -> float:
-    """Processor time of a process and all below it that are there, in seconds."""
-    return own_seconds(pid) + sum(own_seconds(child) for child in below(pid))
+    """Processor time of a process and of all that is or was below it, in seconds."""
+    # The second pair of numbers is that of children that have ended.
+    pids = [pid, *below(pid)]
+    return sum(_seconds(each, 11) + _seconds(each, 13) for each in pids)
 
 
 def wait_until_idle(pid: int, looks: int = 12) -> None:

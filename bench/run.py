@@ -72,7 +72,8 @@ def main() -> None:
             workers = asked.workers // 10 if asked.quick else asked.workers
             calls = 100 if asked.quick else 500
             say(f"{workers} workers")
-            attempt(report, "scale", lambda: report.update(scale=scale(root / "scale", workers, calls)))
+            run = lambda: report.update(scale=scale(root / "scale", workers, calls))
+            attempt(report, "scale", run)
     show(report)
     asked.json.parent.mkdir(parents=True, exist_ok=True)
     asked.json.write_text(json.dumps(report, indent=2) + "\n")
