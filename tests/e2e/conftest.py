@@ -40,7 +40,7 @@ def gates(tmp_path_factory) -> None:
 def fleet(gates, tmp_path_factory) -> Iterator[DevFleet]:
     """The system, started once; its default environment is built."""
     # Not below what jobs may write, nor in `/tmp`, which is each job's own.
-    place = Path(tempfile.mkdtemp(prefix=".metal9-e2e-", dir=Path.home()))
+    place = Path(tempfile.mkdtemp(prefix=".e2e-", dir=Path.home()))
     fleet = DevFleet(place / "state")
     try:
         fleet.start()

@@ -226,13 +226,13 @@ ATTACKER = {
 
     def ask_gateway():
         import urllib.request
-        import grpc
-        from beta9.channel import get_channel
-        from beta9.clients.gateway import GatewayServiceStub, ListTasksRequest
-        tasks = GatewayServiceStub(get_channel()).list_tasks(ListTasksRequest(limit=1))
         host, port = os.environ["BETA9_GATEWAY_HOST_HTTP"], os.environ["BETA9_GATEWAY_PORT_HTTP"]
-        health = urllib.request.urlopen(f"http://{host}:{port}/health", timeout=10).status
-        return tasks.ok, health, [name for _, name in socket.if_nameindex()]
+        request = urllib.request.Request(
+            f"http://{host}:{port}/api/v1/workspace/current",
+            headers={"Authorization": "Bearer " + os.environ["BETA9_TOKEN"]})
+        own = urllib.request.urlopen(request, timeout=10).status
+        grpc = os.environ["BETA9_GATEWAY_HOST"], int(os.environ["BETA9_GATEWAY_PORT"])
+        return connect(socket.AF_INET, grpc), own, [name for _, name in socket.if_nameindex()]
 
     def leave():
         "Processes that try to stay."
@@ -429,7 +429,7 @@ def test_a_worker_can_let_jobs_reach_the_gateway_only(api, fleet, listener, rela
     assert refused(outcomes) == list(targets)
     assert (host, port) != targets["the gateway"]
     asked = api.stub(ATTACKER, "app:ask_gateway", pool=PoolConfig(name=relaying))
-    assert api.call(asked).value == (True, 200, ["lo"])
+    assert api.call(asked).value == ("connected", 200, ["lo"])
     # The stricter of the worker's and the stub's policy counts, also after a spare was made.
     blocked = api.stub(ATTACKER, "app:reach", pool=PoolConfig(name=relaying), block_network=True)
     outcomes, _, port = api.call(blocked, {"the gateway": targets["the gateway"]}).value
