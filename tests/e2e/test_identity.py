@@ -269,9 +269,9 @@ def test_a_secret_is_nowhere_in_the_clear_and_survives_a_new_key(secure):
     assert "key.rotate" in json.dumps(secure.ask("audit", "--actor", "gateway"))
 
 
-def test_the_audit_log_says_who_did_what_from_where(secure):
-    stub = secure.api.stub({"app.py": "import time\ndef nap(): time.sleep(600)\n"}, "app:nap")
-    call = secure.api.call(stub, headless=True)
+def test_the_audit_log_says_who_did_what_from_where(secure, fifo):
+    stub = secure.api.stub(WAITING, "app:wait")
+    call = secure.api.call(stub, str(fifo.path), headless=True)
     assert secure.api.gateway.stop_tasks(StopTasksRequest(task_ids=[call.task_id])).ok
     stranger = secure.client("z" * 88)
     for _ in range(3):
