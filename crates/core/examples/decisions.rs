@@ -9,6 +9,14 @@
 //! cargo run --release -p metal9-core --example decisions -- --workers 10000 --queued 100000
 //! ```
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it measures the scheduler from outside and tells a person"
+)]
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::process::ExitCode;

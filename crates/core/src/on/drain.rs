@@ -13,7 +13,7 @@ impl Core {
         let changed = if on { self.cordoned.insert(id) } else { self.cordoned.remove(&id) };
         let Some(worker) = self.workers.get(&id) else { return };
         let drains = worker.drain_until.is_some() && !worker.leaving;
-        if !changed && !(drains && !on) {
+        if !changed && (!drains || on) {
             return;
         }
         if drains && !on {

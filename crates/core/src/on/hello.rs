@@ -6,6 +6,7 @@
 //! room until the worker says that they are gone.
 
 use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
 
 use metal9_types::{AttemptId, ContainerId, Failure, FailureKind, Moment, StubId, WorkerId};
 
@@ -58,8 +59,8 @@ impl Core {
     /// Makes the session the worker's present one.
     fn connect(&mut self, now: Moment, hello: &WorkerHello) {
         let id = hello.worker;
-        if !self.workers.contains_key(&id) {
-            self.workers.insert(id, Worker::new(id, hello.offer.clone()));
+        if let Entry::Vacant(vacant) = self.workers.entry(id) {
+            vacant.insert(Worker::new(id, hello.offer.clone()));
             self.enter_class(id);
         }
         self.drop_reservations(id);

@@ -95,10 +95,10 @@ impl Guard {
             return Err(IsolationError::Network { network: options.network, reason });
         }
         // A view covers the worker's state again; without one it would be open.
-        let shared = guard.readable.iter().chain(&guard.writable);
+        let mut shared = guard.readable.iter().chain(&guard.writable);
         if let Some(means) = guard.means
             && !means.view
-            && let Some(open) = shared.filter(|path| contains(path, root)).next()
+            && let Some(open) = shared.find(|path| contains(path, root))
         {
             return Err(IsolationError::Shared(open.clone()));
         }
