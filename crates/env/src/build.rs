@@ -31,8 +31,13 @@ impl Build<'_> {
     /// Builds the environment unless another process has; leaves nothing behind if it fails.
     pub(crate) async fn run(&self, progress: &Progress) -> Result<(), EnvError> {
         let waiting = || progress("waiting for another process that builds this environment\n");
-        let held = hold::acquire(&self.layout.lock_file(&self.target.hash), waiting).await?;
-        if layout::is_ready(self.target) {
+        let ready = || layout::is_ready(self.target);
+        let lock_file = self.layout.lock_file(&self.target.hash);
+        // Once it is there, those who use it have shares of the lock: waiting for it may be long.
+        let Some(held) = hold::acquire_unless(&lock_file, waiting, ready).await? else {
+            return Ok(());
+        };
+        if ready() {
             return Ok(());
         }
         self.on_disk(layout::remove).await?;

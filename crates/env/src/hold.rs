@@ -12,27 +12,42 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// Takes the lock of a file, which is made if it is not there; calls `on_wait` once if somebody
 /// else has it. Tries again and again rather than block a thread, so that it can be given up.
-pub(crate) async fn acquire(path: &Path, on_wait: impl Fn() + Send) -> Result<File, EnvError> {
-    wait(|| try_acquire(path), on_wait).await
-}
-
-/// Takes a share of the lock of a file once nobody has all of it.
-pub(crate) async fn acquire_share(path: &Path) -> Result<File, EnvError> {
-    wait(|| try_share(path), || ()).await
-}
-
-async fn wait(
-    attempt: impl Fn() -> Result<Option<File>, EnvError> + Send,
-    on_wait: impl Fn() + Send,
+pub(crate) async fn acquire(
+    path: &Path,
+    on_wait: impl Fn() + Send + Sync,
 ) -> Result<File, EnvError> {
-    let mut told = false;
     loop {
-        if let Some(file) = attempt()? {
+        if let Some(file) = acquire_unless(path, &on_wait, || false).await? {
             return Ok(file);
+        }
+    }
+}
+
+/// The same, but gives up waiting, without the lock, once `needless` says so.
+pub(crate) async fn acquire_unless(
+    path: &Path,
+    on_wait: impl Fn() + Send,
+    needless: impl Fn() -> bool + Send,
+) -> Result<Option<File>, EnvError> {
+    let mut told = false;
+    while !needless() {
+        if let Some(file) = try_acquire(path)? {
+            return Ok(Some(file));
         }
         if !told {
             on_wait();
             told = true;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    Ok(None)
+}
+
+/// Takes a share of the lock of a file once nobody has all of it.
+pub(crate) async fn acquire_share(path: &Path) -> Result<File, EnvError> {
+    loop {
+        if let Some(file) = try_share(path)? {
+            return Ok(file);
         }
         tokio::time::sleep(RETRY).await;
     }

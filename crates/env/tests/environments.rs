@@ -173,6 +173,8 @@ async fn what_a_killed_build_has_left_is_repaired() {
     assert!(!junk.exists());
     assert_eq!(python(&environment, "import six; print(six.__version__)").await, "1.16.0");
 
+    // Whoever used it is gone too.
+    drop(environment);
     std::fs::remove_dir_all(&left).unwrap();
     make();
     let reopened = open(&root).await;
