@@ -4,7 +4,10 @@
 """
 
 import os
-import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count
+from urllib.request import urlopen
 
 from beta9 import RemoteExecutionError, function
 
@@ -21,14 +24,27 @@ def spin():
 
 
 @function(retries=3)
-def crash_twice(notes):
+def crash_twice(counter):
     """Dies like a process that ran into a bug in a C library, but not the third time."""
-    with open(notes, "a") as log:
-        log.write("x")
-    tries = os.path.getsize(notes)
+    # Each try runs in a new container: what it remembers must be somewhere else.
+    tries = int(urlopen(counter).read())
     if tries < 3:
         os.abort()
     return tries
+
+
+class Counter(BaseHTTPRequestHandler):
+    """Counts how often it was asked."""
+
+    tries = count(1)
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(next(self.tries)).encode())
+
+    def log_message(self, *_):
+        pass
 
 
 def attempt(title, call, *args):
@@ -42,9 +58,10 @@ def attempt(title, call, *args):
 def main():
     attempt("an exception comes back with its traceback, and is final", divide.remote, 1, 0)
     attempt("a call that takes too long is stopped", spin.remote)
-    with tempfile.TemporaryDirectory() as directory:
-        notes = os.path.join(directory, "notes")
-        attempt("a process that dies is replaced, and the call repeated", crash_twice.remote, notes)
+    counter = HTTPServer(("127.0.0.1", 0), Counter)
+    threading.Thread(target=counter.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{counter.server_port}"
+    attempt("a process that dies is replaced, and the call repeated", crash_twice.remote, url)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ class ChaoticFleet(SplitFleet):
             root,
             workers=0,
             METAL9_FAULTS=str(self.points),
+            # The disk is to be filled to its last byte.
+            METAL9_GATEWAY_MIN_FREE_DISK_MIB="0",
             METAL9_GATEWAY_WORKER_SUSPECT_SECONDS="1.5",
             METAL9_GATEWAY_WORKER_LOST_SECONDS=str(LOST),
         )

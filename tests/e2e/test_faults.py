@@ -62,6 +62,8 @@ class FaultyFleet(SplitFleet):
             root,
             workers=0,
             METAL9_FAULTS=str(self.faults),
+            # Its disk is to be filled to the last byte.
+            METAL9_GATEWAY_MIN_FREE_DISK_MIB="0",
             METAL9_GATEWAY_WORKER_SUSPECT_SECONDS="0.7",
             METAL9_GATEWAY_WORKER_LOST_SECONDS="2",
         )

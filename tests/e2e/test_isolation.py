@@ -290,8 +290,8 @@ def targets(fleet, api, tmp_path):
             "the home of the worker's user": str(home),
         },
     }
-    with open(gate, "w"):
-        call.finish()
+    gate.write_text("go")
+    call.finish()
     for listener in (abstract, path):
         listener.close()
     (home / "socket").unlink()

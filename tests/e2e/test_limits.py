@@ -141,7 +141,7 @@ def test_the_sdk_shows_the_refusal_and_ends(app, api):
 
 
 def test_a_token_that_is_revoked_in_the_middle_ends_what_comes_next(fleet, app):
-    """A call that runs goes on; nothing more can be asked with the token."""
+    """A call that runs goes on; nothing more can be heard or asked with the token."""
     from beta9.clients.gateway import CreateTokenRequest, DeleteTokenRequest
 
     from harness import Api
@@ -156,8 +156,11 @@ def test_a_token_that_is_revoked_in_the_middle_ends_what_comes_next(fleet, app):
     with pytest.raises(grpc.RpcError) as refused:
         other.call(stub, str(gate))
     assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    with pytest.raises(grpc.RpcError) as ended:
+        call.finish()
+    assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED
     gate.open()
-    assert call.value == 5
+    assert fleet.api.wait(call.task_id) == "COMPLETE"
     other.close()
 
 

@@ -100,14 +100,19 @@ def test_a_call_without_retries_ends_when_its_worker_is_killed(split, split_app)
     assert api.wait(call.task_id) == "ERROR"
 
 
-def test_a_worker_that_is_asked_to_end_ends_at_once_and_its_call_runs_again(split, split_app):
+def test_a_worker_without_time_to_drain_ends_at_once_and_its_call_runs_again(split, split_app):
     gate = split_app.gate()
     api = split.api
+    [worker] = split.workers
+    assert worker.stop() == 0
+    worker.env = {**worker.env, "METAL9_WORKER_DRAIN_SECONDS": "0"}
+    worker.start()
+    split.wait_for_workers(1)
     call = api.call(api.stub(WAITING, "app:wait", retries=1), str(gate))
     first = runner_of(call)
-    assert split.workers[0].stop(within=5) == 0
+    assert worker.stop(within=5) == 0
     assert not processes.alive(first)
-    split.workers[0].start()
+    worker.start()
     eventually(gate.try_open, what="the call runs again", within=60)
     assert call.value == "finished"
 

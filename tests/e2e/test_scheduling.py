@@ -74,7 +74,7 @@ def test_what_runs_past_the_deadline_is_made_again_without_using_a_retry(split, 
     call.until("HERE\n")
     worker = worker_id(split)
     assert post(split, f"{worker}/drain", deadline_seconds=0).status_code == 200
-    call.until("cordoned")
+    call.until("being drained")
     assert post(split, f"{worker}/uncordon").status_code == 200
     call.until("HERE\n", times=2)
     gate.open()

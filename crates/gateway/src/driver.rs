@@ -114,6 +114,13 @@ impl Driver {
                 let input = Input::Attempt { attempt: finished.attempt, report };
                 self.input(input, Some(finished)).await;
             }
+            Command::Gone(worker, container) => {
+                if self.core.container_worker(container).is_some_and(|owner| owner != worker) {
+                    tracing::warn!(%worker, %container, "a worker reports the end of another's container");
+                    return;
+                }
+                self.input(Input::ContainerGone { container }, None).await;
+            }
             Command::Query(query) => {
                 let now = self.now();
                 query(&self.core, now);

@@ -103,6 +103,16 @@ impl Paths {
         Ok(lock)
     }
 
+    /// Removes what is left of containers: a spare that was being made when the daemon ended.
+    pub(crate) fn clear_containers(&self) {
+        for entry in fs::read_dir(self.containers()).into_iter().flatten().flatten() {
+            if let Err(error) = fs::remove_dir_all(entry.path()) {
+                let path = entry.path();
+                tracing::debug!(path = %path.display(), %error, "left to the next start");
+            }
+        }
+    }
+
     fn lock(&self) -> Result<File, PathsError> {
         let path = self.root.join("worker.lock");
         let failed = |source| PathsError::Directory { action: "lock", path: path.clone(), source };

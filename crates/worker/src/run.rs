@@ -184,7 +184,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         session.abort();
     }
     // Whoever is still there had all the time to end.
-    let _ = tokio::task::spawn_blocking(move || containment.close()).await;
+    let clean_up = move || {
+        containment.close();
+        paths.clear_containers();
+    };
+    let _ = tokio::task::spawn_blocking(clean_up).await;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use metal9_core::{Core, Input, StubSpec, TaskSpec, WorkerHello};
 use metal9_store::UnixMicros;
-use metal9_types::{Failure, Moment, TaskId};
+use metal9_types::{ContainerId, Failure, Moment, TaskId, WorkerId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::actions::Finished;
@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Hello(WorkerHello, Option<UnixMicros>),
     /// An attempt is over.
     Finished(Finished),
+    /// A worker says that a container has ended.
+    Gone(WorkerId, ContainerId),
     /// Somebody wants to look.
     Query(Query),
 }
@@ -33,6 +35,7 @@ impl fmt::Debug for Command {
             Self::Submit(_, task) => task.fmt(f),
             Self::Hello(hello, _) => hello.fmt(f),
             Self::Finished(finished) => finished.fmt(f),
+            Self::Gone(worker, container) => write!(f, "Gone({worker}, {container})"),
             Self::Query(_) => f.write_str("Query"),
         }
     }

@@ -61,7 +61,7 @@ impl Session {
             Some(Message::ContainerGone(gone)) => {
                 let container = ContainerId(gone.container_id);
                 tracing::debug!(%container, reason = gone.reason, "container gone");
-                shared.driver.input(Input::ContainerGone { container }).await?;
+                shared.driver.send(Command::Gone(self.worker.id, container)).await?;
             }
             Some(Message::BuildProgress(progress)) => {
                 shared.builds.progress(progress.build_id, progress.text);

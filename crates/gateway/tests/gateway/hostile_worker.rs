@@ -153,6 +153,9 @@ async fn a_worker_cannot_end_the_call_of_another() -> Result<()> {
     let mut session = thief.connect(fixture.running.grpc, &[], &[]).await?;
     session.returned(assign.attempt_id, b"stolen").await?;
     assert!(matches!(session.next().await?, wire::gateway_message::Message::FinishedAck(_)));
+    let container_id = assign.container_id;
+    let gone = wire::ContainerGone { container_id, reason: "stolen".into() };
+    session.say(Message::ContainerGone(gone)).await?;
     session.output(assign.attempt_id, 1, "stolen\n").await?;
     worker.output(assign.attempt_id, 1, "mine\n").await?;
     let finished = wire::Finished {
