@@ -38,6 +38,8 @@ class ChaoticFleet(SplitFleet):
             METAL9_FAULTS=str(self.points),
             # The disk is to be filled to its last byte.
             METAL9_GATEWAY_MIN_FREE_DISK_MIB="0",
+            # Where jobs leave word of their runs.
+            METAL9_WORKER_WRITABLE=str(root / "traces"),
             METAL9_GATEWAY_WORKER_SUSPECT_SECONDS="1.5",
             METAL9_GATEWAY_WORKER_LOST_SECONDS=str(LOST),
         )
@@ -47,6 +49,7 @@ class ChaoticFleet(SplitFleet):
         self.proxies: List[Proxy] = []
 
     def start(self) -> "ChaoticFleet":
+        (self.root / "traces").mkdir()
         if self.own_disk:
             self.state.mkdir()
             command = ["mount", "-t", "tmpfs", "-o", f"size={self.disk_mib}m", "metal9-chaos"]

@@ -78,7 +78,6 @@ def run(fleet: ChaoticFleet, faults: Faults, seed: int, seconds: float) -> List[
     warm_up(fleet, stubs)
     before = {task.id for task in fleet.api.tasks()}
     traces = fleet.root / "traces"
-    traces.mkdir()
     token = fleet.facts["token"]
 
     def connect() -> Api:
