@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ pub(crate) struct Live {
     attached: AtomicUsize,
     /// The attempt whose output counts; 0 for none yet.
     attempt: AtomicU64,
+    /// Set once no more output is taken.
+    over: Arc<AtomicBool>,
 }
 
 impl Live {
@@ -130,6 +132,7 @@ impl Hub {
             snapshot,
             attached: AtomicUsize::new(0),
             attempt: AtomicU64::new(0),
+            over: Arc::default(),
         });
         self.lock().insert(task, Entry { live: Arc::clone(&live), _claim: claim });
         live
@@ -182,10 +185,15 @@ impl Hub {
         if !live.is_current(attempt) {
             return Ok(());
         }
-        let appended = match self.logs.append(task, attempt, sequence, stream, text).await? {
+        let over = Arc::clone(&live.over);
+        let appended = self.logs.append_unless(over, task, attempt, sequence, stream, text).await?;
+        let appended = match appended {
+            None => return Ok(()),
             // Whoever wrote it may have been cut off before it could tell.
-            Appended::Duplicate => Appended::Written { end_offset: self.logs.len(task).await? },
-            appended => appended,
+            Some(Appended::Duplicate) => {
+                Appended::Written { end_offset: self.logs.len(task).await? }
+            }
+            Some(appended) => appended,
         };
         Self::tell_log(&live, &appended);
         Ok(())
@@ -216,10 +224,17 @@ impl Hub {
     }
 
     /// Tells a task's end, which must be durable, and forgets the task.
-    pub(crate) fn end(&self, task: TaskId, ended: Ended) {
+    pub(crate) async fn end(&self, task: TaskId, ended: Ended) {
         // Remembered first, so that a job that signs meanwhile is known by one or the other.
         self.remember_end(task);
         let Some(Entry { live, _claim }) = self.lock().remove(&task) else { return };
+        // What comes later is not part of the task's output; what is being written is, and is told.
+        live.over.store(true, Ordering::SeqCst);
+        if !self.logs.is_idle(task)
+            && let Ok(end_offset) = self.logs.len(task).await
+        {
+            Self::tell_log(&live, &Appended::Written { end_offset });
+        }
         live.snapshot.send_modify(|snapshot| {
             snapshot.status = ended.status;
             snapshot.ended = Some(Arc::new(ended));

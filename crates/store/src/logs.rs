@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metal9_types::{AttemptId, TaskId};
@@ -105,6 +106,28 @@ impl TaskLogs {
         self.with(task, move |log| log.append(attempt, sequence, stream, &record, limit)).await
     }
 
+    /// The same unless `over` is set when it is the text's turn: nothing is written then.
+    ///
+    /// # Errors
+    /// As for [`TaskLogs::append`].
+    pub async fn append_unless(
+        &self,
+        over: Arc<AtomicBool>,
+        task: TaskId,
+        attempt: AttemptId,
+        sequence: u64,
+        stream: LogStream,
+        text: &str,
+    ) -> io::Result<Option<Appended>> {
+        let record = record::encode(attempt, sequence, stream.into(), text)?;
+        let limit = self.inner.limit;
+        self.with(task, move |log| {
+            let appended = !over.load(Ordering::SeqCst);
+            appended.then(|| log.append(attempt, sequence, stream, &record, limit)).transpose()
+        })
+        .await
+    }
+
     /// Text of a task's log from `text_offset` on: at most `max_bytes` (but at least one
     /// character), ending with a whole character; empty at the end of the log.
     ///
@@ -135,6 +158,12 @@ impl TaskLogs {
     /// When the file cannot be read.
     pub async fn last_sequence(&self, task: TaskId, attempt: AttemptId) -> io::Result<u64> {
         self.with(task, move |log| log.last_sequence(attempt)).await
+    }
+
+    /// `true` if nobody reads or writes a task's log at this moment.
+    #[must_use]
+    pub fn is_idle(&self, task: TaskId) -> bool {
+        self.known().logs.get(&task).is_none_or(Entry::is_idle)
     }
 
     /// Frees the memory a task's log takes. The log can still be used, only more slowly at first.

@@ -201,7 +201,7 @@ async fn tell(shared: &SharedRef, change: Change) {
     if status.is_terminal() {
         ::metrics::counter!(crate::metrics::TASKS_ENDED, "status" => status.as_str()).increment(1);
         shared.arguments.take(task);
-        shared.hub.end(task, Ended { status, failure, result });
+        shared.hub.end(task, Ended { status, failure, result }).await;
     } else {
         shared.hub.tell_status(task, status);
     }

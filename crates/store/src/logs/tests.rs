@@ -201,3 +201,19 @@ async fn more_tasks_than_are_remembered_lose_nothing() {
     assert!(!logs.known().logs.contains_key(&TASK));
     assert_eq!(all(&logs).await, "early");
 }
+
+#[tokio::test]
+async fn text_that_comes_when_it_is_over_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = open(&dir);
+    let over = Arc::new(AtomicBool::new(false));
+    let say = async |text| {
+        let over = Arc::clone(&over);
+        logs.append_unless(over, TASK, FIRST, 0, LogStream::System, text).await.unwrap()
+    };
+    assert_eq!(say("kept").await, Some(written(4)));
+    over.store(true, Ordering::SeqCst);
+    assert_eq!(say("late").await, None);
+    assert_eq!(all(&logs).await, "kept");
+    assert!(logs.is_idle(TASK));
+}
