@@ -76,7 +76,9 @@ async fn only_its_own_directory_is_a_jobs_to_write() {
         let said = place.run(means, Network::Full, &script).await;
         let (refused, worked): (Vec<_>, Vec<_>) =
             said.lines().partition(|line| line.contains(": "));
-        assert_eq!(refused.len(), 4, "{means}: {said}");
+        // Where the secret is below `/tmp`, a job with a view writes one of its own there.
+        let elsewhere = means.view && place.secret().starts_with("/tmp");
+        assert_eq!(refused.len(), if elsewhere { 3 } else { 4 }, "{means}: {said}");
         assert_eq!(worked, ["own", "/etc/passwd"], "{means}: {said}");
         assert_eq!(fs::read_to_string(place.secret()).unwrap(), "secret");
         assert!(!Path::new("/usr/planted").exists());
