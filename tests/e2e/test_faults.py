@@ -392,7 +392,9 @@ def test_a_damaged_log_costs_its_damaged_end_and_nothing_else(faulty, stub, tmp_
     waiting.start()
     eventually(lambda: trace.exists() and trace.read_text(), what="the job runs")
     eventually(
-        lambda: going_on.task and b"line 2" in log_of(faulty, going_on.task).read_bytes(),
+        lambda: going_on.task
+        and log_of(faulty, going_on.task).exists()
+        and b"line 2" in log_of(faulty, going_on.task).read_bytes(),
         what="its output is there",
     )
     faulty.gateway.kill()
