@@ -47,7 +47,7 @@ enum Step {
     BuildFinished(u8, String, String),
     Heartbeat(u64, f32),
     Hello,
-    Leaving,
+    Leaving(u16),
     Reconnect,
 }
 
@@ -258,7 +258,9 @@ fn message(step: &Step, assigned: &[wire::Assign]) -> Option<ToGateway> {
             ..Default::default()
         }),
         Step::Hello => ToGateway::Hello(FakeWorker::hello()),
-        Step::Leaving => ToGateway::Leaving(wire::Leaving {}),
+        Step::Leaving(within) => {
+            ToGateway::Leaving(wire::Leaving { within_millis: u64::from(*within) })
+        }
         Step::Call | Step::Cancel(_) | Step::Reconnect => return None,
     })
 }
