@@ -72,11 +72,7 @@ fn worker_id(id: &str) -> Result<WorkerId, ApiError> {
 /// Cuts the worker off and gives what it was doing to others. It is in the database already that
 /// it may not come back.
 async fn shut_out(shared: &Shared, worker: WorkerId) -> Result<(), ApiError> {
-    for (_, connection) in shared.fleet.connections() {
-        if connection.worker == worker {
-            connection.cut.cancel();
-        }
-    }
+    shared.fleet.cut(worker);
     shared.driver.input(Input::WorkerRevoked { worker }).await
 }
 
