@@ -9,6 +9,7 @@ mod failure;
 mod gpu;
 mod ids;
 mod image;
+mod machine;
 mod moment;
 mod offer;
 mod outcome;
@@ -23,6 +24,7 @@ pub use ids::{
     TokenId, WorkerId, WorkspaceId,
 };
 pub use image::{BuildStep, EnvLock, ImageSpec, Platform, PythonVersion, Refusal};
+pub use machine::{Condition, DeviceUse, Machine, Power, Thermal};
 pub use moment::Moment;
 pub use offer::{Offer, Runtime};
 pub use outcome::{CallOutcome, Phase};

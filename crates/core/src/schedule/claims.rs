@@ -10,13 +10,14 @@
 use std::ops::Bound;
 use std::time::Duration;
 
-use metal9_types::{ContainerId, Moment, WorkerId};
+use metal9_types::{ContainerId, Moment, Resources, WorkerId, WorkspaceId};
 
 use super::Round;
 use crate::Action;
 use crate::core::Core;
 use crate::place;
-use crate::state::{Container, GroupKey, Reservation, Worker};
+use crate::state::worker::saturating_sub;
+use crate::state::{Container, ContainerState, GroupKey, Reservation, Worker};
 
 /// How long a queue waits before it takes others' places; at least twice what starting its
 /// container takes, so that machines do not do nothing but start containers.
@@ -32,6 +33,14 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// Queues looked at that have waited longest, and as many others.
 const AT_A_TIME: usize = 4;
+
+/// What a queue takes that was kept waiting.
+struct Claim {
+    /// Places in the worker's list of devices.
+    devices: Vec<usize>,
+    /// Promises to others that end, as places in the worker's list of them, the last one first.
+    outbid: Vec<usize>,
+}
 
 impl Core {
     pub(super) fn claim_room(&mut self, now: Moment, round: &Round, actions: &mut Vec<Action>) {
@@ -51,8 +60,8 @@ impl Core {
                 let worker = self.workers.get(&id)?;
                 Some((id, self.claimable(now, key, worker)?))
             });
-            if let Some((worker, devices)) = claimed {
-                self.claim(now, key, worker, devices, actions);
+            if let Some((worker, claim)) = claimed {
+                self.claim(now, key, worker, claim, actions);
             }
         }
         for id in workers {
@@ -89,8 +98,8 @@ impl Core {
             && stub.wants_container(now)
     }
 
-    /// The devices the group would take on this worker, if it may claim room there.
-    fn claimable(&self, now: Moment, key: GroupKey, worker: &Worker) -> Option<Vec<usize>> {
+    /// What the group would take on this worker, if it may claim room there.
+    fn claimable(&self, now: Moment, key: GroupKey, worker: &Worker) -> Option<Claim> {
         let shape = &self.shapes[self.stubs.get(&key.stub)?.shape];
         if !shape.classes.contains(&worker.class) || !self.is_impatient(now, key) {
             return None;
@@ -106,16 +115,47 @@ impl Core {
         let comes = |device: usize| self.device_comes_free(worker, device, false);
         let enough = worker.coming().fits(spec.resources)
             && place::pick_devices(spec, &worker.offer, comes).is_some();
-        // All that is promised must be there once the worker is empty, or everybody waits for ever.
-        let promised = worker.reserved(None).saturating_add(spec.resources);
-        let too_much = !worker.offer.capacity.fits(promised);
-        if enough || too_much || place::obstacle(spec, worker).is_some() {
+        if enough || place::obstacle(spec, worker).is_some() {
             return None;
         }
+        let outbid = self.outbid(key, worker)?;
+        let given_up = |device: usize| {
+            let mut promises = outbid.iter().map(|&index| &worker.reservations[index]);
+            promises.any(|promise| promise.devices.contains(&device))
+        };
         let spot = place::pick_devices(spec, &worker.offer, |device| {
-            comes(device) || victims.iter().any(|victim| victim.devices.contains(&device))
+            comes(device)
+                || given_up(device)
+                || victims.iter().any(|victim| victim.devices.contains(&device))
         })?;
-        Some(spot.devices)
+        Some(Claim { devices: spot.devices, outbid })
+    }
+
+    /// The promises on a worker that the group would take the place of, as few as will do, the
+    /// newest first; nothing if it may not take as many as stand in its way.
+    ///
+    /// All that is promised must be there once the worker is empty but for what the group's own
+    /// stub keeps there, which makes no room for itself; or everybody waits for ever.
+    fn outbid(&self, key: GroupKey, worker: &Worker) -> Option<Vec<usize>> {
+        let resources = self.stubs.get(&key.stub)?.spec.resources;
+        let kept = worker
+            .containers
+            .iter()
+            .filter_map(|id| self.containers.get(id))
+            .filter(|kept| kept.stub == key.stub && kept.state != ContainerState::Stopping)
+            .fold(Resources::default(), |sum, kept| sum.saturating_add(kept.resources));
+        let mut needed = worker.reserved(None).saturating_add(resources).saturating_add(kept);
+        let mut outbid = Vec::new();
+        for (index, promise) in worker.reservations.iter().enumerate().rev() {
+            if worker.offer.capacity.fits(needed) {
+                break;
+            }
+            if self.may_outbid(key, promise.group) {
+                needed = saturating_sub(needed, promise.resources);
+                outbid.push(index);
+            }
+        }
+        worker.offer.capacity.fits(needed).then_some(outbid)
     }
 
     fn claim(
@@ -123,9 +163,10 @@ impl Core {
         now: Moment,
         key: GroupKey,
         worker: WorkerId,
-        devices: Vec<usize>,
+        claim: Claim,
         actions: &mut Vec<Action>,
     ) {
+        let Claim { devices, outbid } = claim;
         let Some(resources) = self.stubs.get(&key.stub).map(|stub| stub.spec.resources) else {
             return;
         };
@@ -135,6 +176,10 @@ impl Core {
             .filter(|victim| victim.devices.iter().any(|device| devices.contains(device)))
             .map(|victim| victim.id)
             .collect();
+        // From the last one on, so that the places of the others hold.
+        for index in outbid {
+            self.remove_reservation(worker, index);
+        }
         self.reserve(worker, Reservation { group: key, resources, devices });
         for holder in holders {
             self.stop_container(now, holder, actions);
@@ -205,27 +250,56 @@ impl Core {
             return false;
         };
         let theirs = self.stubs.get(&victim.stub).map_or(0, |stub| self.shapes[stub.shape].cost);
-        let held = |workspace| self.shares.get(&workspace).map_or(0, |share| share.held);
-        let weight = |workspace| u128::from(self.rules(workspace).weight.max(1));
-        let mine = held(key.workspace);
         // An idle container is the last of theirs that is not counted among the calls.
         let theirs = if victim.state.attempt().is_some() { 0 } else { theirs };
-        let mine_after = u128::from(mine.saturating_add(cost)) * weight(user);
-        let theirs = u128::from(held(user).saturating_add(theirs)) * weight(key.workspace);
-        mine == 0 || mine_after < theirs
+        self.held(key.workspace) == 0 || self.holds_less((key.workspace, cost), (user, theirs))
+    }
+
+    fn held(&self, workspace: WorkspaceId) -> u64 {
+        self.shares.get(&workspace).map_or(0, |share| share.held)
+    }
+
+    /// `true` if what one workspace holds and so much more is less than what another and so much
+    /// more is, by their weights.
+    fn holds_less(&self, one: (WorkspaceId, u64), other: (WorkspaceId, u64)) -> bool {
+        let held = |(workspace, more)| u128::from(self.held(workspace).saturating_add(more));
+        let weight = |(workspace, _)| u128::from(self.rules(workspace).weight.max(1));
+        held(one) * weight(other) < held(other) * weight(one)
+    }
+
+    /// `true` if a promise to another group is the group's to take: like an idle container of that
+    /// group, except that nobody takes from those who have nothing.
+    fn may_outbid(&self, key: GroupKey, other: GroupKey) -> bool {
+        if other.stub == key.stub {
+            return false;
+        }
+        if other.workspace != key.workspace {
+            return self.holds_less((key.workspace, 0), (other.workspace, 0));
+        }
+        let calls = |stub| self.stubs.get(&stub).map_or(0, |stub| stub.calls.len());
+        self.comes_first(key, other).unwrap_or_else(|| calls(key.stub) < calls(other.stub))
     }
 
     fn may_take_within(&self, key: GroupKey, victim: &Container) -> bool {
-        let priority = |stub| self.stubs.get(&stub).map_or(0, |stub| stub.spec.priority);
-        if priority(key.stub) != priority(victim.stub) {
-            let theirs = GroupKey { workspace: key.workspace, stub: victim.stub };
-            let (mine, theirs) = (self.place(key), self.place(theirs));
-            return theirs.is_none_or(|theirs| mine.is_some_and(|mine| mine < theirs));
+        let theirs = GroupKey { workspace: key.workspace, stub: victim.stub };
+        if let Some(first) = self.comes_first(key, theirs) {
+            return first;
         }
         let calls = |stub| self.stubs.get(&stub).map_or(0, |stub| stub.calls.len());
         let idle = usize::from(victim.state.attempt().is_none());
         let (mine, theirs) = (calls(key.stub), calls(victim.stub) + idle);
         mine == 0 || mine + 1 < theirs
+    }
+
+    /// Whether one queue of a workspace comes before another by priority; nothing if they have the
+    /// same.
+    fn comes_first(&self, one: GroupKey, other: GroupKey) -> Option<bool> {
+        let priority = |key: GroupKey| self.stubs.get(&key.stub).map_or(0, |s| s.spec.priority);
+        if priority(one) == priority(other) {
+            return None;
+        }
+        let (one, other) = (self.place(one), self.place(other));
+        Some(other.is_none_or(|other| one.is_some_and(|one| one < other)))
     }
 }
 

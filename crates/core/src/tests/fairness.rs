@@ -131,3 +131,32 @@ fn a_gpu_is_handed_on_between_queues() {
     assert_eq!(sim.ended.len(), 101);
     assert!(begun(&sim, task(1000)) < Duration::from_millis(1500));
 }
+
+#[test]
+fn a_promise_that_nothing_will_cover_keeps_nobody_waiting() {
+    let mut env = TestEnv::new();
+    for (number, cpu) in [(1, 750), (2, 250), (3, 500), (4, 750)] {
+        let mut spec = stub_spec(number);
+        spec.resources.cpu_millicores = cpu;
+        env.define(spec);
+    }
+    env.hello(1, 1, 1);
+    let mut sim = Sim::new(env, &[(1, 1)]);
+    for (number, call) in [(1, 229), (2, 20), (3, 90), (4, 20)] {
+        sim.pace(stub(number), 100, call);
+    }
+    // One long queue fills three quarters of the only core and waits for more of it.
+    for number in 1..=150 {
+        submit(&mut sim.env, number, 1, 1);
+    }
+    sim.run(20, Duration::from_secs(60));
+    let came = sim.env.now;
+    for whose in 2..=4 {
+        submit(&mut sim.env, whose * 1000, whose, whose);
+    }
+    sim.run(153, Duration::from_secs(100));
+    for whose in 2..=4 {
+        let waited = sim.begun[&task(whose * 1000)].since(came);
+        assert!(waited < Duration::from_millis(2500), "workspace {whose}: {waited:?}");
+    }
+}
