@@ -6,6 +6,7 @@ mod ledger;
 mod life;
 mod link;
 mod settle;
+mod standing;
 mod sweep;
 mod trace;
 mod worker;
@@ -332,7 +333,10 @@ impl World {
             | Command::Freeze { worker: name, .. }
             | Command::Crash { worker: name, .. }
             | Command::PowerCut { worker: name, .. }
-            | Command::Leave { worker: name, .. } => {
+            | Command::Leave { worker: name, .. }
+            | Command::Cordon { worker: name }
+            | Command::Uncordon { worker: name }
+            | Command::Drain { worker: name, .. } => {
                 if let Some(&worker) = self.worker_names.get(name) {
                     self.happen_to(worker, command);
                 }
@@ -350,6 +354,9 @@ impl World {
             Command::Crash { lasts, .. } => self.turn_off(worker, *lasts, true),
             Command::PowerCut { lasts, .. } => self.turn_off(worker, *lasts, false),
             Command::Leave { lasts, .. } => self.leave(worker, *lasts),
+            Command::Cordon { .. } => self.cordon(worker, None),
+            Command::Uncordon { .. } => self.uncordon(worker),
+            Command::Drain { within, .. } => self.cordon(worker, Some(*within)),
             _ => {}
         }
     }
@@ -376,6 +383,8 @@ impl World {
             gpu: GpuRequest::parse(&line.gpu, line.count),
             pool: line.pool.clone(),
             keep_warm: line.keep,
+            priority: line.priority,
+            max_containers: line.most,
             image: "image".to_owned(),
             object: format!("object of {}", line.name),
             ..StubSpec::new(StubId(id_of(STUBS, index)))

@@ -119,6 +119,7 @@ impl World {
                     self.feed(Input::DefineStub(spec), None);
                 }
                 self.feed(Input::WorkerHello(*hello), None);
+                self.go_on_draining(worker);
             }
             ToGateway::Close => self.gateway_closes(session),
             message if known.gateway_open => self.receive(session, message),
