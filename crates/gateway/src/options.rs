@@ -102,7 +102,7 @@ impl Options {
             max_tasks_per_workspace: 250_000,
             max_argument_mib_per_workspace: 8192,
             max_streams_per_workspace: 20_000,
-            max_connections: 10_000,
+            max_connections: 16_384,
             min_free_disk_mib: 512,
         }
     }

@@ -298,7 +298,9 @@ impl Manager {
         if busy || self.draining.is_some() || self.deadline.is_some() {
             return;
         }
-        let Some(environment) = self.spares.wanted(Instant::now().into_std()) else { return };
+        let quiet = !self.attempts.values().any(|attempt| attempt.state.is_running());
+        let now = Instant::now().into_std();
+        let Some(environment) = self.spares.wanted(now, quiet) else { return };
         let tools = self.tools.clone();
         metal9_tasks::spawn_infallible("spare-runner", async move {
             let runner = tools.workshop.spare(&environment).await.map(Box::new);

@@ -2,7 +2,7 @@
 //! last. A new stub takes one and is ready in milliseconds.
 //!
 //! One spare per environment is kept, and as many as were wanted within a few seconds once that has
-//! been more. A container that comes while a spare is being made waits for that one: it is ready
+//! been more; these are made while no call runs, since making one takes as much as hundreds of calls. A container that comes while a spare is being made waits for that one: it is ready
 //! sooner than another that is begun now.
 
 use std::collections::VecDeque;
@@ -132,8 +132,8 @@ impl<R, W> Spares<R, W> {
     }
 
     /// An environment of which a spare is to be made now; one at a time. First every environment
-    /// gets one.
-    pub(crate) fn wanted(&mut self, now: Instant) -> Option<Environment> {
+    /// gets one; more than that only if the worker is `quiet`, so no call runs.
+    pub(crate) fn wanted(&mut self, now: Instant, quiet: bool) -> Option<Environment> {
         let mut total = 0;
         for pool in &mut self.pools {
             if pool.making > 0 {
@@ -146,7 +146,8 @@ impl<R, W> Spares<R, W> {
         if total >= self.most {
             return None;
         }
-        let lacks = |pool: &&mut Pool<R, W>| !pool.failed && pool.stock() < pool.wish(now);
+        let wish = |pool: &Pool<R, W>| if quiet { pool.wish(now) } else { 1 };
+        let lacks = |pool: &&mut Pool<R, W>| !pool.failed && pool.stock() < wish(pool);
         let pool = self.pools.iter_mut().filter(lacks).min_by_key(|pool| pool.stock().min(1))?;
         pool.making += 1;
         Some(pool.environment.clone())
@@ -202,7 +203,7 @@ mod tests {
     /// Makes spares until none is wanted; returns how many.
     fn fill(spares: &mut Strings, now: Instant) -> usize {
         let mut made = 0;
-        while let Some(environment) = spares.wanted(now) {
+        while let Some(environment) = spares.wanted(now, true) {
             let name = format!("{}{made}", environment.hash);
             assert_eq!(spares.made(&environment.hash, Some(name)), None);
             made += 1;
@@ -214,20 +215,20 @@ mod tests {
     fn a_used_environment_gets_one_spare_and_another_once_that_is_taken() {
         let (mut spares, now) = (Strings::new(8), Instant::now());
         assert_eq!(spares.take(now, environment("a"), 1), Taken::Nothing(1));
-        assert_eq!(spares.wanted(now), Some(environment("a")));
-        assert_eq!(spares.wanted(now), None, "one is being made");
+        assert_eq!(spares.wanted(now, true), Some(environment("a")));
+        assert_eq!(spares.wanted(now, true), None, "one is being made");
         assert_eq!(spares.made("a", Some("x".into())), None);
-        assert_eq!(spares.wanted(now), None);
+        assert_eq!(spares.wanted(now, true), None);
         let later = now + BURST * 2;
         assert_eq!(spares.take(later, environment("a"), 2), ready(2, "x"));
-        assert_eq!(spares.wanted(later), Some(environment("a")));
+        assert_eq!(spares.wanted(later, true), Some(environment("a")));
     }
 
     #[test]
     fn a_container_waits_for_the_spare_that_is_being_made_and_a_second_one_does_not() {
         let (mut spares, now) = (Strings::new(8), Instant::now());
         spares.prepare(environment("a"));
-        assert_eq!(spares.wanted(now), Some(environment("a")));
+        assert_eq!(spares.wanted(now, true), Some(environment("a")));
         assert_eq!(spares.take(now, environment("a"), 1), Taken::Soon);
         assert_eq!(spares.take(now, environment("a"), 2), Taken::Nothing(2));
         assert_eq!(spares.made("a", Some("x".into())), Some((1, Some("x".into()))));
@@ -239,7 +240,7 @@ mod tests {
     fn who_waits_is_told_that_the_spare_could_not_be_made() {
         let (mut spares, now) = (Strings::new(8), Instant::now());
         spares.prepare(environment("a"));
-        spares.wanted(now);
+        spares.wanted(now, true);
         assert_eq!(spares.take(now, environment("a"), 1), Taken::Soon);
         assert_eq!(spares.made("a", None), Some((1, None)));
     }
@@ -257,6 +258,18 @@ mod tests {
         assert_eq!(fill(&mut spares, now + REMEMBERED * 2), 0);
         let left = spares.pool("a").map(|pool| pool.ready.len());
         assert_eq!(left, Some(1), "what is not wished for any more is dropped");
+    }
+
+    #[test]
+    fn while_calls_run_there_is_one_spare_and_no_more_are_made() {
+        let (mut spares, now) = (Strings::new(8), Instant::now());
+        for who in 0..4 {
+            spares.take(now, environment("a"), who);
+        }
+        assert_eq!(spares.wanted(now, false), Some(environment("a")));
+        spares.made("a", Some("x".into()));
+        assert_eq!(spares.wanted(now, false), None);
+        assert_eq!(spares.wanted(now, true), Some(environment("a")));
     }
 
     #[test]
@@ -289,18 +302,18 @@ mod tests {
     fn an_environment_whose_spare_failed_waits_for_its_next_use() {
         let (mut spares, now) = (Strings::new(8), Instant::now());
         spares.prepare(environment("a"));
-        spares.wanted(now);
+        spares.wanted(now, true);
         spares.made("a", None);
-        assert_eq!(spares.wanted(now), None);
+        assert_eq!(spares.wanted(now, true), None);
         spares.take(now, environment("a"), 0);
-        assert_eq!(spares.wanted(now), Some(environment("a")));
+        assert_eq!(spares.wanted(now, true), Some(environment("a")));
     }
 
     #[test]
     fn a_spare_that_comes_too_late_is_dropped() {
         let (mut spares, now) = (Strings::new(8), Instant::now());
         spares.prepare(environment("a"));
-        spares.wanted(now);
+        spares.wanted(now, true);
         spares.clear();
         assert_eq!(spares.made("a", Some("x".into())), None);
         assert_eq!(spares.take(now, environment("a"), 0), Taken::Nothing(0));

@@ -41,8 +41,8 @@ impl Core {
             container.state = ContainerState::Busy(assigned.attempt);
             container.call_began = now;
         });
-        self.learn_cached(assigned.container);
         if fresh {
+            self.learn_cached(assigned.container);
             self.mark_room(assigned.worker);
         }
     }
