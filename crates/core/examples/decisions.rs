@@ -250,7 +250,7 @@ impl Bench {
             max_retries: 3,
             timeout: Some(Duration::from_secs(3600)),
             ttl: Duration::from_secs(12 * 3600),
-            recovered: false,
+            recovered: None,
         };
         self.input("submit", Input::Submit(spec));
     }

@@ -137,8 +137,9 @@ pub struct TaskSpec {
     pub timeout: Option<Duration>,
     /// How long the task may wait for its first attempt.
     pub ttl: Duration,
-    /// `true` for a task read back from the store at start-up: a worker may still be running it.
-    pub recovered: bool,
+    /// For a task read back from the store at start-up, how long it has been there: a worker may
+    /// still be running it.
+    pub recovered: Option<Duration>,
 }
 
 /// An attempt that a worker says it has, when it connects.

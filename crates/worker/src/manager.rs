@@ -82,6 +82,10 @@ struct AttemptEntry {
     state: State,
 }
 
+/// A worker without a call for this long is quiet. Between two of many short calls there is none
+/// for a moment.
+const QUIET: Duration = Duration::from_millis(500);
+
 /// The manager.
 #[derive(Debug)]
 pub(crate) struct Manager {
@@ -92,6 +96,8 @@ pub(crate) struct Manager {
     builds: HashSet<u64>,
     build_slots: Arc<Semaphore>,
     spares: Spares<Box<Runner>, SpareReply>,
+    /// When a call was last seen running.
+    last_busy: Option<Instant>,
     outbox: Outbox,
     /// Reports that belong to no attempt, or overtake its outputs.
     control: VecDeque<Report>,
@@ -124,6 +130,7 @@ impl Manager {
             builds: HashSet::new(),
             build_slots: Arc::new(Semaphore::new(BUILDS)),
             spares: Spares::new(spares),
+            last_busy: None,
             outbox: Outbox::new(outbox),
             control: VecDeque::new(),
             starts: VecDeque::new(),
@@ -298,9 +305,12 @@ impl Manager {
         if busy || self.draining.is_some() || self.deadline.is_some() {
             return;
         }
-        let quiet = !self.attempts.values().any(|attempt| attempt.state.is_running());
-        let now = Instant::now().into_std();
-        let Some(environment) = self.spares.wanted(now, quiet) else { return };
+        let now = Instant::now();
+        if self.attempts.values().any(|attempt| attempt.state.is_running()) {
+            self.last_busy = Some(now);
+        }
+        let quiet = self.last_busy.is_none_or(|at| now.duration_since(at) >= QUIET);
+        let Some(environment) = self.spares.wanted(now.into_std(), quiet) else { return };
         let tools = self.tools.clone();
         metal9_tasks::spawn_infallible("spare-runner", async move {
             let runner = tools.workshop.spare(&environment).await.map(Box::new);

@@ -56,7 +56,7 @@ pub(super) fn task_spec(number: u64, of: u64) -> TaskSpec {
         max_retries: 3,
         timeout: None,
         ttl: Duration::from_secs(3600),
-        recovered: false,
+        recovered: None,
     }
 }
 

@@ -114,7 +114,7 @@ impl Chaos {
                     timeout: (limits > 0).then(|| Duration::from_millis(500 * limits)),
                     ttl: Duration::from_millis(2000 * limits),
                     attempts_used: u32::from(recovered),
-                    recovered,
+                    recovered: recovered.then_some(Duration::ZERO),
                     ..task_spec(number, stub)
                 })
             }

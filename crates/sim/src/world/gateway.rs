@@ -296,7 +296,7 @@ impl World {
             max_retries: line.retries,
             timeout: line.timeout,
             ttl: line.ttl,
-            recovered: false,
+            recovered: None,
         }
     }
 
@@ -404,8 +404,7 @@ impl World {
             }
             let mut spec = self.task_spec(task);
             spec.attempts_used = row.attempts_used;
-            spec.ttl = spec.ttl.saturating_sub(self.now.since(row.created));
-            spec.recovered = true;
+            spec.recovered = Some(self.now.since(row.created));
             let stub = self.stubs[self.ledger.tasks[task].stub].spec.clone();
             self.feed(Input::DefineStub(stub), None);
             self.feed(Input::Submit(spec), None);
