@@ -28,6 +28,7 @@ pub(crate) enum Source {
     /// An entry of the I/O registry, by its id; 0 if it is not known.
     Registry(u64),
     /// A device of NVML, by its UUID.
+    #[cfg(any(target_os = "linux", test))]
     Nvml(String),
     /// Nowhere: it only pretends to be there.
     Simulated,

@@ -5,7 +5,7 @@ use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
-use super::{Gpu, Raw};
+use super::inventory::{Gpu, Raw};
 use crate::inventory::mib;
 
 /// NVML, where there is one.
