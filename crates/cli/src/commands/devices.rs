@@ -231,7 +231,7 @@ mod tests {
         );
         assert_eq!(
             explained("H100"),
-            "`H100` means GPUs of the model H100, which are not Apple's\n\
+            "`H100` means GPUs of the model H100\n\
              nothing on this machine matches\nnote: something is missing\n"
         );
         assert_eq!(

@@ -49,7 +49,7 @@ fn add_gpus(raw: &Raw, inventory: &mut Inventory) {
                 inventory.add(made, Source::Registry(gpu.id));
             }
             None => inventory.note(format!(
-                "the GPU `{}` is not offered: its name is not one of Apple's M chips",
+                "the GPU `{}` is not offered: its name is not that of a known kind of chip",
                 gpu.text("model").unwrap_or(&gpu.class)
             )),
         }

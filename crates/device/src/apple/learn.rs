@@ -154,7 +154,12 @@ mod tests {
     #[test]
     fn a_gpu_that_only_metal_knows_is_offered() {
         let mut inventory = Inventory::default();
+        inventory.machine.os = "macOS 26.4".into();
+        assert!(!inventory.needs_probe());
+        inventory.machine.chip = "Apple M4 Pro".into();
+        assert!(inventory.needs_probe());
         inventory.learn(report(vec![told("Apple M4 Pro", 3)]));
+        assert!(!inventory.needs_probe());
         assert_eq!(inventory.devices[0].name(), "M4 Pro");
         assert_eq!(inventory.sources, [Source::Registry(3)]);
     }

@@ -23,6 +23,7 @@ pub(crate) struct Gpu {
     pub(crate) name: String,
     /// CUDA cores; 0 if unknown.
     pub(crate) cores: u32,
+    /// 0 if unknown, as of a device that shares the machine's memory.
     pub(crate) memory_bytes: u64,
     /// Memory errors since the driver was loaded that could not be corrected.
     pub(crate) uncorrected_errors: u64,
@@ -48,12 +49,8 @@ impl Gpu {
         if self.needs_reset {
             return Some("it has bad memory pages and must be reset".to_owned());
         }
-        if self.is_divided {
-            return Some(
-                "it is divided into MIG instances, which metal9 does not offer".to_owned(),
-            );
-        }
-        (self.memory_bytes == 0).then(|| "it does not say how much memory it has".to_owned())
+        let divided = "it is divided into MIG instances, which metal9 does not offer";
+        self.is_divided.then(|| divided.to_owned())
     }
 }
 
@@ -109,13 +106,12 @@ mod tests {
 
     #[test]
     fn a_device_with_a_fault_is_not_offered_and_the_fault_is_told() {
-        let faults: [(&Change, &str); 6] = [
+        let faults: [(&Change, &str); 5] = [
             (&|gpu| gpu.trouble = Some("GPU is lost".into()), "it cannot be asked: GPU is lost"),
             (&|gpu| gpu.uncorrected_errors = 1, "1 error that could not be corrected"),
             (&|gpu| gpu.uncorrected_errors = 2, "2 errors that could not be corrected"),
             (&|gpu| gpu.needs_reset = true, "must be reset"),
             (&|gpu| gpu.is_divided = true, "MIG"),
-            (&|gpu| gpu.memory_bytes = 0, "how much memory"),
         ];
         for (change, expected) in faults {
             let inventory = found(&Raw { gpus: vec![gpu(|_| ()), gpu(change)], trouble: None });
@@ -124,6 +120,17 @@ mod tests {
             assert!(note.starts_with("NVIDIA device 1 (NVIDIA H100 80GB HBM3) is not"), "{note}");
             assert!(note.contains(expected), "{note}");
         }
+    }
+
+    #[test]
+    fn a_device_that_shares_the_machine_s_memory_is_offered() {
+        let shares = gpu(|gpu| {
+            gpu.name = "NVIDIA GB10".into();
+            gpu.memory_bytes = 0;
+        });
+        let inventory = found(&Raw { gpus: vec![shares], trouble: None });
+        let device = &inventory.devices[0];
+        assert_eq!((device.name().as_str(), device.memory_mib), ("GB10", 0));
     }
 
     #[test]
