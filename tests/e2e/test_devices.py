@@ -10,7 +10,7 @@ from typing import Iterator, List
 import pytest
 import requests
 
-from harness import App, DevFleet, SplitFleet, Worker, eventually
+from harness import Api, App, DevFleet, SplitFleet, Worker, eventually
 
 HOST = socket.gethostname()
 
@@ -104,7 +104,7 @@ class Machines:
 
 
 @pytest.fixture
-def machines(devices, tmp_path, request) -> Iterator[Machines]:
+def machines(devices, tmp_path) -> Iterator[Machines]:
     """Workers with simulated devices, gone after the test."""
     machines = Machines(devices, tmp_path)
     yield machines
@@ -113,8 +113,16 @@ def machines(devices, tmp_path, request) -> Iterator[Machines]:
 
 
 @pytest.fixture
-def api(devices):
+def api(devices) -> Api:
+    """A raw client of their gateway."""
     return devices.api
+
+
+@pytest.fixture
+def app(devices, tmp_path) -> Iterator[App]:
+    """Gates for the functions, and users' programs."""
+    app = App(tmp_path, devices.config)
+    yield app
 
 
 def stub(api, handler: str, gpu: str, **fields) -> str:
@@ -157,28 +165,22 @@ def test_mlx_computes_in_a_job_for_a_macs_gpu(api, machines):
     ]
 
 
-def test_the_first_choice_is_taken_while_it_is_free(api, machines, devices, tmp_path):
-    app = App(tmp_path / "app", devices.config)
-    mac, server = machines.add("M4"), machines.add("H100")
-    gate = app.gate()
+def test_the_first_choice_is_taken_while_it_is_free(api, machines, app):
+    server, mac = machines.add("H100"), machines.add("M4")
     wanted = stub(api, "train", "M4,H100")
-    first = api.call(wanted, str(gate)).until("HERE\n")
-    second = api.call(wanted, str(gate)).until("HERE\n")
-    where = {api.task(call.task_id)["worker"] for call in (first, second)}
-    used = [machines.status(worker)["device_users"] for worker in (mac, server)]
-    assert used == [[1], [1]], where
-    [busy] = [task for task in api.tasks(id=[first.task_id])]
-    assert machines.status(mac)["running"] == 1 and busy.status == "RUNNING"
-    eventually(lambda: gate.try_open(), what="the first is let through")
-    eventually(lambda: gate.try_open(), what="the second is let through")
-    assert (first.value, second.value) == ("trained", "trained")
-    app.close()
+    gates = [app.gate(), app.gate()]
+    first = api.call(wanted, str(gates[0])).until("HERE\n")
+    assert machines.status(mac)["device_users"] == [1]
+    second = api.call(wanted, str(gates[1])).until("HERE\n")
+    assert machines.status(server)["device_users"] == [1]
+    for gate, call in zip(gates, (first, second)):
+        gate.open()
+        assert call.value == "trained"
 
 
 def test_one_gpu_runs_one_job_at_a_time_and_the_other_is_told_what_it_waits_for(
-    api, machines, devices, tmp_path
+    api, machines, app
 ):
-    app = App(tmp_path / "app", devices.config)
     worker = machines.add("M3-Max")
     gate = app.gate()
     wanted = stub(api, "train", "MPS")
@@ -190,32 +192,30 @@ def test_one_gpu_runs_one_job_at_a_time_and_the_other_is_told_what_it_waits_for(
     assert first.value == "trained"
     gate.open()
     assert second.value == "trained"
-    app.close()
 
 
 def test_two_jobs_share_a_gpu_that_was_opened_as_far_as_its_memory_goes(
-    api, machines, devices, tmp_path
+    api, machines, app
 ):
-    app = App(tmp_path / "app", devices.config)
     worker = machines.add("M1", METAL9_WORKER_GPU_SLOTS="2", METAL9_WORKER_MEMORY_MIB="65536")
     [device] = machines.status(worker)["devices"]
     assert device["slots"] == 2
-    gate, half = app.gate(), device["memory_mib"] // 2
+    half = device["memory_mib"] // 2
     small = stub(api, "train", "MPS", memory=half)
-    calls = [api.call(small, str(gate)).until("HERE\n") for _ in range(2)]
+    gates = [app.gate(), app.gate()]
+    calls = [api.call(small, str(gate)).until("HERE\n") for gate in gates]
     assert machines.status(worker)["device_users"] == [2]
-    for _ in calls:
-        gate.open()
-    assert [call.value for call in calls] == ["trained", "trained"]
-
-    large = stub(api, "train", "MPS", memory=half + 100)
-    first = api.call(large, str(gate)).until("HERE\n")
-    second = api.call(large, str(gate))
-    second.until(f"waiting: the GPU of `{HOST}` has too little memory left beside `train`")
-    for call in (first, second):
+    for gate, call in zip(gates, calls):
         gate.open()
         assert call.value == "trained"
-    app.close()
+
+    large = stub(api, "train", "MPS", memory=half + 100)
+    first = api.call(large, str(gates[0])).until("HERE\n")
+    second = api.call(large, str(gates[0]))
+    second.until(f"waiting: the GPU of `{HOST}` has too little memory left beside `train`")
+    for call in (first, second):
+        gates[0].open()
+        assert call.value == "trained"
 
 
 # ---- why calls wait ----
@@ -283,8 +283,7 @@ def test_a_mac_whose_gpu_cannot_be_used_says_why(api, machines):
     assert machines.status(worker)["machine"]["notes"] == [note]
 
 
-def test_a_mac_that_gets_nothing_new_is_told_as_such(api, machines, devices, tmp_path):
-    app = App(tmp_path / "app", devices.config)
+def test_a_mac_that_gets_nothing_new_is_told_as_such(api, machines, app):
     worker = machines.add("M3-Max")
     machines.standing(worker, "cordon")
     call = waits(api, "MPS", "the only worker that can run it is cordoned")
@@ -299,7 +298,6 @@ def test_a_mac_that_gets_nothing_new_is_told_as_such(api, machines, devices, tmp
     assert running.value == "trained"
     machines.standing(worker, "uncordon")
     assert call.finish().exit_code == 0
-    app.close()
 
 
 def test_a_job_that_needs_more_memory_than_the_gpu_may_use_is_told_how_much_that_is(api, machines):
@@ -310,8 +308,7 @@ def test_a_job_that_needs_more_memory_than_the_gpu_may_use_is_told_how_much_that
     api.cancel(call.task_id)
 
 
-def test_a_hot_mac_begins_no_gpu_jobs_and_finishes_those_it_has(api, machines, devices, tmp_path):
-    app = App(tmp_path / "app", devices.config)
+def test_a_hot_mac_begins_no_gpu_jobs_and_finishes_those_it_has(api, machines, app):
     machines.is_doing(thermal="nominal")
     worker = machines.add("M3-Max", condition=True)
     gate = app.gate()
@@ -344,7 +341,7 @@ def test_a_mac_on_battery_does_what_its_owner_has_set(api, machines):
 
 
 def test_a_gateway_refuses_simulated_devices_unless_it_was_told_to_accept_them(
-    fleet, tmp_path, request
+    fleet, tmp_path
 ):
     strict = SplitFleet(tmp_path, workers=0, environments=fleet.environments)
     strict.start()
