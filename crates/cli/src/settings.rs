@@ -70,6 +70,10 @@ pub(crate) struct WorkerSettings {
     pub(crate) uv: Option<PathBuf>,
     pub(crate) python: Option<String>,
     pub(crate) drain_seconds: Option<f64>,
+    pub(crate) gpu_slots: Option<u32>,
+    pub(crate) on_battery: String,
+    #[serde(default)]
+    pub(crate) simulate_devices: String,
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) cgroups: Option<bool>,

@@ -37,7 +37,12 @@ impl WorkerProcess {
     /// # Errors
     ///
     /// If it cannot be started.
-    pub(crate) fn start(context: &Context, state: &Path, gateway: &str) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        context: &Context,
+        state: &Path,
+        gateway: &str,
+        simulated: &[String],
+    ) -> Result<Self, Failure> {
         let program = std::env::current_exe()
             .context("cannot find this program's own file")
             .map_err(Failure::ours)?;
@@ -48,6 +53,7 @@ impl WorkerProcess {
         command
             .args(["worker", "run", "--exit-with-stdin", "--gateway", gateway, "--state"])
             .arg(state)
+            .args(simulated.iter().flat_map(|name| ["--simulate-device", name]))
             .env(environment::LOG, context.log().unwrap_or("warn"))
             // The end of this pipe is the end of the worker, however its parent ends.
             .stdin(Stdio::piped())

@@ -26,8 +26,9 @@ use metal9_core::{
     Action, AttemptReport, Config, Core, Input, StubSpec, TaskSpec, WorkerHello, check,
 };
 use metal9_types::{
-    AttemptId, CallOutcome, ContainerId, Device, GpuRequest, Moment, Offer, Platform, Resources,
-    Runtime, SessionId, StubId, TaskId, TaskStatus, Vendor, WorkerId, WorkspaceId,
+    AttemptId, CallOutcome, ContainerId, Device, GpuRequest, Machine, Moment, Offer, OnBattery,
+    Platform, Resources, Runtime, SessionId, StubId, TaskId, TaskStatus, Vendor, WorkerId,
+    WorkspaceId,
 };
 use uuid::Uuid;
 
@@ -208,6 +209,9 @@ impl Bench {
                 offer,
                 attempts: Vec::new(),
                 containers: Vec::new(),
+                devices: BTreeMap::new(),
+                thermal: None,
+                power: None,
                 cached: Vec::new(),
             };
             self.input("hello", Input::WorkerHello(hello));
@@ -307,6 +311,7 @@ fn offer(number: u64, seed: &mut Seed) -> Offer {
         variant: variant.into(),
         cores: 0,
         memory_mib,
+        slots: 1,
         simulated: false,
     };
     let devices = match number % 20 {
@@ -327,7 +332,9 @@ fn offer(number: u64, seed: &mut Seed) -> Offer {
         pool: seed.pick(&["default", "default", "default", "lab"]).into(),
         platform,
         capacity: Resources { cpu_millicores: cores * 1000, memory_mib: cores * 4096 },
+        machine: Machine::default(),
         devices,
+        on_battery: OnBattery::Run,
         runtimes: vec![Runtime::Native],
         pythons: vec!["3.11".into()],
         labels: BTreeMap::new(),

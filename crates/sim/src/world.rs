@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use metal9_core::StubSpec;
 use metal9_types::{
-    Device, GpuRequest, Moment, Offer, Platform, Resources, Runtime, SessionId, StubId, TaskStatus,
-    Vendor, WorkerId,
+    Device, GpuRequest, Machine, Moment, Offer, OnBattery, Platform, Resources, Runtime, SessionId,
+    StubId, TaskStatus, Vendor, WorkerId,
 };
 use uuid::Uuid;
 
@@ -461,7 +461,9 @@ fn offer(line: &WorkerLine) -> Offer {
             _ => Platform::X86_64Linux,
         },
         capacity: Resources { cpu_millicores: line.cpu, memory_mib: line.mem },
+        machine: Machine::default(),
         devices: line.gpus.iter().map(|name| device(name)).collect(),
+        on_battery: OnBattery::Run,
         runtimes: vec![match line.runtime.as_str() {
             "runc" => Runtime::Runc,
             "runsc" => Runtime::Runsc,
@@ -483,6 +485,7 @@ fn device(name: &str) -> Device {
         variant: if apple { variant } else { "" }.to_owned(),
         cores: 10,
         memory_mib: 24_000,
+        slots: 1,
         simulated: false,
     }
 }

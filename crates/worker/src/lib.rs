@@ -19,6 +19,7 @@ mod container;
 mod containment;
 mod convert;
 mod credential;
+mod devices;
 mod dial;
 mod errors;
 mod event;
@@ -43,6 +44,7 @@ mod runner_files;
 mod session;
 mod spares;
 
+pub use devices::DevicesError;
 pub use identity::IdentityError;
 pub use join::{JoinError, Joined, join};
 pub use options::{CACHE_MIB, JoinOptions, Options, Wish};

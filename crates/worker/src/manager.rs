@@ -20,6 +20,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::container::{Addresses, Command, Tools};
+use crate::devices;
 use crate::event::Event;
 use crate::machine::Gauge;
 use crate::outbox::Outbox;
@@ -46,6 +47,8 @@ const OVERTIME: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct ContainerEntry {
     stub: StubId,
+    /// Its devices, as places in the worker's list.
+    devices: Vec<usize>,
     commands: mpsc::Sender<Command>,
     /// The attempt that runs in it.
     current: Option<AttemptId>,
@@ -109,6 +112,7 @@ pub(crate) struct Manager {
     session: u64,
     heartbeat: Interval,
     gauge: Gauge,
+    condition: devices::Gauge,
     /// How long running calls may go on once the worker was told to end.
     drain: Duration,
     /// Until when they may, once it was.
@@ -121,7 +125,12 @@ pub(crate) struct Manager {
 
 impl Manager {
     /// A manager that keeps at most `spares` runners ready.
-    pub(crate) fn new(tools: Arc<Tools>, outbox: PathBuf, spares: usize) -> Self {
+    pub(crate) fn new(
+        tools: Arc<Tools>,
+        outbox: PathBuf,
+        spares: usize,
+        condition: devices::Gauge,
+    ) -> Self {
         Self {
             tools,
             addresses: Addresses::default(),
@@ -138,6 +147,7 @@ impl Manager {
             session: 0,
             heartbeat: interval(Duration::from_secs(1)),
             gauge: Gauge::new(),
+            condition,
             drain: Duration::ZERO,
             draining: None,
             ending: CancellationToken::new(),

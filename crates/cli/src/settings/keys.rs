@@ -36,6 +36,7 @@ impl Key {
         match (self.section, self.name) {
             (section, "state_dir") => local(section),
             ("worker", "isolation") => Some(Value::String("on".to_owned())),
+            ("worker", "on_battery") => Some(Value::String("run".to_owned())),
             ("worker", "network") => Some(Value::String("full".to_owned())),
             ("worker", _) => None,
             // `dev` listens where a gateway would.
@@ -74,6 +75,7 @@ pub(super) const KEYS: &[Key] = &[
     key("gateway", "max_streams_per_workspace", Kind::Count, "calls and logs that a workspace follows"),
     key("gateway", "max_connections", Kind::Count, "connections on both ports together"),
     key("gateway", "min_free_disk_mib", Kind::Count, "free space below which nothing new is accepted"),
+    key("gateway", "allow_simulated_devices", Kind::Switch, "whether workers may offer devices that only pretend to be there"),
     key("worker", "state_dir", Kind::Path, "where the worker keeps environments, code and containers"),
     key("worker", "gateway", Kind::Text, "the gateway's gRPC address, if not the one that was joined"),
     key("worker", "pool", Kind::Text, "the pool, if not the one that was joined"),
@@ -83,6 +85,9 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "uv", Kind::Path, "the uv that builds environments; found or fetched if not set"),
     key("worker", "python", Kind::Text, "the Python version for images that ask for any"),
     key("worker", "drain_seconds", Kind::Number, "how long running calls may go on after SIGTERM; 10 if not set"),
+    key("worker", "gpu_slots", Kind::Count, "jobs that an accelerator takes at a time; 1 if not set"),
+    key("worker", "on_battery", Kind::Choice(&["run", "no-gpu", "rest"], "run, no-gpu or rest"), "what begins while the machine runs on a battery"),
+    key("worker", "simulate_devices", Kind::Text, "devices to pretend to have, separated by commas, for trying things out"),
     key("worker", "labels", Kind::Labels, "labels that jobs can ask for"),
     key("worker", "cgroups", Kind::Switch, "whether cgroups hold containers, where there are any"),
     key("worker", "pids", Kind::Count, "most processes and threads of a container; 0 for any number"),

@@ -37,6 +37,8 @@ pub(crate) fn stub_spec(stub: &StubRow) -> StubSpec {
     let seconds = if seconds.is_finite() { seconds.clamp(0.0, 86_400.0) } else { 0.0 };
     StubSpec {
         stub: stub.id,
+        // The function of `module:function`.
+        name: config.handler.rsplit(':').next().unwrap_or_default().to_owned(),
         resources: config.resources,
         gpu: config.gpu.clone(),
         pool: config.pool.clone(),

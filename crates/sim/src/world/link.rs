@@ -5,6 +5,7 @@
 //! workers' reports may be made to arrive twice or out of order: that is harder than the real
 //! thing, in which only reports of different sessions overtake one another.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metal9_core::{Input, Reattach, WorkerHello};
@@ -207,6 +208,9 @@ impl World {
                 .iter()
                 .map(|(id, hull)| (*id, StubId(super::id_of(super::STUBS, hull.stub))))
                 .collect(),
+            devices: BTreeMap::new(),
+            thermal: None,
+            power: None,
             cached: it.cached.iter().cloned().collect(),
         }
     }

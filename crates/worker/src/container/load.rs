@@ -31,8 +31,11 @@ impl Container {
             tracing::warn!(container = %self.id, %error, "its way to the gateway is closed");
             self.addresses.clone()
         });
+        let mut env = variables(&self.spec, &addresses, &job.call.job_token, &self.tools.hostname);
+        let devices = self.tools.equipment.variables(&self.spec.devices);
+        env.extend(devices.into_iter().map(|(name, value)| (name.to_owned(), value)));
         let load = Load {
-            env: variables(&self.spec, &addresses, &job.call.job_token, &self.tools.hostname),
+            env,
             code_dir: runner.directory.code().to_string_lossy().into_owned(),
             python_version: python_version(&runner.python),
             ..request(&self.spec)
