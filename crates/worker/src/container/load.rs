@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use metal9_types::{Failure, FailureKind, Phase};
 
-use crate::container::{Addresses, Command, Container, ContainerSpec, Halt, Job, failure, phase};
+use crate::container::{
+    Addresses, Command, Container, ContainerSpec, Halt, Job, failure, gpu_memory, phase,
+};
 use crate::memory::Limits;
 use crate::runner::{FromRunner, Happening, Load, Runner, ToRunner};
 
@@ -172,6 +174,7 @@ fn variables(
             set(name, value);
         }
     }
+    gpu_memory::limit(&mut variables, spec.memory_mib);
     variables
 }
 
