@@ -1,7 +1,6 @@
 //! Processes and mounts, as `/proc` shows them.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
