@@ -33,8 +33,10 @@ impl Container {
             tracing::warn!(container = %self.id, %error, "its way to the gateway is closed");
             self.addresses.clone()
         });
+        let mut env = variables(&self.spec, &addresses, &job.call.job_token, &self.tools.hostname);
+        gpu_memory::limit(&mut env, self.spec.memory_mib);
         let load = Load {
-            env: variables(&self.spec, &addresses, &job.call.job_token, &self.tools.hostname),
+            env,
             code_dir: runner.directory.code().to_string_lossy().into_owned(),
             python_version: python_version(&runner.python),
             ..request(&self.spec)
@@ -174,7 +176,6 @@ fn variables(
             set(name, value);
         }
     }
-    gpu_memory::limit(&mut variables, spec.memory_mib);
     variables
 }
 
