@@ -81,6 +81,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) cpu_limit_percent: Option<u64>,
     pub(crate) isolation: String,
     pub(crate) network: String,
+    pub(crate) job_user: Option<String>,
     #[serde(default)]
     pub(crate) readable: Vec<PathBuf>,
     #[serde(default)]

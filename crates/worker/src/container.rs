@@ -4,6 +4,7 @@
 mod call;
 mod end;
 mod failure;
+mod gpu_memory;
 mod load;
 mod prepare;
 mod workshop;

@@ -95,6 +95,7 @@ mod tests {
             cpu_limit_percent: None,
             isolation: Wish::Off,
             network: Network::Full,
+            job_user: None,
             readable: Vec::new(),
             writable: Vec::new(),
             drain: std::time::Duration::ZERO,

@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metal9_env::Environment;
 use metal9_types::{AttemptId, ContainerId, StubId};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -26,7 +25,7 @@ use crate::machine::Gauge;
 use crate::outbox::Outbox;
 use crate::report::Report;
 use crate::runner::Runner;
-use crate::spares::{Spares, Taken};
+use crate::spares::{Key, Kind, Spares, Taken};
 
 /// Builds that run at a time; the others wait.
 const BUILDS: usize = 2;
@@ -232,11 +231,15 @@ impl Manager {
                 }
             }
             Event::Gone { container, reason } => self.gone(container, reason),
-            Event::Prepared(environment) => self.spares.prepare(environment),
-            Event::TakeSpare { environment, reply } => self.take_spare(environment, reply),
-            Event::Spare { environment, runner } => {
-                if let Some((reply, runner)) = self.spares.made(&environment, runner) {
-                    self.hand_over(&environment, reply, runner);
+            Event::Prepared(environment) => {
+                if let Some(shape) = self.tools.workshop.usual() {
+                    self.spares.prepare(Kind { environment, shape });
+                }
+            }
+            Event::TakeSpare { kind, reply } => self.take_spare(kind, reply),
+            Event::Spare { kind, runner } => {
+                if let Some((reply, runner)) = self.spares.made(&kind, runner) {
+                    self.hand_over(&kind, reply, runner);
                 }
             }
             Event::BuildProgress { build, text } => {
@@ -293,19 +296,19 @@ impl Manager {
         self.deadline.is_some() && self.containers.is_empty() && told
     }
 
-    fn take_spare(&mut self, environment: Environment, reply: SpareReply) {
-        let hash = environment.hash.clone();
-        match self.spares.take(Instant::now().into_std(), environment, reply) {
-            Taken::Ready(reply, runner) => self.hand_over(&hash, reply, Some(runner)),
-            Taken::Nothing(reply) => self.hand_over(&hash, reply, None),
+    fn take_spare(&mut self, kind: Kind, reply: SpareReply) {
+        let key = kind.key();
+        match self.spares.take(Instant::now().into_std(), kind, reply) {
+            Taken::Ready(reply, runner) => self.hand_over(&key, reply, Some(runner)),
+            Taken::Nothing(reply) => self.hand_over(&key, reply, None),
             Taken::Soon => {}
         }
     }
 
-    fn hand_over(&mut self, environment: &str, reply: SpareReply, runner: Option<Box<Runner>>) {
+    fn hand_over(&mut self, kind: &Key, reply: SpareReply, runner: Option<Box<Runner>>) {
         // A container that was stopped meanwhile does not take it.
         if let Err(Some(runner)) = reply.send(runner) {
-            self.spares.give_back(environment, runner);
+            self.spares.give_back(kind, runner);
         }
     }
 
@@ -320,12 +323,11 @@ impl Manager {
             self.last_busy = Some(now);
         }
         let quiet = self.last_busy.is_none_or(|at| now.duration_since(at) >= QUIET);
-        let Some(environment) = self.spares.wanted(now.into_std(), quiet) else { return };
+        let Some(kind) = self.spares.wanted(now.into_std(), quiet) else { return };
         let tools = self.tools.clone();
         metal9_tasks::spawn_infallible("spare-runner", async move {
-            let runner = tools.workshop.spare(&environment).await.map(Box::new);
-            let environment = environment.hash;
-            let _ = tools.events.send(Event::Spare { environment, runner }).await;
+            let runner = tools.workshop.spare(&kind).await.map(Box::new);
+            let _ = tools.events.send(Event::Spare { kind: kind.key(), runner }).await;
         });
     }
 }

@@ -82,6 +82,8 @@ pub struct Options {
     pub isolation: Wish,
     /// What jobs may connect to, unless their stub asks for less.
     pub network: Network,
+    /// The user that jobs run as; nothing for the worker's own. Only a worker that is root can.
+    pub job_user: Option<String>,
     /// Directories of this machine that jobs may read.
     pub readable: Vec<PathBuf>,
     /// Directories of this machine that jobs may write.

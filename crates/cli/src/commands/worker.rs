@@ -264,6 +264,7 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         // The settings have been checked to be what these know.
         isolation: settings.isolation.parse().unwrap_or_default(),
         network: settings.network.parse().unwrap_or_default(),
+        job_user: settings.job_user,
         readable: settings.readable,
         writable: settings.writable,
         drain: Duration::from_secs_f64(settings.drain_seconds.unwrap_or(DRAIN_SECONDS).min(1e9)),

@@ -94,6 +94,7 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "cpu_limit_percent", Kind::Count, "most processor time of a container, in percent of its request"),
     key("worker", "isolation", Kind::Choice(&["on", "required", "off"], "on, required or off"), "whether jobs are isolated, and whether it must be in full"),
     key("worker", "network", Kind::Choice(&["full", "gateway-only", "none"], "full, gateway-only or none"), "what jobs may connect to"),
+    key("worker", "job_user", Kind::Text, "the user that jobs run as; the worker's own if not set"),
     key("worker", "readable", Kind::Directories, "directories of this machine that jobs may read"),
     key("worker", "writable", Kind::Directories, "directories of this machine that jobs may write"),
     key("worker", "credential_hours", Kind::Count, "how old its credential gets; a week if not set, 0 for ever"),
