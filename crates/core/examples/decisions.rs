@@ -207,6 +207,7 @@ impl Bench {
                 worker,
                 session,
                 offer,
+                process: 0,
                 attempts: Vec::new(),
                 containers: Vec::new(),
                 devices: BTreeMap::new(),

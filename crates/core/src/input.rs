@@ -165,6 +165,9 @@ pub struct WorkerHello {
     pub session: SessionId,
     /// What it offers.
     pub offer: Offer,
+    /// Names the worker's process: if it is the one of the hello before, then what the worker does
+    /// not have it was never given. 0 names none.
+    pub process: u64,
     /// Attempts it has.
     pub attempts: Vec<Reattach>,
     /// All containers it has, with their stubs, ending ones too. The container of an attempt that

@@ -2,6 +2,7 @@
 
 mod machine;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +34,9 @@ pub(crate) enum ConvertError {
     SecondWelcome,
 }
 
+/// Names this process among those of its worker; 0 is no name.
+static PROCESS: LazyLock<u64> = LazyLock::new(|| rand::random::<u64>() | 1);
+
 /// The first message of a session.
 pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire::WorkerMessage {
     let attempts = presence.attempts.into_iter().map(|(attempt, task, container)| {
@@ -62,6 +66,7 @@ pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire:
         attempts: attempts.collect(),
         containers: containers.collect(),
         isolation: isolation.to_owned(),
+        process: *PROCESS,
     }))
 }
 

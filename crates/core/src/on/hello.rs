@@ -26,6 +26,8 @@ struct Notes {
     tainted: BTreeSet<ContainerId>,
     drop_attempts: Vec<AttemptId>,
     drop_containers: Vec<ContainerId>,
+    /// The worker's process is the one that said hello before.
+    same_process: bool,
     /// The devices that containers were given.
     given: BTreeMap<ContainerId, Vec<usize>>,
 }
@@ -44,7 +46,10 @@ fn found(spec: &StubSpec, worker: &Worker, given: Option<&Vec<usize>>) -> Option
 impl Core {
     pub(crate) fn on_hello(&mut self, now: Moment, hello: &WorkerHello, actions: &mut Vec<Action>) {
         let welcome_at = actions.len();
-        let mut notes = Notes { given: hello.devices.clone(), ..Notes::default() };
+        let before = self.workers.get(&hello.worker).map(|worker| worker.process);
+        let same_process = hello.process != 0 && before == Some(hello.process);
+        let given = hello.devices.clone();
+        let mut notes = Notes { given, same_process, ..Notes::default() };
         self.connect(now, hello);
         for reattach in &hello.attempts {
             self.compare_attempt(now, hello.worker, *reattach, &mut notes, actions);
@@ -90,6 +95,7 @@ impl Core {
             }
             worker.cordoned = cordoned;
             worker.session = Some(hello.session);
+            worker.process = hello.process;
             worker.last_heard = now;
             worker.suspect = false;
             worker.leaving = false;
@@ -248,6 +254,22 @@ impl Core {
         worker.zip(stub).is_some_and(|(worker, stub)| worker.free().fits(stub.spec.resources))
     }
 
+    /// Takes back an attempt of which its worker, which has lost nothing, never heard.
+    fn take_back_unheard(
+        &mut self,
+        now: Moment,
+        attempt: AttemptId,
+        text: &str,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(assigned) = self.assigned(attempt).filter(|it| it.started.is_none()) else {
+            return;
+        };
+        let Some(&task) = self.attempts.get(&attempt) else { return };
+        self.take_back(now, task, Failure::new(FailureKind::WorkerLost, text), actions);
+        self.set_stopping(now, assigned.container);
+    }
+
     /// What was thought to be on the worker and is not.
     fn lose_unlisted(
         &mut self,
@@ -267,6 +289,9 @@ impl Core {
             let attempt = state.attempt();
             if attempt.is_some_and(|attempt| notes.kept.contains(&attempt)) {
                 continue;
+            }
+            if let Some(attempt) = attempt.filter(|_| notes.same_process) {
+                self.take_back_unheard(now, attempt, &text, actions);
             }
             // The list of containers is complete, so one that is not on it holds nothing any more.
             if !listed.contains(&id) {

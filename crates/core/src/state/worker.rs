@@ -11,6 +11,8 @@ use crate::Config;
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
+    /// The process that said hello last; 0 if it has no name.
+    pub(crate) process: u64,
     /// Its connection, while it has one.
     pub(crate) session: Option<SessionId>,
     /// When it last said something, or its connection ended.
@@ -69,6 +71,7 @@ impl Worker {
         let holders = vec![Vec::new(); offer.devices.len()];
         Self {
             id,
+            process: 0,
             session: None,
             last_heard: Moment::ZERO,
             suspect: false,

@@ -1,9 +1,9 @@
 //! Comparing notes when a worker connects.
 
-use metal9_types::{AttemptId, ContainerId, FailureKind};
+use metal9_types::{AttemptId, ContainerId, FailureKind, SessionId, TaskStatus};
 
 use super::env::{TestEnv, hello, stub, task, worker};
-use crate::Reattach;
+use crate::{Input, Reattach};
 
 #[test]
 fn a_lost_call_that_comes_back_before_its_next_attempt_is_adopted() {
@@ -172,4 +172,27 @@ fn an_idle_container_that_is_not_listed_is_gone_whatever_else_is_said_of_it() {
     assert_eq!(env.reconnect(again), (vec![given.attempt], vec![]));
     env.submit(2);
     assert!(env.given().fresh);
+}
+
+#[test]
+fn an_attempt_that_never_reached_its_worker_does_not_count() {
+    let mut env = TestEnv::new().stub();
+    let mut hello = hello(1, 1, 4, 8192);
+    hello.process = 7;
+    env.connect(hello.clone());
+    env.submit(1);
+    let lost = env.given();
+    // The connection broke before the worker heard of it; the process is the same.
+    env.ok(Input::WorkerDisconnected { worker: worker(1), session: SessionId(1) });
+    hello.session = SessionId(2);
+    env.connect(hello.clone());
+    assert_eq!(env.transition().status, TaskStatus::Retry);
+    let again = env.given();
+    assert_eq!((again.task, again.number), (lost.task, 1));
+    // Another process may have lost what it had begun: that counts.
+    env.ok(Input::WorkerDisconnected { worker: worker(1), session: SessionId(2) });
+    (hello.session, hello.process) = (SessionId(3), 8);
+    env.connect(hello);
+    assert_eq!(env.transition().status, TaskStatus::Retry);
+    assert_eq!(env.given().number, 2);
 }

@@ -79,6 +79,7 @@ pub(super) fn hello(number: u64, session: u64, cores: u64, memory_mib: u64) -> W
             labels: BTreeMap::new(),
             version: "0.1.0".into(),
         },
+        process: 0,
         attempts: Vec::new(),
         containers: Vec::new(),
         devices: BTreeMap::new(),

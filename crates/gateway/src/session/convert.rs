@@ -139,6 +139,7 @@ pub(super) fn worker_hello(
     cached.extend(hello.cached_objects);
     let (thermal, power) = (condition.thermal, condition.power);
     Ok(WorkerHello {
+        process: hello.process,
         worker,
         session,
         offer,

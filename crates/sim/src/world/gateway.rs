@@ -189,7 +189,7 @@ impl World {
         self.mix(task as u64 ^ (transition.status as u64) << 48);
         if transition.status == TaskStatus::Retry {
             self.summary.retries += 1;
-            self.spare_if_drained(&transition);
+            self.spare_if_taken_back(&transition);
         }
         if self.options.flaw == Some(Flaw::TellsBeforeItIsDurable)
             && transition.status.is_terminal()

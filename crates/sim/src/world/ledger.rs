@@ -29,6 +29,8 @@ pub(crate) struct TaskFacts {
     pub(crate) assigned: u32,
     /// Those that ended because their worker was asked to: they need not count.
     pub(crate) spared: u32,
+    /// The number of its latest attempt, as its worker was told.
+    pub(crate) number: u32,
     /// When the user's code first began.
     pub(crate) begun: Option<Moment>,
     /// Attempts that ran to the end and returned.
@@ -77,6 +79,7 @@ impl Ledger {
     ) -> Result<(), Broken> {
         let facts = &mut self.tasks[task];
         facts.assigned += 1;
+        facts.number = number;
         let name = &facts.name;
         if self.given.insert(attempt, (task, facts.assigned)).is_some() {
             return Err(("no attempt id is given twice", format!("{name} {attempt}")));

@@ -196,6 +196,7 @@ impl World {
             worker: it.id,
             session,
             offer: it.offer.clone(),
+            process: u64::from(it.life) + 1,
             attempts: listed
                 .map(|(attempt, known)| Reattach {
                     attempt: *attempt,

@@ -57,15 +57,17 @@ impl World {
         }
     }
 
-    /// An attempt that ends because its worker is emptied does not count.
-    pub(super) fn spare_if_drained(&mut self, transition: &Transition) {
-        let lost = transition.failure.as_ref().map(|failure| failure.kind);
-        let worker = transition.worker.map(|worker| index_of(worker.0));
-        let drained = worker.is_some_and(|worker| {
-            self.gateway.standing.get(&worker).is_some_and(|until| until.is_some())
-        });
-        if drained && lost == Some(FailureKind::WorkerLost) {
-            self.ledger.tasks[index_of(transition.task.0)].spared += 1;
+    /// An attempt that is taken back does not count; only one that its worker could not make is.
+    pub(super) fn spare_if_taken_back(&mut self, transition: &Transition) {
+        let task = &mut self.ledger.tasks[index_of(transition.task.0)];
+        if transition.attempts_used >= task.number {
+            return;
+        }
+        task.spared += 1;
+        let kind = transition.failure.as_ref().map(|failure| failure.kind);
+        if kind != Some(FailureKind::WorkerLost) {
+            let text = format!("{} ({kind:?})", task.name);
+            self.fail("an attempt that failed by itself counts", text);
         }
     }
 }

@@ -354,8 +354,6 @@ impl World {
             reusable &= !hull.stopping;
         }
         let task = known.task;
-        let is_lost = matches!(&outcome, CallOutcome::Failed(failure) if failure.kind == FailureKind::WorkerLost);
-        self.ledger.tasks[task].spared += u32::from(is_lost);
         known.state = State::Finished { outcome: outcome.clone(), reusable, then };
         self.ledger.end_execution(task, attempt);
         self.say(|names| {
