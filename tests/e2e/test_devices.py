@@ -34,6 +34,13 @@ FILES = {
         left = mx.arange(12, dtype=mx.float32).reshape(3, 4)
         right = mx.arange(20, dtype=mx.float32).reshape(4, 5)
         return (left @ right).tolist()
+
+    def limits():
+        import os
+        import mlx.core as mx
+
+        names = ["PYTORCH_MPS_HIGH_WATERMARK_RATIO", "PYTORCH_ENABLE_MPS_FALLBACK"]
+        return [mx.set_memory_limit(1), *(os.environ.get(name) for name in names)]
     """
 }
 
@@ -163,6 +170,14 @@ def test_mlx_computes_in_a_job_for_a_macs_gpu(api, machines):
         [sum(a * right[k][column] for k, a in enumerate(row)) for column in range(5)]
         for row in left
     ]
+
+
+def test_pytorch_and_mlx_keep_to_the_memory_of_the_job(api, machines):
+    machines.add("M3-Max")
+    image = api.image(python_packages=["mlx[cpu]"])
+    most, ratio, fallback = api.call(stub(api, "limits", "MPS", image_id=image, memory=512)).value
+    assert most == 512 * 1024 * 1024
+    assert 0 < float(ratio) < 0.1 and fallback == "0"
 
 
 def test_the_first_choice_is_taken_while_it_is_free(api, machines, app):

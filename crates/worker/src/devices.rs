@@ -106,6 +106,12 @@ impl Equipment {
         Self { devices, cuda }
     }
 
+    /// Whether the real GPU of a Mac is among these.
+    pub(crate) fn has_mac_gpu(&self, given: &[usize]) -> bool {
+        let mut given = given.iter().filter_map(|&place| self.devices.get(place));
+        given.any(|device| device.vendor == Vendor::Apple && !device.simulated)
+    }
+
     /// The variables that tell a job which of the devices are its own. CUDA shows it no others.
     pub(crate) fn variables(&self, given: &[usize]) -> Vec<(&'static str, String)> {
         let devices: Vec<_> = given
@@ -178,6 +184,15 @@ mod tests {
         assert_eq!(told.as_array().unwrap().len(), 1);
         assert_eq!(told[0]["name"], "M3 Max (simulated)");
         assert_eq!((&told[0]["vendor"], &told[0]["simulated"]), (&json!("apple"), &json!(true)));
+    }
+
+    #[test]
+    fn a_simulated_gpu_is_none_that_a_sandbox_could_open() {
+        let mut equipment = equipment(&["M3 Max", "H100"]);
+        assert!(!equipment.has_mac_gpu(&[0, 1]));
+        equipment.devices[0].simulated = false;
+        assert!(equipment.has_mac_gpu(&[1, 0]));
+        assert!(!equipment.has_mac_gpu(&[1]) && !equipment.has_mac_gpu(&[7]));
     }
 
     #[test]

@@ -41,8 +41,25 @@ const PREFIXES: [(&str, &str); 12] = [
     ("kSC", "SystemConfiguration"),
 ];
 
+/// Beginnings of names of the Objective-C runtime.
+const OBJC: [&str; 10] = [
+    "objc_",
+    "_objc_",
+    "class_",
+    "imp_",
+    "ivar_",
+    "method_",
+    "object_",
+    "property_",
+    "protocol_",
+    "sel_",
+];
+
 impl Library {
     fn by_name(symbol: &str) -> Option<Self> {
+        if OBJC.iter().any(|prefix| symbol.starts_with(prefix)) {
+            return Some(Self::Objc);
+        }
         let found = PREFIXES.iter().find(|(prefix, _)| symbol.starts_with(prefix));
         found.map(|(_, framework)| Self::Framework((*framework).to_owned()))
     }
@@ -187,6 +204,17 @@ mod tests {
         );
         assert!(exports[&framework("IOKit")].contains("IOObjectRelease"));
         assert_eq!(exports[&framework("CoreFoundation")].len(), 1);
+    }
+
+    #[test]
+    fn the_runtimes_names_are_told_from_those_of_the_framework_beside_it() {
+        let exports = exports(
+            r#"#[link(name = "objc", kind = "dylib")] extern "C" {}
+               #[link(name = "Foundation", kind = "framework")] extern "C" {}
+               extern_c! { pub fn class_getName(); fn free(); pub fn objc_msgSend(); }"#,
+        );
+        let names = &exports[&Library::Objc];
+        assert_eq!(names.iter().collect::<Vec<_>>(), ["class_getName", "objc_msgSend"]);
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl Container {
 
     /// Whether it was given the GPU of a Mac.
     fn uses_mac_gpu(&self) -> bool {
-        false
+        self.tools.equipment.has_mac_gpu(&self.spec.devices)
     }
 
     /// A spare runner of the environment if there is one, else a new one.

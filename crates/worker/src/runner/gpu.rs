@@ -3,11 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use metal9_device::probe;
 use metal9_sandbox::{Exit, Isolation, Launch, Limits, Output, run};
-use serde_json::Value;
-
-/// The hidden command that prints what Metal says.
-const COMMAND: &str = "probe-metal";
 
 /// How long it may take; the first use after a start of the machine compiles and is slow.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -21,7 +18,7 @@ pub(super) async fn look(
 ) -> Option<String> {
     let launch = Launch {
         program: shim.to_owned(),
-        args: vec![COMMAND.into()],
+        args: vec![probe::COMMAND.into()],
         env: Vec::new(),
         cwd: directory.to_owned(),
         limits: Limits::default(),
@@ -48,15 +45,13 @@ fn obstacle(output: &Output) -> Option<String> {
         }
         Some(_) => {}
     }
-    let Ok(report) = serde_json::from_slice::<Value>(&output.stdout) else {
+    let Ok(report) = serde_json::from_slice::<probe::Report>(&output.stdout) else {
         return Some("the probe of Metal said something that could not be understood".to_owned());
     };
-    let devices = report["devices"].as_array().map_or(0, Vec::len);
-    if devices > 0 {
+    if !report.devices.is_empty() {
         return None;
     }
-    let reason = report["reason"].as_str().unwrap_or("Metal lists no device");
-    Some(reason.to_owned())
+    Some(report.reason.unwrap_or_else(|| "Metal lists no device".to_owned()))
 }
 
 fn ended(exit: Exit) -> String {
@@ -76,7 +71,9 @@ mod tests {
 
     #[test]
     fn a_device_in_the_sandbox_is_one_for_jobs() {
-        let text = r#"{"devices":[{"name":"Apple M3 Max","registry_id":1}]}"#;
+        let text = r#"{"devices":[{"name":"Apple M3 Max","registry_id":1,"has_unified_memory":true,
+            "recommended_max_working_set":1,"max_buffer_length":1,"architecture":"applegpu_g15s",
+            "families":[]}]}"#;
         assert_eq!(obstacle(&output(Some(Exit::Code(0)), text, "noise")), None);
     }
 
