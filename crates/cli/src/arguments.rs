@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{audit, config, dev, gateway, status, task, token, worker};
+use crate::commands::{audit, config, dev, gateway, selftest, status, task, token, worker};
 
 /// Everything on the command line.
 #[derive(Debug, Parser)]
@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Token(token::Command),
     /// Show who did what
     Audit(audit::Arguments),
+    /// Find out by running jobs whether this machine can
+    Selftest(selftest::Arguments),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),

@@ -32,12 +32,17 @@ pub(crate) struct WorkerProcess {
 }
 
 impl WorkerProcess {
-    /// Starts this program again as a worker.
+    /// Starts this program again as a worker, which logs to `log`.
     ///
     /// # Errors
     ///
     /// If it cannot be started.
-    pub(crate) fn start(context: &Context, state: &Path, gateway: &str) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        context: &Context,
+        state: &Path,
+        gateway: &str,
+        log: Stdio,
+    ) -> Result<Self, Failure> {
         let program = std::env::current_exe()
             .context("cannot find this program's own file")
             .map_err(Failure::ours)?;
@@ -52,6 +57,7 @@ impl WorkerProcess {
             // The end of this pipe is the end of the worker, however its parent ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
+            .stderr(log)
             // A Ctrl-C is for the parent, which stops the worker before the gateway.
             .process_group(0)
             .kill_on_drop(true);

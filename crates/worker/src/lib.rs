@@ -14,6 +14,7 @@
 
 mod backoff;
 mod caches;
+mod check;
 mod code;
 mod container;
 mod containment;
@@ -43,6 +44,7 @@ mod runner_files;
 mod session;
 mod spares;
 
+pub use check::{Answer, CheckError, Membership, check, joined};
 pub use identity::IdentityError;
 pub use join::{JoinError, Joined, join};
 pub use options::{CACHE_MIB, JoinOptions, Options, Wish};

@@ -1,6 +1,7 @@
 //! `metal9 dev`: everything on this machine, for trying things out.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use metal9_tasks::CancellationToken;
 
@@ -78,7 +79,7 @@ async fn serve(context: &Context, settings: &Settings) -> Result<(), Failure> {
         () = signals.next() => return stop(None, &shutdown, running, signals).await,
         joined = worker_process::join(&store, &state, &ready.grpc, &pool) => {
             joined.map_err(|failure| failure.context("the worker cannot join the gateway"))?;
-            WorkerProcess::start(context, &state, &ready.grpc)?
+            WorkerProcess::start(context, &state, &ready.grpc, Stdio::inherit())?
         }
     };
     let http = Http::new(format!("http://{}", ready.http), Some(ready.token.clone()), None)?;
