@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod connection;
 mod context;
+mod doctor;
 mod entry;
 mod environment;
 mod failure;

@@ -20,6 +20,7 @@ mod process;
 mod pythons;
 mod requirements;
 mod runner;
+mod survey;
 mod talk;
 mod uv;
 
@@ -27,3 +28,4 @@ pub use collect::Collected;
 pub use environments::{Environment, Environments, Options, Progress};
 pub use error::EnvError;
 pub use lease::Lease;
+pub use survey::{Survey, survey};

@@ -18,8 +18,8 @@ mod systemd;
 
 pub use advice::advice;
 pub use answers::{Standing, lingers};
-pub use place::{Account, Manager, Place, Scope};
 pub use launchd::log_of;
+pub use place::{Account, Manager, Place, Scope};
 pub use plan::{Plan, Step};
 pub use search::search_path;
 pub use service::{Service, definition};

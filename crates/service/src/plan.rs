@@ -122,10 +122,9 @@ pub fn install(service: &Service) -> Plan {
 #[must_use]
 pub fn uninstall(place: &Place) -> Plan {
     match place.manager {
-        Manager::Launchd => vec![
-            attempt(&["launchctl", "bootout", &place.target()]),
-            Step::Remove(place.file()),
-        ],
+        Manager::Launchd => {
+            vec![attempt(&["launchctl", "bootout", &place.target()]), Step::Remove(place.file())]
+        }
         Manager::Systemd => vec![
             system_attempt(place, &["disable", "--now", place.name()]),
             Step::Remove(place.file()),

@@ -37,7 +37,8 @@ pub(crate) fn unit(service: &Service) -> String {
     text += "# The worker holds each container by a cgroup of its own.\nDelegate=yes\n";
     text += "# A job that is killed for its memory takes nobody with it.\nOOMPolicy=continue\n";
     let _ = writeln!(text, "LimitNOFILE={OPEN_FILES}\nTasksMax=infinity\nUMask=0077");
-    text += "# Jobs are isolated by the worker, which needs namespaces and its own devices for that:\n";
+    text +=
+        "# Jobs are isolated by the worker, which needs namespaces and its own devices for that:\n";
     text += "# nothing that takes these away belongs here.\n";
     text += "NoNewPrivileges=yes\nRestrictSUIDSGID=yes\nSystemCallArchitectures=native\n";
     let target = if system { "multi-user.target" } else { "default.target" };

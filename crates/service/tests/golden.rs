@@ -9,7 +9,9 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use metal9_service::{Account, Manager, Place, Plan, Scope, Service, definition, log_of, plans};
+    use metal9_service::{
+        Account, Manager, Place, Plan, Scope, Service, definition, log_of, plans,
+    };
 
     fn service(manager: Manager, scope: Scope) -> Service {
         let home = match manager {
@@ -79,7 +81,8 @@ mod tests {
                 text += &format!("# {verb}\n{}", lines(&plan));
             }
             text += &format!("# ask\n{}\n", plans::query(place).join(" "));
-            text += &format!("# logs\n{}\n", plans::logs(place, &service.log(), 200, true).join(" "));
+            text +=
+                &format!("# logs\n{}\n", plans::logs(place, &service.log(), 200, true).join(" "));
             if let Some(linger) = plans::linger(place) {
                 text += &format!("# linger\n{}\n", linger.join(" "));
             }

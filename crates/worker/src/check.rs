@@ -152,7 +152,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let error = check(root.path(), "").await.unwrap_err();
         assert!(matches!(error, CheckError::Identity(IdentityError::NotJoined(_))), "{error}");
-        let identity = r#"{"worker_id": "w", "credential": "c", "pool": "p", "gateway": "127.0.0.1:1"}"#;
+        let identity =
+            r#"{"worker_id": "w", "credential": "c", "pool": "p", "gateway": "127.0.0.1:1"}"#;
         std::fs::write(root.path().join("worker.json"), identity).unwrap();
         assert_eq!(joined(root.path()).unwrap().pool, "p");
         let error = check(root.path(), "").await.unwrap_err();

@@ -36,8 +36,8 @@ const EDGES: [(&str, &[&str], &[&str]); 17] = [
     (
         "metal9-cli",
         &[
-            "types", "tasks", "core", "proto", "store", "env", "sandbox", "gateway", "worker", "tls",
-            "service",
+            "types", "tasks", "core", "proto", "store", "env", "sandbox", "gateway", "worker",
+            "tls", "service",
         ],
         &["testkit"],
     ),

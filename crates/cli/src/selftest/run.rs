@@ -43,11 +43,13 @@ pub(crate) struct Report {
     pub(crate) log: String,
 }
 
+/// Files of one directory that jobs try to get at.
+const MANY: usize = 10;
+
 /// Hears of each check when it is done.
 pub(crate) type Listener<'a> = &'a mut dyn FnMut(&Check);
 
 struct Run<'a> {
-    context: &'a Context,
     settings: &'a Settings,
     options: &'a Options,
     report: Report,
@@ -66,7 +68,7 @@ pub(crate) async fn run(
     told: Listener<'_>,
 ) -> Result<Report, Failure> {
     let report = Report { machine: Machine::look(), ..Report::default() };
-    let mut run = Run { context, settings, options, report, told };
+    let mut run = Run { settings, options, report, told };
     let begun = std::time::Instant::now();
     let mut gateway = match Gateway::start(settings, &options.directory).await {
         Ok(gateway) => gateway,
@@ -83,8 +85,14 @@ pub(crate) async fn run(
         Ok(worker) => {
             run.worker(&worker, begun.elapsed().as_secs_f64());
             let (ready, state) = (gateway.ready.clone(), gateway.state.clone());
-            Box::pin(gateway.during(run.jobs(&ready.grpc, &ready.http, &ready.token, &state, &worker)))
-                .await??;
+            Box::pin(gateway.during(run.jobs(
+                &ready.grpc,
+                &ready.http,
+                &ready.token,
+                &state,
+                &worker,
+            )))
+            .await??;
             if !report::all_work(&run.report.checks) {
                 run.report.log = worker.log();
             }
@@ -209,10 +217,11 @@ impl Run<'_> {
             .with_context(|| format!("cannot write `{}`", canary.display()))
             .map_err(Failure::ours)?;
         let home = std::env::home_dir().ok_or_else(|| Failure::ours(anyhow!("no home")))?;
-        Ok(Forbidden {
-            files: vec![canary, worker.join("worker.json"), gateway.join("secret.key")],
-            directories: vec![home, self.options.directory.clone(), gateway.to_owned()],
-        })
+        let mut files = vec![canary, worker.join("worker.json"), gateway.join("secret.key")];
+        files.extend(readable_files(&home));
+        files.extend(readable_files(&home.join(".ssh")));
+        let directories = vec![home, self.options.directory.clone(), gateway.to_owned()];
+        Ok(Forbidden { files, directories })
     }
 
     /// Ends the worker; nothing of it may be left.
@@ -225,6 +234,14 @@ impl Run<'_> {
         .await;
         self.done(check);
     }
+}
+
+/// Some files directly in a directory that this user can read.
+fn readable_files(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let readable = files.map(|file| file.path()).filter(|path| std::fs::File::open(path).is_ok());
+    readable.take(MANY).collect()
 }
 
 /// Whether the worker offers a GPU that Metal reaches.

@@ -19,6 +19,8 @@ pub(in crate::selftest) async fn call(jobs: &Jobs) -> Result<Found> {
             let python = said["python"].as_str().unwrap_or("?");
             Ok(Found::ok(format!("a job ran on Python {python} and returned")))
         }
-        _ => Ok(Found::fail(format!("the job's output is not what it wrote: {}", tail(&end.output)))),
+        _ => {
+            Ok(Found::fail(format!("the job's output is not what it wrote: {}", tail(&end.output))))
+        }
     }
 }

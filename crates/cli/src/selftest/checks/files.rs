@@ -15,9 +15,9 @@ const OWN_FILE: &str = "own.txt";
 /// What a job must not get at.
 #[derive(Clone, Debug)]
 pub(in crate::selftest) struct Forbidden {
-    /// Must not be read.
+    /// Must neither be read nor show in their directories.
     pub(in crate::selftest) files: Vec<PathBuf>,
-    /// Must not be listed, and nothing left in them.
+    /// Nothing must be left in them.
     pub(in crate::selftest) directories: Vec<PathBuf>,
 }
 
@@ -42,7 +42,7 @@ pub(in crate::selftest) async fn files(jobs: &Jobs, forbidden: Forbidden) -> Res
         .with_context(|| format!("the job did not get to its end: {}", tail(&end.output)))?;
     let reached: Vec<&str> =
         said["reached"].as_array().into_iter().flatten().filter_map(|it| it.as_str()).collect();
-    let attempts = files.len() + 2 * directories.len();
+    let attempts = 2 * files.len() + directories.len();
     if reached.is_empty() {
         return Ok(Found::ok(format!(
             "{attempts} attempts at the home, the state and another job, none went through"

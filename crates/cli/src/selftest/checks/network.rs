@@ -32,11 +32,7 @@ pub(in crate::selftest) async fn network(
 }
 
 /// Whether a job could connect; the reason, if the worker did not run it.
-async fn connected(
-    jobs: &Jobs,
-    ask: &Ask,
-    to: &serde_json::Value,
-) -> Result<Result<bool, String>> {
+async fn connected(jobs: &Jobs, ask: &Ask, to: &serde_json::Value) -> Result<Result<bool, String>> {
     let end = jobs.run(ask, to.clone()).await?;
     match found(&end.output, 1) {
         Some(said) => Ok(Ok(said["connected"] == true)),

@@ -117,8 +117,7 @@ mod tests {
     fn a_plan_is_carried_out_in_order_until_a_step_fails() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("a/unit");
-        let fails =
-            |may_fail| Step::Run { words: words("false with words"), may_fail, tries: 2 };
+        let fails = |may_fail| Step::Run { words: words("false with words"), may_fail, tries: 2 };
         let plan = vec![
             Step::MakeDirectory(root.path().join("a")),
             Step::Write { path: file.clone(), text: "text".into() },

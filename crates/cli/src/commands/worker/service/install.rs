@@ -58,9 +58,8 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<(), Failure
         return output::print((steps.join("\n") + "\n").as_bytes());
     }
     join::ensure(arguments.join, &service.place, &service.state)?;
-    apply::apply(&plan).map_err(|failure| {
-        failure.context(format!("cannot install the {}", service.place))
-    })?;
+    apply::apply(&plan)
+        .map_err(|failure| failure.context(format!("cannot install the {}", service.place)))?;
     let standing = wait_until_it_runs(&service.place)?;
     for hint in hints(&service.place) {
         talk::say(format_args!("hint: {hint}"));
@@ -85,12 +84,11 @@ fn describe(
     let config = context.config.as_ref().map(std::path::absolute).transpose();
     let state = std::path::absolute(&settings.state_dir).map_err(Failure::usage)?;
     // The service manager's own path would not find what this shell's does.
-    let programs = settings.uv.iter().cloned().chain(which::which("uv")).chain(which::which("python3"));
+    let programs =
+        settings.uv.iter().cloned().chain(which::which("uv")).chain(which::which("python3"));
     let found: Vec<PathBuf> = programs.filter_map(|it| it.parent().map(PathBuf::from)).collect();
     let mut variables = environment::all();
-    variables.retain(|(name, _)| {
-        name.starts_with("METAL9_WORKER_") || name == environment::LOG
-    });
+    variables.retain(|(name, _)| name.starts_with("METAL9_WORKER_") || name == environment::LOG);
     // The state directory stands on the command line.
     variables.retain(|(name, _)| name != "METAL9_WORKER_STATE_DIR");
     variables.sort();
