@@ -70,6 +70,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) uv: Option<PathBuf>,
     pub(crate) python: Option<String>,
     pub(crate) drain_seconds: Option<f64>,
+    pub(crate) keep_awake: Option<bool>,
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) cgroups: Option<bool>,

@@ -209,6 +209,7 @@ impl Bench {
                 attempts: Vec::new(),
                 containers: Vec::new(),
                 cached: Vec::new(),
+                interruption: String::new(),
             };
             self.input("hello", Input::WorkerHello(hello));
             let after = Duration::from_micros(self.seed.below(1_000_000));

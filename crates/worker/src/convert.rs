@@ -67,6 +67,7 @@ pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire:
         attempts: attempts.collect(),
         containers: containers.collect(),
         isolation: isolation.to_owned(),
+        interruption: presence.interruption,
     }))
 }
 

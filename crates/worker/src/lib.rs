@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod awake;
 mod backoff;
 mod caches;
 mod check;
@@ -27,6 +28,7 @@ mod event;
 pub mod fuzzing;
 mod gateway;
 mod identity;
+mod interrupted;
 mod join;
 mod leftovers;
 mod machine;
@@ -42,6 +44,7 @@ mod run;
 mod runner;
 mod runner_files;
 mod session;
+mod slept;
 mod spares;
 
 pub use check::{Answer, CheckError, Membership, check, joined};

@@ -91,6 +91,7 @@ mod tests {
             network: Network::Full,
             readable: Vec::new(),
             writable: Vec::new(),
+            keep_awake: false,
             drain: std::time::Duration::ZERO,
             shim: "/bin/false".into(),
         }

@@ -79,4 +79,6 @@ pub(crate) struct Presence {
     pub(crate) containers: Vec<(ContainerId, StubId)>,
     pub(crate) environments: Vec<String>,
     pub(crate) objects: Vec<ObjectId>,
+    /// What ended an earlier run while jobs ran; empty if nothing did.
+    pub(crate) interruption: String,
 }

@@ -249,6 +249,7 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         network: settings.network.parse().unwrap_or_default(),
         readable: settings.readable,
         writable: settings.writable,
+        keep_awake: settings.keep_awake.unwrap_or(cfg!(target_os = "macos")),
         drain: Duration::from_secs_f64(settings.drain_seconds.unwrap_or(DRAIN_SECONDS).min(1e9)),
         credential_age: match settings.credential_hours.unwrap_or(CREDENTIAL_HOURS) {
             0 => None,

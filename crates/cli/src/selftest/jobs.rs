@@ -16,8 +16,9 @@ pub(super) struct Jobs {
 impl Jobs {
     /// Starts a job.
     pub(super) async fn start(&self, ask: &Ask, arguments: Value) -> Result<Call> {
-        let stub = self.client.stub(ask, &self.object, &self.image).await?;
-        self.client.call(&stub, arguments).await
+        // Clients of generated code are large.
+        let stub = Box::pin(self.client.stub(ask, &self.object, &self.image)).await?;
+        Box::pin(self.client.call(&stub, arguments)).await
     }
 
     /// Runs a job to its end.

@@ -118,8 +118,7 @@ impl Run<'_> {
     }
 
     fn worker(&mut self, worker: &Worker, seconds: f64) {
-        let text = |name: &str| worker.status[name].as_str().unwrap_or_default().to_owned();
-        self.report.isolation = text("isolation");
+        self.report.isolation = worker.status["isolation"].as_str().unwrap_or_default().to_owned();
         self.report.devices = worker.status["devices"].clone();
         let isolation = match self.report.isolation.as_str() {
             "" => "unknown",

@@ -83,6 +83,7 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "uv", Kind::Path, "the uv that builds environments; found or fetched if not set"),
     key("worker", "python", Kind::Text, "the Python version for images that ask for any"),
     key("worker", "drain_seconds", Kind::Number, "how long running calls may go on after SIGTERM; 10 if not set"),
+    key("worker", "keep_awake", Kind::Switch, "whether the machine is kept awake while jobs run; on a Mac it is if not set"),
     key("worker", "labels", Kind::Labels, "labels that jobs can ask for"),
     key("worker", "cgroups", Kind::Switch, "whether cgroups hold containers, where there are any"),
     key("worker", "pids", Kind::Count, "most processes and threads of a container; 0 for any number"),

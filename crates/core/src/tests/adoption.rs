@@ -173,3 +173,20 @@ fn an_idle_container_that_is_not_listed_is_gone_whatever_else_is_said_of_it() {
     env.submit(2);
     assert!(env.given().fresh);
 }
+
+#[test]
+fn a_worker_that_was_interrupted_says_why_its_calls_are_lost() {
+    let mut env = TestEnv::new().stub();
+    env.hello(1, 1, 2);
+    env.submit(1);
+    let first = env.given();
+    env.started(first);
+    let mut again = hello(1, 2, 2, 1024);
+    again.interruption = "the machine rebooted while 1 job ran".to_owned();
+    env.connect(again);
+    let retry = env.retried(task(1), FailureKind::WorkerLost);
+    assert_eq!(
+        retry.failure.unwrap().message,
+        "worker `w1` came back without the call: the machine rebooted while 1 job ran"
+    );
+}

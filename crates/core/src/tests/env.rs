@@ -79,6 +79,7 @@ pub(super) fn hello(number: u64, session: u64, cores: u64, memory_mib: u64) -> W
         attempts: Vec::new(),
         containers: Vec::new(),
         cached: Vec::new(),
+        interruption: String::new(),
     }
 }
 

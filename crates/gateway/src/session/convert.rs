@@ -49,6 +49,8 @@ pub(super) fn offer(hello: &wire::Hello, worker: &WorkerRow) -> Result<Offer, St
 
 /// Entries of any list in Hello: more than any machine has, and few enough to look through.
 const MAX_LISTED: usize = 100_000;
+/// Characters of what ended an earlier run: a sentence and a path.
+const MAX_INTERRUPTION: usize = 1024;
 /// Accelerators, runtimes and labels of one worker.
 const MAX_FEW: usize = 1000;
 
@@ -131,7 +133,8 @@ pub(super) fn worker_hello(
         .map_err(|error| error.to_string())?;
     let mut cached = hello.cached_environments;
     cached.extend(hello.cached_objects);
-    Ok(WorkerHello { worker, session, offer, attempts, containers, cached })
+    let interruption: String = hello.interruption.chars().take(MAX_INTERRUPTION).collect();
+    Ok(WorkerHello { worker, session, offer, attempts, containers, cached, interruption })
 }
 
 #[cfg(test)]

@@ -207,6 +207,7 @@ impl World {
                 .map(|(id, hull)| (*id, StubId(super::id_of(super::STUBS, hull.stub))))
                 .collect(),
             cached: it.cached.iter().cloned().collect(),
+            interruption: String::new(),
         }
     }
 

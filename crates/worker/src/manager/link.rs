@@ -34,6 +34,7 @@ impl Manager {
             containers: self.containers.iter().map(|(id, entry)| (*id, entry.stub)).collect(),
             environments,
             objects,
+            interruption: self.interruption.clone(),
         }
     }
 
@@ -42,6 +43,7 @@ impl Manager {
         self.addresses = Addresses { grpc: welcome.grpc, http: welcome.http };
         self.heartbeat = interval(welcome.heartbeat);
         self.link = Some(outgoing);
+        self.interruption.clear();
         for attempt in welcome.drop_attempts {
             self.drop_attempt(attempt);
         }

@@ -58,8 +58,7 @@ fn judge(said: &Value, gpu: bool) -> Found {
     let number = |name: &str| said[name].as_f64().unwrap_or(f64::NAN);
     let (library, name, on_gpu) = (text("library"), text("name"), said["device"] == "gpu");
     let off = number("off");
-    // Written this way round, what is no number is wrong too.
-    if !(off <= TOLERANCE) {
+    if off.is_nan() || off > TOLERANCE {
         return Found::fail(format!("{library}: the product is off by {off:.0e}"));
     }
     if gpu && !on_gpu {
