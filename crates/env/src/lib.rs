@@ -24,6 +24,7 @@ mod survey;
 mod talk;
 mod uv;
 
+pub use child_env::is_package_source;
 pub use collect::Collected;
 pub use environments::{Environment, Environments, Options, Progress};
 pub use error::EnvError;

@@ -11,10 +11,12 @@ use crate::service::{Service, definition};
 pub enum Step {
     /// Makes a directory and those above it.
     MakeDirectory(PathBuf),
-    /// Replaces a file, readable for everybody.
+    /// Replaces a file.
     Write {
         /// The file.
         path: PathBuf,
+        /// Whether nobody but its owner may read it.
+        private: bool,
         /// What is in it afterwards.
         text: String,
     },
@@ -39,7 +41,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MakeDirectory(path) => write!(f, "mkdir -p {}", path.display()),
-            Self::Write { path, text } => {
+            Self::Write { path, text, .. } => {
                 writeln!(f, "write {}:", path.display())?;
                 let lines = text.trim_end().lines();
                 let lines: Vec<String> = lines.map(|line| format!("    {line}")).collect();
@@ -100,7 +102,9 @@ pub fn install(service: &Service) -> Plan {
     let file = place.file();
     let directory = file.parent().map(|it| Step::MakeDirectory(it.to_owned()));
     let mut plan: Plan = directory.into_iter().collect();
-    plan.push(Step::Write { path: file, text: definition(service) });
+    // Addresses of packages may hold passwords.
+    let private = !service.variables.is_empty();
+    plan.push(Step::Write { path: file, private, text: definition(service) });
     match place.manager {
         Manager::Launchd => plan.extend([
             attempt(&["launchctl", "bootout", &place.target()]),

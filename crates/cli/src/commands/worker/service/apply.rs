@@ -9,6 +9,7 @@ use anyhow::{Context as _, anyhow};
 use metal9_service::{Plan, Step, advice};
 
 use crate::failure::Failure;
+use crate::private_file;
 
 /// How long to wait before a step is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -25,7 +26,7 @@ pub(super) fn apply(plan: &Plan) -> Result<(), Failure> {
 fn step(step: &Step) -> Result<(), Failure> {
     match step {
         Step::MakeDirectory(path) => files("make", path, std::fs::create_dir_all(path)),
-        Step::Write { path, text } => files("write", path, write(path, text)),
+        Step::Write { path, private, text } => files("write", path, write(path, *private, text)),
         Step::Remove(path) => match std::fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => files("remove", path, removed),
@@ -46,14 +47,12 @@ fn files(what: &str, path: &Path, done: io::Result<()>) -> Result<(), Failure> {
     })
 }
 
-/// Replaces a file in one step; everybody may read it, as service managers want it.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+/// Replaces a file in one step.
+fn write(path: &Path, private: bool, text: &str) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push(".new");
-    std::fs::write(&fresh, text)?;
-    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o644))?;
-    std::fs::rename(&fresh, path)
+    private_file::write(path, text)?;
+    let mode = if private { 0o600 } else { 0o644 };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
 fn run(words: &[String], may_fail: bool, tries: u32) -> Result<(), Failure> {
@@ -120,7 +119,7 @@ mod tests {
         let fails = |may_fail| Step::Run { words: words("false with words"), may_fail, tries: 2 };
         let plan = vec![
             Step::MakeDirectory(root.path().join("a")),
-            Step::Write { path: file.clone(), text: "text".into() },
+            Step::Write { path: file.clone(), private: false, text: "text".into() },
             fails(true),
             fails(false),
             Step::Remove(file.clone()),

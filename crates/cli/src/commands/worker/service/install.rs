@@ -88,7 +88,11 @@ fn describe(
         settings.uv.iter().cloned().chain(which::which("uv")).chain(which::which("python3"));
     let found: Vec<PathBuf> = programs.filter_map(|it| it.parent().map(PathBuf::from)).collect();
     let mut variables = environment::all();
-    variables.retain(|(name, _)| name.starts_with("METAL9_WORKER_") || name == environment::LOG);
+    variables.retain(|(name, _)| {
+        name.starts_with("METAL9_WORKER_")
+            || name == environment::LOG
+            || metal9_env::is_package_source(name)
+    });
     // The state directory stands on the command line.
     variables.retain(|(name, _)| name != "METAL9_WORKER_STATE_DIR");
     variables.sort();
