@@ -3,8 +3,10 @@
 pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod dev;
+pub(crate) mod devices;
 pub(crate) mod doctor;
 pub(crate) mod gateway;
+pub(crate) mod probe_metal;
 pub(crate) mod selftest;
 pub(crate) mod status;
 pub(crate) mod task;
@@ -29,12 +31,14 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Gateway(arguments) => gateway::run(context, &arguments),
         Command::Worker(command) => worker::run(context, command),
         Command::Status(arguments) => status::run(context, &arguments),
+        Command::Devices(arguments) => devices::run(context, &arguments),
         Command::Task(command) => task::run(context, &command),
         Command::Token(command) => token::run(context, &command),
         Command::Audit(arguments) => audit::run(context, &arguments),
         Command::Doctor(arguments) => doctor::run(context, &arguments),
         Command::Selftest(arguments) => selftest::run(context, &arguments),
         Command::Config(config::Command::Dump) => config::dump(context),
+        Command::ProbeMetal => probe_metal::run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "metal9", &mut script);

@@ -1,5 +1,7 @@
 //! What machine this is, for reports.
 
+use metal9_device::{Gauge, discover, probe};
+use metal9_types::Thermal;
 use serde::Serialize;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
@@ -20,6 +22,14 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     /// Its memory, in MiB.
     pub(crate) memory_mib: u64,
+    /// The maker's name for the model; empty if unknown.
+    pub(crate) model: String,
+    /// The GPUs that jobs can use.
+    pub(crate) gpus: Vec<String>,
+    /// Why one might expect another.
+    pub(crate) notes: Vec<String>,
+    /// How hot it is, where known.
+    pub(crate) thermal: Option<Thermal>,
 }
 
 impl Machine {
@@ -28,6 +38,10 @@ impl Machine {
         let what = RefreshKind::nothing()
             .with_cpu(CpuRefreshKind::nothing())
             .with_memory(MemoryRefreshKind::nothing().with_ram());
+        let mut inventory = discover();
+        if inventory.needs_probe() {
+            inventory.learn(probe::run_this_program());
+        }
         let system = System::new_with_specifics(what).ok();
         let first = system.as_ref().and_then(|system| system.cpus().first());
         let profile = if cfg!(debug_assertions) { " (debug build)" } else { "" };
@@ -39,15 +53,25 @@ impl Machine {
             architecture: std::env::consts::ARCH.to_owned(),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_mib: system.map_or(0, |system| system.total_memory() / (1024 * 1024)),
+            gpus: inventory.devices.iter().map(|device| device.name()).collect(),
+            thermal: Gauge::new(&inventory).look().thermal,
+            model: inventory.machine.model,
+            notes: inventory.machine.notes,
         }
     }
 
-    /// Three lines for people.
+    /// Some lines for people.
     pub(crate) fn describe(&self) -> String {
-        let Self { metal9, system, kernel, processor, architecture, cores, memory_mib } = self;
-        format!(
+        let Self { metal9, system, kernel, processor, architecture, cores, memory_mib, .. } = self;
+        let mut text = format!(
             "metal9 {metal9}\n{system}, kernel {kernel}\n{processor} ({architecture}), {cores} \
              cores, {memory_mib} MiB\n"
-        )
+        );
+        if !self.model.is_empty() {
+            text += &format!("{}\n", self.model);
+        }
+        let gpus = if self.gpus.is_empty() { "none".to_owned() } else { self.gpus.join(", ") };
+        text += &format!("GPU for jobs: {gpus}\n");
+        self.notes.iter().fold(text, |text, note| text + "note: " + note + "\n")
     }
 }

@@ -107,6 +107,7 @@ pub(crate) fn summary(checks: &[Check]) -> String {
     {
         match count(status) {
             0 => {}
+            1 => parts.push(format!("1 {}", word.trim_end_matches('s'))),
             number => parts.push(format!("{number} {word}")),
         }
     }

@@ -21,7 +21,8 @@ pub struct Device {
     pub vendor: Vendor,
     /// Apple: the chip generation, as `M3`. NVIDIA: the model, as `H100`.
     pub family: String,
-    /// Apple: `Pro`, `Max`, `Ultra` or nothing.
+    /// Apple: `Pro`, `Max`, `Ultra` or nothing. NVIDIA: the memory in GB, where selectors tell
+    /// models apart by it, as `80` of the A100.
     pub variant: String,
     /// GPU cores; 0 if unknown.
     pub cores: u32,
@@ -65,8 +66,15 @@ impl GpuSelector {
         matches!(self.0.as_str(), "MPS" | "METAL" | "APPLE") || self.apple_family().is_some()
     }
 
-    /// Splits `M3MAX` into `M3` and `MAX`.
-    fn apple_family(&self) -> Option<(&str, &str)> {
+    /// The selector as it is compared: capital letters and digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Splits `M3MAX` into `M3` and `MAX`; nothing unless it names a chip of Apple's.
+    #[must_use]
+    pub fn apple_family(&self) -> Option<(&str, &str)> {
         let rest = self.0.strip_prefix('M')?;
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let variant = &rest[digits..];
@@ -86,7 +94,8 @@ impl GpuSelector {
                         && (variant.is_empty() || device.variant.eq_ignore_ascii_case(variant))
                 }
                 (None, Vendor::Nvidia) => {
-                    Self::parse(&device.family).is_some_and(|family| family.0 == other)
+                    let is = |name: &str| Self::parse(name).is_some_and(|name| name.0 == other);
+                    is(&device.family) || is(&format!("{}{}", device.family, device.variant))
                 }
                 _ => false,
             },
@@ -185,6 +194,14 @@ mod tests {
         let h100 = GpuSelector::parse("H100").unwrap();
         assert!(!h100.is_apple() && h100.matches(&device(Vendor::Nvidia, "H100", "")));
         assert!(!GpuSelector::parse("M4000").unwrap().is_apple());
+    }
+
+    #[test]
+    fn an_nvidia_model_can_be_asked_for_by_its_memory() {
+        let large = device(Vendor::Nvidia, "A100", "80");
+        let matches = |text: &str| GpuSelector::parse(text).unwrap().matches(&large);
+        assert!(matches("A100") && matches("A100-80"));
+        assert!(!matches("A100-40") && !matches("80"));
     }
 
     #[test]

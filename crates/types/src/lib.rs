@@ -7,6 +7,7 @@
 
 mod failure;
 mod gpu;
+pub mod gpu_names;
 mod ids;
 mod image;
 mod machine;

@@ -9,7 +9,7 @@ use crate::run;
 ///
 /// An edge that is missing here is missing on purpose: `core` does no I/O, `store` knows no wire
 /// format, the gateway never reaches into the worker.
-const EDGES: [(&str, &[&str], &[&str]); 17] = [
+const EDGES: [(&str, &[&str], &[&str]); 18] = [
     ("metal9-types", &[], &[]),
     ("metal9-archive", &[], &[]),
     ("metal9-tasks", &[], &[]),
@@ -20,6 +20,7 @@ const EDGES: [(&str, &[&str], &[&str]); 17] = [
     ("metal9-core", &["types"], &[]),
     ("metal9-sim", &["types", "core"], &[]),
     ("metal9-store", &["types", "tasks", "faults"], &[]),
+    ("metal9-device", &["types"], &[]),
     ("metal9-env", &["types", "tasks"], &["testkit"]),
     ("metal9-sandbox", &["types", "tasks"], &["testkit"]),
     (
@@ -29,15 +30,15 @@ const EDGES: [(&str, &[&str], &[&str]); 17] = [
     ),
     (
         "metal9-worker",
-        &["types", "tasks", "archive", "proto", "env", "sandbox", "tls"],
+        &["types", "tasks", "archive", "proto", "device", "env", "sandbox", "tls"],
         &["testkit"],
     ),
     ("metal9-testkit", &["types", "tasks", "proto"], &[]),
     (
         "metal9-cli",
         &[
-            "types", "tasks", "core", "proto", "store", "env", "sandbox", "gateway", "worker",
-            "tls", "service",
+            "types", "tasks", "core", "proto", "store", "device", "env", "sandbox", "gateway",
+            "worker", "tls", "service",
         ],
         &["testkit"],
     ),

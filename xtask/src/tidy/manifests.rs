@@ -2,8 +2,20 @@
 
 use super::files::Repository;
 
-/// The one crate that may contain unsafe code.
+/// The one crate that may contain unsafe code anywhere.
 const MAY_BE_UNSAFE: &str = "crates/sandbox";
+
+/// Crates that call macOS themselves, and the one file of each that may be unsafe to do so. It is
+/// compiled for macOS only.
+const MAC_CALLS: [(&str, &str); 1] = [("crates/device", "src/apple/macos/calls.rs")];
+
+/// What the root of a crate says.
+const FORBIDDEN: &str = "#![forbid(unsafe_code)]";
+
+/// What the root of a crate that calls macOS says; there it says `deny`, which that file lifts.
+const FORBIDDEN_BUT_ON_MACS: &str = "\
+#![cfg_attr(not(target_os = \"macos\"), forbid(unsafe_code))]
+#![cfg_attr(target_os = \"macos\", deny(unsafe_code))]";
 
 /// Compiled for the fuzzer only, outside of the workspace; its macros expand to unsafe code.
 const APART: &str = "fuzz";
@@ -25,9 +37,51 @@ pub(super) fn check(repository: &Repository) -> Vec<String> {
         let roots = ["src/lib.rs", "src/main.rs"].map(|root| format!("{directory}/{root}"));
         // With a library in the crate, main.rs only calls it.
         let root = roots.iter().find_map(|root| repository.get(root));
-        if !root.is_some_and(|root| root.text.contains("#![forbid(unsafe_code)]")) {
-            complaints.push(format!("{directory}: its root has no `#![forbid(unsafe_code)]`"));
+        let forbids = match MAC_CALLS.iter().find(|(of, _)| *of == directory) {
+            Some(_) => FORBIDDEN_BUT_ON_MACS,
+            None => FORBIDDEN,
+        };
+        if !root.is_some_and(|root| root.text.contains(forbids)) {
+            complaints.push(format!("{directory}: its root has no `{forbids}`"));
         }
     }
+    complaints.extend(MAC_CALLS.iter().flat_map(|(of, file)| strays(repository, of, file)));
     complaints
+}
+
+/// Files of a crate beside `allowed` that lift its ban on unsafe code.
+fn strays(repository: &Repository, directory: &str, allowed: &str) -> Vec<String> {
+    let allowed = format!("{directory}/{allowed}");
+    let files = repository
+        .files
+        .iter()
+        .filter(|file| file.is("rs") && file.is_below(directory) && file.path != allowed);
+    files
+        .filter(|file| ["allow", "expect"].iter().any(|it| lifts(&file.text, it)))
+        .map(|file| format!("{}: unsafe code is for {allowed} only", file.path))
+        .collect()
+}
+
+fn lifts(text: &str, attribute: &str) -> bool {
+    text.contains(&format!("{attribute}(unsafe_code"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::files::TextFile;
+    use super::*;
+
+    fn strays_with(path: &str, text: &str) -> usize {
+        let file = TextFile { path: path.to_owned(), text: text.to_owned() };
+        let (directory, allowed) = MAC_CALLS[0];
+        strays(&Repository { files: vec![file] }, directory, allowed).len()
+    }
+
+    #[test]
+    fn one_file_of_a_crate_that_calls_macos_may_be_unsafe() {
+        let text = format!("#![{}(unsafe_code, reason = \"C\")]", "expect");
+        assert_eq!(strays_with("crates/device/src/apple/macos/calls.rs", &text), 0);
+        assert_eq!(strays_with("crates/device/src/gauge.rs", &text), 1);
+        assert_eq!(strays_with("crates/device/src/gauge.rs", "deny(unsafe_code)"), 0);
+    }
 }

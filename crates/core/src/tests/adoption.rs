@@ -189,4 +189,5 @@ fn a_worker_that_was_interrupted_says_why_its_calls_are_lost() {
         retry.failure.unwrap().message,
         "worker `w1` came back without the call: the machine rebooted while 1 job ran"
     );
+    env.given();
 }

@@ -1,5 +1,7 @@
 //! The machine itself.
 
+use metal9_types::Thermal;
+
 use crate::doctor::facts::Facts;
 use crate::report::Check;
 
@@ -18,6 +20,8 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
         checks.push(processor(&machine.architecture, &machine.processor));
         checks.push(version(&facts.version));
     }
+    checks.push(gpu(facts));
+    checks.extend(facts.machine.thermal.map(heat));
     checks.extend(facts.open_files.map(|(now, most)| open_files(now, most)));
     checks
 }
@@ -29,6 +33,32 @@ fn processor(architecture: &str, name: &str) -> Check {
     // This is what the program was built for: on Apple Silicon it is being translated.
     Check::fail("processor", "this metal9 is built for Intel: no GPU can be used")
         .fix("install the one for Apple Silicon (aarch64); see docs/mac.md")
+}
+
+/// A Mac is here for its GPU; other machines may have none.
+fn gpu(facts: &Facts) -> Check {
+    let (gpus, notes) = (&facts.machine.gpus, facts.machine.notes.join("; "));
+    if !gpus.is_empty() {
+        return Check::ok("gpu", gpus.join(", "));
+    }
+    let why = if notes.is_empty() { String::new() } else { format!(": {notes}") };
+    if facts.is_mac {
+        return Check::fail("gpu", format!("none that jobs can use{why}"))
+            .fix("`metal9 devices --json` prints everything that was seen; see docs/devices.md");
+    }
+    Check::ok("gpu", format!("none; jobs run on the processor{why}"))
+}
+
+fn heat(thermal: Thermal) -> Check {
+    let name = "heat";
+    match thermal {
+        Thermal::Nominal => Check::ok(name, "normal"),
+        Thermal::Moderate => Check::ok(name, "warm; background work is held back"),
+        Thermal::Heavy | Thermal::Trapping | Thermal::Sleeping => {
+            Check::warn(name, "so hot that everything is slowed down")
+                .fix("give it air, or less to do at a time")
+        }
+    }
 }
 
 fn version(version: &str) -> Check {

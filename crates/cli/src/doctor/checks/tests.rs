@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use metal9_sandbox::Means;
 use metal9_service::{Manager, Scope, Standing};
+use metal9_types::Thermal;
 
 use super::super::facts::{
     Answer, Directory, Door, Facts, GatewayFacts, Membership, Power, Programs, ServiceFacts,
@@ -86,6 +87,13 @@ fn mac() -> Facts {
     facts.machine.system = "macOS 15.4 Sequoia".into();
     facts.machine.architecture = "aarch64".into();
     facts.machine.processor = "Apple M4 Pro".into();
+    facts.machine.gpus = vec!["M4 Pro".into()];
+    facts.machine.thermal = Some(Thermal::Nominal);
+    facts.worker.programs = Ok(Programs {
+        uv: Some("/opt/homebrew/bin/uv".into()),
+        pythons: Some(vec!["3.12".into()]),
+        python: Some("3.12".into()),
+    });
     (facts.version, facts.is_mac) = ("15.4".into(), true);
     facts.open_files = Some((10_240, u64::MAX >> 1));
     facts.worker.state = directory("/Users/ada/.metal9/worker", "apfs", 200_000);
@@ -170,6 +178,9 @@ fn every_fault_of_a_linux_machine_has_its_advice() {
 fn every_fault_of_a_mac_has_its_advice() {
     let mut facts = mac();
     facts.machine.architecture = "x86_64".into();
+    facts.machine.gpus = Vec::new();
+    facts.machine.notes = vec!["this is a virtual machine".into()];
+    facts.machine.thermal = Some(Thermal::Heavy);
     facts.version = "13.6".into();
     facts.worker.state.unwritable = Some("Permission denied (os error 13)".into());
     facts.worker.programs = Err("`/opt/uv` is no uv".into());
