@@ -30,6 +30,7 @@ import cases
 from cases import Bench, digest
 from harness import SplitFleet
 from measure import memory_mib
+from decisions import decisions
 from scale import scale
 from soak import soak
 from table import show
@@ -41,7 +42,7 @@ FLEET_CASES: Dict[str, Callable[[Bench], Dict[str, Any]]] = {
     "spawn": cases.spawn,
     "sdk": cases.sdk,
 }
-CASES = (*FLEET_CASES, "ray", "scale", "soak")
+CASES = ("core", *FLEET_CASES, "ray", "scale", "soak")
 
 
 def options() -> argparse.Namespace:
@@ -64,6 +65,9 @@ def main() -> None:
     report: Dict[str, Any] = {"machine": machine(), "failed": {}}
     with tempfile.TemporaryDirectory(prefix="metal9-bench-") as directory:
         root = Path(directory)
+        if "core" in wanted:
+            say("the scheduler alone")
+            attempt(report, "core", lambda: report.update(core=decisions(asked.quick)))
         if wanted & {*FLEET_CASES, "soak"}:
             attempt(report, "fleet", lambda: with_fleet(report, wanted, asked, root))
         if "ray" in wanted:

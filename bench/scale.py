@@ -66,7 +66,14 @@ def scale(root: Path, workers: int, calls: int) -> Dict[str, Any]:
     workers = min(workers, allow_descriptors() - SPARE_DESCRIPTORS)
     fleet = SplitFleet(root)
     fleet.root.mkdir()
-    fleet.start_gateway()
+    try:
+        fleet.start_gateway()
+        return _measure(fleet, workers, calls)
+    finally:
+        fleet.stop()
+
+
+def _measure(fleet: SplitFleet, workers: int, calls: int) -> Dict[str, Any]:
     gateway = fleet.gateway.pid
     before = memory_mib(gateway)["rss_mib"]
     used = own_seconds(gateway)
@@ -83,7 +90,6 @@ def scale(root: Path, workers: int, calls: int) -> Dict[str, Any]:
         files = descriptors(gateway)
     finally:
         load.stop()
-    fleet.stop()
     return {
         "workers": workers,
         "connected": connected["connected"],

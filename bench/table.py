@@ -32,6 +32,14 @@ def _shares(figures: Dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.2f}" for name, value in figures.items()) + " ms"
 
 
+def _core(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
+    rate = figures["decisions_per_second"]
+    told = f"{figures['workers']:,} workers, {figures['queued']:,} queued"
+    return [
+        (f"scheduler alone, {told}", f"{rate:,.0f} /s", "≥ 100,000 /s", rate >= 100_000),
+    ]
+
+
 def _idle(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
     return [
         _most("gateway, idle, resident", figures["gateway"]["rss_mib"], 40, "MiB"),
@@ -146,6 +154,7 @@ def _soak(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
 
 
 SECTIONS: Dict[str, Callable[[Dict[str, Any], Dict[str, Any]], List[Row]]] = {
+    "core": _core,
     "memory_idle": _idle,
     "api": _api,
     "cold": _cold,

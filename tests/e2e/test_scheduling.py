@@ -48,6 +48,9 @@ def test_a_cordoned_worker_gets_nothing_new_even_after_the_gateway_restarts(spli
     call.until("the only worker that can run it is cordoned")
     assert post(split, f"{worker}/uncordon").json()["cordoned"] is False
     assert call.finish().value == "quick"
+    noted = split.api.get("/api/v1/audit", token=split.facts["token"]).json()
+    told = [line["action"] for line in noted["audit"] if line["object"] == worker]
+    assert {"worker.cordon", "worker.uncordon"} <= set(told), noted
 
 
 def test_a_drained_worker_finishes_its_call_and_is_empty(split, split_app):

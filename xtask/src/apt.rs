@@ -18,7 +18,9 @@ pub(crate) fn install(packages: &[&str]) -> Result<bool> {
     }
     println!("installing {} with apt-get", packages.join(" "));
     run::quietly("apt-get update", apt().arg("update"))?;
-    run::quietly("apt-get install", apt().args(["install", "--yes"]).args(packages))?;
+    let mut install = apt();
+    install.args(["install", "--yes", "--no-install-recommends"]);
+    run::quietly("apt-get install", install.args(packages))?;
     Ok(true)
 }
 

@@ -16,15 +16,19 @@ pub(crate) struct Arguments {
 }
 
 /// What is measured, and the programs that the measurement needs beside it.
-const BUILD: [&str; 12] = [
+const BUILD: [&str; 16] = [
     "build",
     "--release",
     "--package",
     "metal9-cli",
     "--package",
+    "metal9-core",
+    "--package",
     "metal9-testkit",
     "--bin",
     "metal9",
+    "--example",
+    "decisions",
     "--example",
     "fleet",
     "--example",

@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask demo`, `test`, `fuzz`, `chaos`, `bench` and `tidy`.
+//! The project's own chores: `cargo xtask demo`, `test`, `check-darwin`, `fuzz`, `chaos`, `bench` and `tidy`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to a person is its job")]
@@ -6,6 +6,7 @@
 mod apt;
 mod bench;
 mod chaos;
+mod darwin;
 mod demo;
 mod fuzz;
 mod pins;
@@ -35,6 +36,8 @@ enum Chore {
     Demo(demo::Arguments),
     /// Install what the tests need and run all of them
     Test(test::Arguments),
+    /// Compile everything for Macs and link the program, on Linux
+    CheckDarwin(darwin::Arguments),
     /// Feed hostile input to what reads other people's bytes, for a bounded time
     Fuzz(fuzz::Arguments),
     /// Run under load and random faults, and check every call
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
+        Chore::CheckDarwin(arguments) => darwin::run(&arguments),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::Chaos(arguments) => chaos::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),

@@ -12,6 +12,12 @@ pub(crate) const CARGO_DENY: &str = "0.20.2";
 /// The version of cargo-fuzz that runs what is in `fuzz/`.
 pub(crate) const CARGO_FUZZ: &str = "0.13.2";
 
+/// C compiler and linker for Macs, with the headers and exports of macOS' C library.
+pub(crate) const ZIG: &str = "ziglang==0.17.1";
+
+/// Makes cargo use zig.
+pub(crate) const CARGO_ZIGBUILD: &str = "cargo-zigbuild==0.24.0";
+
 /// The requirement of `name` in `requirements`, as `uv==1.2.3`.
 pub(crate) fn requirement<'a>(requirements: &'a str, name: &str) -> Option<&'a str> {
     requirements

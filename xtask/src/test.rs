@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use crate::python::Venv;
-use crate::{apt, demo, run, tidy, tools};
+use crate::{apt, darwin, demo, run, tidy, tools};
 
 /// The options of a test run.
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,8 @@ enum Suite {
     Tidy,
     /// The compiler and clippy have nothing to say
     Clippy,
+    /// Everything compiles for Macs, and the program links
+    Darwin,
     /// The Rust tests
     Test,
     /// Licences and sources of dependencies
@@ -87,6 +89,10 @@ fn check(suite: Suite, name: &str, log: &Path) -> Result<()> {
             run::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
         }
         Suite::Test => rust()?,
+        Suite::Darwin => match darwin()? {
+            Some(command) => command,
+            None => return Ok(()),
+        },
         Suite::Deny => deny()?,
         Suite::Python => python()?,
         Suite::E2e => e2e()?,
@@ -104,6 +110,17 @@ fn rust() -> Result<Command> {
         println!("there is no systemd-analyze; the units are not verified");
     }
     Ok(run::cargo(&["test", "--workspace", "--no-fail-fast"]))
+}
+
+/// This program's own chore, if it can be done here.
+fn darwin() -> Result<Option<Command>> {
+    if let Some(obstacle) = darwin::obstacle()? {
+        println!("not checked for macOS: {obstacle}");
+        return Ok(None);
+    }
+    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+    command.arg("check-darwin");
+    Ok(Some(command))
 }
 
 fn deny() -> Result<Command> {

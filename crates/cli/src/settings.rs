@@ -71,6 +71,10 @@ pub(crate) struct WorkerSettings {
     pub(crate) python: Option<String>,
     pub(crate) drain_seconds: Option<f64>,
     pub(crate) keep_awake: Option<bool>,
+    pub(crate) gpu_slots: Option<u32>,
+    pub(crate) on_battery: String,
+    #[serde(default)]
+    pub(crate) simulate_devices: String,
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) cgroups: Option<bool>,
@@ -78,6 +82,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) cpu_limit_percent: Option<u64>,
     pub(crate) isolation: String,
     pub(crate) network: String,
+    pub(crate) job_user: Option<String>,
     #[serde(default)]
     pub(crate) readable: Vec<PathBuf>,
     #[serde(default)]

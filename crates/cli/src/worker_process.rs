@@ -41,6 +41,7 @@ impl WorkerProcess {
         context: &Context,
         state: &Path,
         gateway: &str,
+        simulated: &[String],
         log: Stdio,
     ) -> Result<Self, Failure> {
         let program = std::env::current_exe()
@@ -53,6 +54,7 @@ impl WorkerProcess {
         command
             .args(["worker", "run", "--exit-with-stdin", "--gateway", gateway, "--state"])
             .arg(state)
+            .args(simulated.iter().flat_map(|name| ["--simulate-device", name]))
             .env(environment::LOG, context.log().unwrap_or("warn"))
             // The end of this pipe is the end of the worker, however its parent ends.
             .stdin(Stdio::piped())

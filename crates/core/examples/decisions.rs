@@ -26,8 +26,9 @@ use metal9_core::{
     Action, AttemptReport, Config, Core, Input, StubSpec, TaskSpec, WorkerHello, check,
 };
 use metal9_types::{
-    AttemptId, CallOutcome, ContainerId, Device, GpuRequest, Moment, Offer, Platform, Resources,
-    Runtime, SessionId, StubId, TaskId, TaskStatus, Vendor, WorkerId, WorkspaceId,
+    AttemptId, CallOutcome, ContainerId, Device, GpuRequest, Machine, Moment, Offer, OnBattery,
+    Platform, Resources, Runtime, SessionId, StubId, TaskId, TaskStatus, Vendor, WorkerId,
+    WorkspaceId,
 };
 use uuid::Uuid;
 
@@ -208,6 +209,9 @@ impl Bench {
                 offer,
                 attempts: Vec::new(),
                 containers: Vec::new(),
+                devices: BTreeMap::new(),
+                thermal: None,
+                power: None,
                 cached: Vec::new(),
                 interruption: String::new(),
             };
@@ -251,7 +255,7 @@ impl Bench {
             max_retries: 3,
             timeout: Some(Duration::from_secs(3600)),
             ttl: Duration::from_secs(12 * 3600),
-            recovered: false,
+            recovered: None,
         };
         self.input("submit", Input::Submit(spec));
     }
@@ -308,6 +312,7 @@ fn offer(number: u64, seed: &mut Seed) -> Offer {
         variant: variant.into(),
         cores: 0,
         memory_mib,
+        slots: 1,
         simulated: false,
     };
     let devices = match number % 20 {
@@ -328,7 +333,9 @@ fn offer(number: u64, seed: &mut Seed) -> Offer {
         pool: seed.pick(&["default", "default", "default", "lab"]).into(),
         platform,
         capacity: Resources { cpu_millicores: cores * 1000, memory_mib: cores * 4096 },
+        machine: Machine::default(),
         devices,
+        on_battery: OnBattery::Run,
         runtimes: vec![Runtime::Native],
         pythons: vec!["3.11".into()],
         labels: BTreeMap::new(),

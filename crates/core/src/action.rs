@@ -44,6 +44,8 @@ pub enum Action {
         container: ContainerId,
         /// `true` if the container is to be made.
         fresh: bool,
+        /// The accelerators of a container that is to be made, as places in the worker's list.
+        devices: Vec<usize>,
     },
     /// Tell a worker to end an attempt, and with it the container it runs in. The task's own
     /// transition is a separate action.

@@ -118,6 +118,9 @@ impl Core {
             Input::Cancel { task, failure } => self.on_cancel(now, task, failure, actions)?,
             Input::WorkerHello(hello) => self.on_hello(now, &hello, actions),
             Input::WorkerAlive { worker, session } => self.on_alive(now, worker, session)?,
+            Input::WorkerCondition { worker, session, thermal, power } => {
+                self.on_condition(now, worker, session, thermal, power)?;
+            }
             Input::WorkerDisconnected { worker, session } => {
                 self.on_disconnected(now, worker, session, actions)?;
             }

@@ -1,8 +1,10 @@
 //! Saying why a task waits, from the same answers that placement uses.
 
+mod gpu;
+
 use std::collections::BTreeMap;
 
-use metal9_types::{Device, Moment, TaskId, WorkerId};
+use metal9_types::{Moment, TaskId, WorkerId};
 use serde::Serialize;
 
 use crate::StubSpec;
@@ -149,12 +151,13 @@ impl Survey {
         let ask = spec.resources;
         match furthest {
             Obstacle::Pool => nobody(spec),
-            Obstacle::NotNative | Obstacle::Gpu => self.gpu_verdict(core, spec),
+            Obstacle::NotNative | Obstacle::Gpu => gpu::verdict(self, core, spec),
             Obstacle::GpuCount => {
                 format!("needs {} × gpu {}; no worker has as many", spec.gpu.count, names(spec))
             }
             Obstacle::GpuMemory => {
                 let devices = found().flat_map(|worker| &worker.offer.devices);
+                let devices = devices.filter(|device| gpu::is_wanted(spec, device));
                 let largest = devices.map(|device| device.memory_mib).max().unwrap_or(0);
                 format!(
                     "needs {} MiB of memory; the largest gpu {} may use {largest}",
@@ -177,18 +180,22 @@ impl Survey {
                     ask.memory_mib
                 )
             }
-            _ => self.unavailable(none_connected),
+            _ => self.unavailable(spec, none_connected),
         }
     }
 
     /// Some workers could, but none of them takes work.
-    fn unavailable(&self, none_connected: bool) -> String {
+    fn unavailable(&self, spec: &StubSpec, none_connected: bool) -> String {
+        let begun = if spec.gpu.is_none() { "jobs" } else { "gpu jobs" };
+        let on_battery = format!("on battery, on which it begins no {begun} (`worker.on_battery`)");
         let states = [
             (Obstacle::Disconnected, "not connected"),
             (Obstacle::Silent, "not been heard of for a while"),
             (Obstacle::Leaving, "leaving"),
             (Obstacle::Draining, "being drained"),
             (Obstacle::Cordoned, "cordoned"),
+            (Obstacle::TooHot, "too hot to begin more"),
+            (Obstacle::OnBattery, &on_battery),
         ];
         let found: Vec<_> = states
             .into_iter()
@@ -209,36 +216,6 @@ impl Survey {
             }
         }
     }
-
-    fn gpu_verdict(&self, core: &Core, spec: &StubSpec) -> String {
-        let asks_apple = spec.gpu.any_of.iter().all(|name| name.is_apple());
-        let guests = self.count(Obstacle::NotNative);
-        let candidates = || {
-            let found = [Obstacle::Gpu, Obstacle::NotNative];
-            let found = found.into_iter().filter_map(|obstacle| self.obstacles.get(&obstacle));
-            found.flatten().filter_map(|id| core.workers.get(id))
-        };
-        let apple = place::apple_devices(candidates());
-        if asks_apple && apple == 0 {
-            let instead = match guests {
-                0 => "none is connected".into(),
-                1 => "1 worker on a Mac runs in a container, which cannot reach Metal".into(),
-                _ => {
-                    format!("{guests} workers on Macs run in containers, which cannot reach Metal")
-                }
-            };
-            return format!("gpu {} needs a native worker on a Mac; {instead}", names(spec));
-        }
-        let mut there: Vec<_> =
-            candidates().flat_map(|worker| worker.offer.devices.iter().map(Device::name)).collect();
-        there.sort_unstable();
-        there.dedup();
-        let there = match there.as_slice() {
-            [] => "there is no gpu at all".into(),
-            [..] => format!("there is {}", there.join(", ")),
-        };
-        format!("gpu {} is on no worker; {there}", names(spec))
-    }
 }
 
 /// Why tasks wait although some worker could run them.
@@ -253,6 +230,8 @@ enum Why {
     Behind,
     /// The workers with room start as many containers as they may.
     Starting(usize),
+    /// What they lack is a free accelerator.
+    GpuBusy(String),
     /// They are all busy.
     Busy,
 }
@@ -281,7 +260,7 @@ impl Crowd {
             Why::Behind
         } else {
             match core.starting(stub, key, able) {
-                0 => Why::Busy,
+                0 => gpu::busy(core, stub, key, able).map_or(Why::Busy, Why::GpuBusy),
                 starting => Why::Starting(starting),
             }
         };
@@ -321,6 +300,7 @@ impl Crowd {
                 "waiting: the {count} workers with room are starting as many containers as they \
                  may; {ahead}"
             ),
+            Why::GpuBusy(busy) => format!("waiting: {busy}; {ahead}"),
             Why::Busy => format!("waiting: {busy}; {ahead}"),
         }
     }
@@ -410,7 +390,9 @@ fn told(obstacle: Obstacle, spec: &StubSpec) -> String {
         Obstacle::Pool => {
             format!("not in pool \"{}\"", spec.pool.as_deref().unwrap_or_default())
         }
-        Obstacle::NotNative => "on a Mac, but in a container, which cannot reach Metal".into(),
+        Obstacle::NotNative => {
+            "on a Mac, but in a container or a guest, which cannot reach Metal".into()
+        }
         Obstacle::Gpu => format!("without gpu {}", names(spec)),
         Obstacle::GpuCount => format!("fewer than {} × gpu {}", spec.gpu.count, names(spec)),
         Obstacle::GpuMemory => {
@@ -423,5 +405,7 @@ fn told(obstacle: Obstacle, spec: &StubSpec) -> String {
         Obstacle::Leaving => "leaving".into(),
         Obstacle::Draining => "being drained".into(),
         Obstacle::Cordoned => "cordoned".into(),
+        Obstacle::TooHot => "too hot".into(),
+        Obstacle::OnBattery => "on battery, and set to begin nothing like it then".into(),
     }
 }

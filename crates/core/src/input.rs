@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metal9_types::{
-    AttemptId, CallOutcome, ContainerId, Failure, GpuRequest, Offer, Resources, SessionId, StubId,
-    TaskId, WorkerId, WorkspaceId,
+    AttemptId, CallOutcome, ContainerId, Failure, GpuRequest, Offer, Power, Resources, SessionId,
+    StubId, TaskId, Thermal, WorkerId, WorkspaceId,
 };
 
 /// The scheduler's settings.
@@ -84,6 +84,8 @@ impl Default for Config {
 pub struct StubSpec {
     /// Its id.
     pub stub: StubId,
+    /// What people call it, for explanations.
+    pub name: String,
     /// Processor and memory of one container.
     pub resources: Resources,
     /// Accelerators of one container.
@@ -108,6 +110,7 @@ impl StubSpec {
     pub fn new(stub: StubId) -> Self {
         Self {
             stub,
+            name: String::new(),
             resources: Resources::default(),
             gpu: GpuRequest::default(),
             pool: None,
@@ -137,8 +140,9 @@ pub struct TaskSpec {
     pub timeout: Option<Duration>,
     /// How long the task may wait for its first attempt.
     pub ttl: Duration,
-    /// `true` for a task read back from the store at start-up: a worker may still be running it.
-    pub recovered: bool,
+    /// For a task read back from the store at start-up, how long it has been there: a worker may
+    /// still be running it.
+    pub recovered: Option<Duration>,
 }
 
 /// An attempt that a worker says it has, when it connects.
@@ -166,6 +170,13 @@ pub struct WorkerHello {
     /// All containers it has, with their stubs, ending ones too. The container of an attempt that
     /// has ended unacknowledged may be missing.
     pub containers: Vec<(ContainerId, StubId)>,
+    /// The devices that its containers were given, as places in its list; those without are
+    /// missing.
+    pub devices: BTreeMap<ContainerId, Vec<usize>>,
+    /// How hot its machine is, where known.
+    pub thermal: Option<Thermal>,
+    /// What its machine runs on, where known.
+    pub power: Option<Power>,
     /// Object and image ids it has cached.
     pub cached: Vec<String>,
     /// What ended an earlier run of it while calls ran, for people; empty if nothing did.
@@ -208,6 +219,18 @@ pub enum Input {
         worker: WorkerId,
         /// The session it spoke on.
         session: SessionId,
+    },
+    /// How a worker's machine is doing has changed. What runs on it goes on; whether it gets more
+    /// may depend on it.
+    WorkerCondition {
+        /// The worker.
+        worker: WorkerId,
+        /// The session it spoke on.
+        session: SessionId,
+        /// How hot its machine is, where known.
+        thermal: Option<Thermal>,
+        /// What its machine runs on, where known.
+        power: Option<Power>,
     },
     /// A session ended. The worker may come back.
     WorkerDisconnected {

@@ -3,6 +3,7 @@
 mod alive;
 mod attempt;
 mod cancel;
+mod condition;
 mod container;
 mod drain;
 mod hello;

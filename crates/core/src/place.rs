@@ -6,7 +6,7 @@
 use metal9_types::{Device, Offer, Platform, Resources, Runtime, Vendor};
 
 use crate::StubSpec;
-use crate::state::{GroupKey, Worker};
+use crate::state::{GroupKey, Strain, Worker};
 
 /// What keeps a worker from ever running a stub, in the order in which it is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +35,10 @@ pub(crate) enum Obstacle {
     Draining,
     /// It could, but is to get nothing new.
     Cordoned,
+    /// It could, but is too hot.
+    TooHot,
+    /// It could, but runs on a battery.
+    OnBattery,
 }
 
 /// Where in a worker a container would go.
@@ -86,7 +90,13 @@ pub(crate) fn obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
     if worker.cordoned {
         return Some(Obstacle::Cordoned);
     }
-    worker.suspect.then_some(Obstacle::Silent)
+    if worker.suspect {
+        return Some(Obstacle::Silent);
+    }
+    Some(match worker.strain(!spec.gpu.is_none())? {
+        Strain::Hot => Obstacle::TooHot,
+        Strain::OnBattery => Obstacle::OnBattery,
+    })
 }
 
 fn gpu_obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
@@ -98,16 +108,15 @@ fn gpu_obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
     let usable =
         || offer.devices.iter().filter(|device| wanted(device) && is_usable(device, offer));
     if usable().next().is_none() {
-        let on_a_mac = offer.platform == Platform::Aarch64Darwin;
-        let has_apple = offer.devices.iter().any(|device| device.vendor == Vendor::Apple);
         let asks_apple = spec.gpu.any_of.iter().any(|name| name.is_apple());
-        let in_a_guest = (on_a_mac || has_apple) && !reaches_metal(offer);
-        return Some(if asks_apple && in_a_guest { Obstacle::NotNative } else { Obstacle::Gpu });
+        let out_of_reach = is_on_mac(offer) && !reaches_metal(offer);
+        return Some(if asks_apple && out_of_reach { Obstacle::NotNative } else { Obstacle::Gpu });
     }
     if usable().count() < wanted_count(spec) {
         return Some(Obstacle::GpuCount);
     }
-    if usable().filter(|device| has_memory(spec, device)).count() < wanted_count(spec) {
+    let ask = spec.resources.memory_mib;
+    if usable().filter(|device| device.has_memory(ask)).count() < wanted_count(spec) {
         return Some(Obstacle::GpuMemory);
     }
     // Enough devices, but not of one kind.
@@ -133,16 +142,19 @@ pub(crate) fn spot(spec: &StubSpec, worker: &Worker, group: GroupKey) -> Option<
     {
         return None;
     }
+    if worker.gpus_rest && !spec.gpu.is_none() {
+        return None;
+    }
     pick_devices(spec, &worker.offer, |device| {
-        worker.holders.get(device).is_some_and(Option::is_none)
-            && !worker.is_reserved(device, group)
+        let memory = spec.resources.memory_mib;
+        worker.device_fits(device, memory, |_| true, |_, promise| promise.group != group)
     })
 }
 
 /// How good a spot is.
 pub(crate) fn score(spec: &StubSpec, worker: &Worker, spot: &Spot) -> Score {
     let missing = |name: &str, weight| if worker.cached.contains(name) { 0 } else { weight };
-    let devices_free = worker.holders.iter().filter(|holder| holder.is_none()).count();
+    let devices_free = worker.open_devices();
     let free = worker.free();
     let capacity = worker.offer.capacity;
     Score {
@@ -186,7 +198,7 @@ pub(crate) fn pick_devices(
                 allowed(index)
                     && name.matches(device)
                     && is_usable(device, offer)
-                    && has_memory(spec, device)
+                    && device.has_memory(spec.resources.memory_mib)
             })
             .take(count)
             .collect();
@@ -206,7 +218,16 @@ fn is_usable(device: &Device, offer: &Offer) -> bool {
     device.vendor != Vendor::Apple || device.simulated || reaches_metal(offer)
 }
 
-fn reaches_metal(offer: &Offer) -> bool {
+/// `true` if the machine is a Mac, or a guest of one.
+pub(crate) fn is_on_mac(offer: &Offer) -> bool {
+    let apple = |device: &Device| device.vendor == Vendor::Apple && !device.simulated;
+    offer.platform == Platform::Aarch64Darwin
+        || offer.machine.is_guest_on_mac
+        || offer.devices.iter().any(apple)
+}
+
+/// `true` if jobs there run where Metal is.
+pub(crate) fn reaches_metal(offer: &Offer) -> bool {
     offer.platform == Platform::Aarch64Darwin && offer.runtimes.contains(&Runtime::Native)
 }
 
@@ -217,14 +238,6 @@ pub(crate) fn apple_devices<'a>(workers: impl Iterator<Item = &'a Worker>) -> us
         devices.filter(|d| d.vendor == Vendor::Apple && is_usable(d, &worker.offer)).count()
     };
     workers.map(|worker| usable(&worker)).sum()
-}
-
-/// An Apple GPU shares the host's memory, but may use only part of it; 0 means that the part is
-/// not known.
-fn has_memory(spec: &StubSpec, device: &Device) -> bool {
-    device.vendor != Vendor::Apple
-        || device.memory_mib == 0
-        || spec.resources.memory_mib <= device.memory_mib
 }
 
 /// Which of a worker's idle containers to end so that the stub has room, and which devices it then
@@ -241,27 +254,24 @@ pub(crate) struct Clearing {
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) resources: Resources,
-    pub(crate) devices: Vec<usize>,
 }
 
 /// The shortest list of candidates, the first ones preferred, whose end makes room for the stub.
 ///
-/// `coming` is what is free or will be without ending any; `is_coming` says the same of devices.
+/// `coming` is what is free or will be without ending any; `is_coming` says whether a device will
+/// have room once these are ended.
 pub(crate) fn clearing(
     spec: &StubSpec,
     worker: &Worker,
     candidates: &[Candidate],
     coming: Resources,
-    is_coming: impl Fn(usize) -> bool,
+    is_coming: impl Fn(usize, &[usize]) -> bool,
 ) -> Option<Clearing> {
     let plan = |victims: &[usize]| {
         let room = victims
             .iter()
             .fold(coming, |sum, &victim| sum.saturating_add(candidates[victim].resources));
-        let spot = pick_devices(spec, &worker.offer, |device| {
-            is_coming(device)
-                || victims.iter().any(|&victim| candidates[victim].devices.contains(&device))
-        })?;
+        let spot = pick_devices(spec, &worker.offer, |device| is_coming(device, victims))?;
         room.fits(spec.resources).then_some(spot)
     };
     let mut victims: Vec<usize> = Vec::new();

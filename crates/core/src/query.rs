@@ -86,6 +86,12 @@ pub struct WorkerView {
     pub last_heard: Moment,
     /// What it offers.
     pub offer: Offer,
+    /// The containers that use each of its devices.
+    pub device_users: Vec<Vec<ContainerId>>,
+    /// `true` if nothing is to begin on it because it is too hot, or runs on a battery.
+    pub rests: bool,
+    /// `true` if nothing that uses an accelerator is.
+    pub gpus_rest: bool,
     /// What no container holds.
     pub free: Resources,
     /// Its containers.
@@ -163,6 +169,13 @@ impl Core {
             drain_until: worker.drain_until,
             last_heard: worker.last_heard,
             offer: worker.offer.clone(),
+            device_users: worker
+                .holders
+                .iter()
+                .map(|holders| holders.iter().map(|holder| holder.container).collect())
+                .collect(),
+            rests: worker.rests,
+            gpus_rest: worker.gpus_rest,
             free: worker.free(),
             running: containers.iter().filter(|container| container.attempt.is_some()).count(),
             containers,

@@ -2,6 +2,8 @@
 
 mod adoption;
 mod assigning;
+mod conditions;
+mod devices;
 mod draining;
 mod ending;
 mod env;

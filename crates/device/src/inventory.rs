@@ -86,6 +86,7 @@ pub(crate) fn device(
         variant: variant.to_owned(),
         cores,
         memory_mib,
+        slots: 1,
         simulated: false,
     }
 }

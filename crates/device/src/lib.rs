@@ -12,6 +12,7 @@
 #![cfg_attr(target_os = "macos", deny(unsafe_code))]
 
 mod apple;
+mod cuda;
 mod discover;
 mod explain;
 mod gauge;

@@ -26,6 +26,7 @@ fn machine(facts: &Facts) -> Machine {
         chip: chip.to_owned(),
         is_virtual: host.is_some() || facts.is_virtual(),
         is_guest_on_mac: host.is_some(),
+        simulated: false,
         notes: Vec::new(),
     };
     if let Some(host) = host {

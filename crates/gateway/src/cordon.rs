@@ -47,7 +47,8 @@ pub(crate) async fn carry_out(
         _ => None,
     };
     let cordoned = wish != Wish::Uncordon;
-    if !shared.store.cordon_worker(caller.workspace, worker, cordoned, drain_until).await? {
+    let store = shared.store.by(&caller.actor);
+    if !store.cordon_worker(caller.workspace, worker, cordoned, drain_until).await? {
         return Err(missing());
     }
     tracing::info!(%worker, ?wish, "a worker's standing was changed");

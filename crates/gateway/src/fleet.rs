@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use metal9_core::Action;
 use metal9_proto::worker as wire;
 use metal9_tasks::CancellationToken;
-use metal9_types::{AttemptId, ContainerId, SessionId, StubId, TaskId, WorkerId};
+use metal9_types::{AttemptId, Condition, ContainerId, SessionId, StubId, TaskId, WorkerId};
 use tokio::sync::{Notify, mpsc};
 
 /// Messages that may wait for one worker. A worker that lets more pile up is cut off; it connects
@@ -24,7 +24,7 @@ pub(crate) enum Outbound {
 }
 
 /// An attempt on its way to a worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Assignment {
     pub(crate) attempt: AttemptId,
     pub(crate) attempt_number: u32,
@@ -32,6 +32,8 @@ pub(crate) struct Assignment {
     pub(crate) stub: StubId,
     pub(crate) container: ContainerId,
     pub(crate) fresh: bool,
+    /// The devices of a fresh container.
+    pub(crate) devices: Vec<usize>,
 }
 
 /// One connected worker.
@@ -40,6 +42,8 @@ pub(crate) struct Connection {
     pub(crate) worker: WorkerId,
     /// How it says it isolates jobs.
     pub(crate) isolation: String,
+    /// How it last said that its machine is doing.
+    pub(crate) condition: Condition,
     pub(crate) queue: mpsc::Sender<Outbound>,
     /// Cancelled to cut the session.
     pub(crate) cut: CancellationToken,
@@ -116,6 +120,20 @@ impl Fleet {
         (!isolation.is_empty()).then(|| isolation.clone())
     }
 
+    /// How the machine of a session is doing; nothing if it is gone.
+    pub(crate) fn condition(&self, session: SessionId) -> Option<Condition> {
+        self.lock().get(&session).map(|connection| connection.condition.clone())
+    }
+
+    /// Takes note of how a machine is doing; `true` if it matters to what it is given.
+    pub(crate) fn set_condition(&self, session: SessionId, condition: Condition) -> bool {
+        let mut connections = self.lock();
+        let Some(connection) = connections.get_mut(&session) else { return false };
+        let before = std::mem::replace(&mut connection.condition, condition);
+        let after = &connection.condition;
+        (before.thermal, before.power) != (after.thermal, after.power)
+    }
+
     /// Every connection, in the order in which they came.
     pub(crate) fn connections(&self) -> Vec<(SessionId, Connection)> {
         let mut all: Vec<_> = self.lock().iter().map(|(id, c)| (*id, c.clone())).collect();
@@ -145,10 +163,11 @@ impl Fleet {
                 stub,
                 container,
                 fresh,
+                devices,
                 ..
             } => {
                 let assignment =
-                    Assignment { attempt, attempt_number, task, stub, container, fresh };
+                    Assignment { attempt, attempt_number, task, stub, container, fresh, devices };
                 (session, Outbound::Assign(assignment))
             }
             Action::StopAttempt { session, attempt, reason, .. } => {

@@ -70,6 +70,8 @@ pub struct Options {
     pub max_streams_per_workspace: u64,
     /// Connections on both ports together.
     pub max_connections: usize,
+    /// Whether workers may offer devices that only pretend to be there.
+    pub allow_simulated_devices: bool,
     /// MiB of the state's disk below which nothing new is accepted; 0 to accept until it is full.
     pub min_free_disk_mib: u64,
 }
@@ -102,7 +104,8 @@ impl Options {
             max_tasks_per_workspace: 250_000,
             max_argument_mib_per_workspace: 8192,
             max_streams_per_workspace: 20_000,
-            max_connections: 10_000,
+            max_connections: 16_384,
+            allow_simulated_devices: false,
             min_free_disk_mib: 512,
         }
     }

@@ -41,6 +41,8 @@ pub(crate) struct Session {
     pub(crate) worker: WorkerRow,
     pub(crate) session: SessionId,
     pub(crate) platform: metal9_types::Platform,
+    /// How many accelerators the worker has.
+    devices: usize,
     /// The tasks of this worker's attempts.
     attempts: Mutex<HashMap<AttemptId, TaskId>>,
     /// When the scheduler was last told that the worker is there.
@@ -191,12 +193,26 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         let worker = self.worker(&request).await?;
         let (metadata, _, mut stream) = request.into_parts();
         let hello = read_hello(&mut stream).await?;
-        let offer = convert::offer(&hello, &worker).map_err(Status::invalid_argument)?;
+        let allowed = self.shared.options.allow_simulated_devices;
+        let offer = convert::offer(&hello, &worker, allowed)
+            .inspect_err(
+                |reason| tracing::warn!(worker = %worker.id, reason, "a worker is refused"),
+            )
+            .map_err(Status::invalid_argument)?;
+        let condition = hello.condition.clone().unwrap_or_default();
+        let condition = convert::machine::condition(condition, offer.devices.len())
+            .map_err(Status::invalid_argument)?;
 
         let (queue, queued) = mpsc::channel(QUEUE);
         let cut = CancellationToken::new();
         let isolation = hello.isolation.clone();
-        let connection = Connection { worker: worker.id, isolation, queue, cut: cut.clone() };
+        let connection = Connection {
+            worker: worker.id,
+            isolation,
+            condition: condition.clone(),
+            queue,
+            cut: cut.clone(),
+        };
         let session_id = self.shared.fleet.add(connection);
         // Looked at again, now that a revocation would cut the session.
         let known =
@@ -208,6 +224,7 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         let session = Arc::new(Session {
             shared: SharedRef::clone(&self.shared),
             platform: offer.platform,
+            devices: offer.devices.len(),
             worker,
             session: session_id,
             attempts: Mutex::default(),
@@ -216,8 +233,9 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         });
         let (worker, hostname) = (session.worker.id, offer.hostname.clone());
         let drain_until = session.worker.drain_until;
-        tracing::info!(%worker, hostname, session = session_id.0, "worker connected");
-        let hello = match convert::worker_hello(hello, offer, worker, session_id) {
+        let devices: Vec<_> = offer.devices.iter().map(metal9_types::Device::name).collect();
+        tracing::info!(%worker, hostname, session = session_id.0, ?devices, "worker connected");
+        let hello = match convert::worker_hello(hello, offer, &condition, worker, session_id) {
             Ok(hello) => hello,
             Err(reason) => {
                 // A session that never began must not look like a worker that is there.

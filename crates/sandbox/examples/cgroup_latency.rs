@@ -103,6 +103,7 @@ fn launch(group: Option<metal9_sandbox::Group>) -> Launch {
         cwd: PathBuf::from("/"),
         limits: Limits::default(),
         group,
+        account: None,
         isolation: None,
     }
 }

@@ -46,7 +46,7 @@ async fn measure(rounds: usize) -> Result<(), Box<dyn Error>> {
             ..JobPaths::default()
         };
         let files = file_rules(&RealMachine, &job);
-        let isolation = Some(Isolation { means, files, network });
+        let isolation = Some(Isolation { means, files, network, gpu: false });
         let launch = Launch { isolation, ..launch("read line <&3") };
         start_and_kill(&format!("isolated, network {network}"), &shim, rounds, &launch).await?;
     }
@@ -118,6 +118,7 @@ fn launch(script: &str) -> Launch {
         cwd: PathBuf::from("/"),
         limits: Limits::default(),
         group: None,
+        account: None,
         isolation: None,
     }
 }

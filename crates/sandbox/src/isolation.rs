@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use files::{Access, Entry, FileRule, JobPaths, Machine, RealMachine, file_rules};
+pub(crate) use files::{at, interpreter};
 pub use means::{Means, Step};
 pub use probe::probe;
 #[cfg(target_os = "linux")]
@@ -25,6 +26,8 @@ pub struct Isolation {
     pub files: Vec<FileRule>,
     /// What the job may connect to.
     pub network: Network,
+    /// Whether it uses the GPU of a Mac, which nothing else reaches.
+    pub gpu: bool,
 }
 
 /// What a job may connect to, from the least to the most strict.

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::account::Account;
 use crate::cgroup::Group;
 use crate::isolation::Isolation;
 
@@ -24,8 +25,19 @@ pub struct Launch {
     pub limits: Limits,
     /// The cgroup it is in from its first instruction on, if there is one.
     pub group: Option<Group>,
+    /// The account that it runs as; `None` for the worker's own. Only root can give it another.
+    pub account: Option<Account>,
     /// What keeps it to itself; `None` starts it with everything that the worker may do.
     pub isolation: Option<Isolation>,
+}
+
+impl Launch {
+    /// The directory by which processes of the job are known where they are nobody's children: the
+    /// one for temporary files, which every process inherits the name of.
+    pub(crate) fn mark(&self) -> Option<PathBuf> {
+        let (_, directory) = self.env.iter().rfind(|(name, _)| name == "TMPDIR")?;
+        Some(PathBuf::from(directory)).filter(|directory| directory.parent().is_some())
+    }
 }
 
 /// Limits that the kernel enforces on each process of the job.
@@ -36,4 +48,9 @@ pub struct Limits {
     pub open_files: Option<u64>,
     /// Whether a crash may write a core file.
     pub core_dumps: bool,
+    /// Most processes of the account that the job runs as, where that is not the worker's own.
+    pub processes: Option<u64>,
+    /// On macOS, the most that the physical footprint of the program itself may be, in MiB. What the
+    /// program starts is not held to it. Nothing elsewhere.
+    pub memory_mib: Option<u64>,
 }

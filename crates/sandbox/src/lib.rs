@@ -11,8 +11,10 @@
 //!
 //! This is the only crate of the workspace with `unsafe` code.
 
+mod account;
 mod cgroup;
 mod control;
+mod darwin;
 mod ends;
 mod error;
 mod exit;
@@ -22,11 +24,16 @@ mod launch;
 mod memory;
 mod process;
 mod receive;
+mod run;
 mod shim;
 mod tree;
 mod wire;
 
+pub use account::Account;
 pub use cgroup::{Cgroups, Cleaned, Controller, Group, GroupLimits, Layout, Tally, clean};
+pub use darwin::{
+    Facts, Plan, PlanStep, Profile, ProfileError, Reach, darwin_file_rules, plan, profile,
+};
 pub use error::SpawnError;
 pub use exit::Exit;
 pub use isolation::{
@@ -35,4 +42,8 @@ pub use isolation::{
 };
 pub use launch::{Launch, Limits, RUNNER_FD_VARIABLE};
 pub use process::{Process, spawn};
+pub use run::{Output, run};
 pub use shim::{SHIM_COMMAND, shim_main};
+#[cfg(not(target_os = "linux"))]
+pub use tree::end_strays;
+pub use tree::names;

@@ -1,7 +1,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt;
@@ -35,6 +35,7 @@ use crate::wire::{MAX_LAUNCH_BYTES, Reply, Request, WireLaunch};
 /// are failures of the worker's own machinery.
 pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
     let (program, cwd) = (launch.program.clone(), launch.cwd.clone());
+    let mark = launch.mark();
     let held = Held::new(launch.group.clone());
     let description = describe(launch)?;
     let ends = Ends::make(description.len()).map_err(SpawnError::Pipes)?;
@@ -86,7 +87,7 @@ pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
     let group = held.asked();
     let control = Control::start(control, child, program_pid, held);
     let (channel, stdout, stderr) = (Some(channel), Some(stdout), Some(stderr));
-    Ok(Process { pid, control, group, channel, stdout, stderr, listeners })
+    Ok(Process { pid, mark, control, group, channel, stdout, stderr, listeners })
 }
 
 /// A program that was started, and the whole tree of processes it starts.
@@ -95,6 +96,8 @@ pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
 #[derive(Debug)]
 pub struct Process {
     pid: u32,
+    /// See [`Launch::mark`].
+    mark: Option<PathBuf>,
     control: Control,
     group: Asked,
     channel: Option<UnixStream>,
@@ -145,8 +148,8 @@ impl Process {
     /// Kills every process started since the mark, except the program, and returns how many.
     ///
     /// They are gone, or zombies of a parent that is spared, when this returns. On macOS a process
-    /// that left the program's process group *and* whose parent ended between two looks (about a
-    /// second apart) is not found.
+    /// is not found if it left the program's process group, *and* its parent ended between two
+    /// looks (about a second apart), *and* it was started without the job's variables.
     ///
     /// # Errors
     ///
@@ -216,7 +219,7 @@ impl Process {
     pub fn memory(&self) -> io::Result<u64> {
         match self.control.state() {
             State::Gone { .. } => Ok(0),
-            _ => self.counted().map_or_else(|| memory::quick(self.pid), Ok),
+            _ => self.counted().map_or_else(|| memory::quick(self.pid, self.mark.as_deref()), Ok),
         }
     }
 
@@ -230,7 +233,7 @@ impl Process {
     pub fn memory_exact(&self) -> io::Result<u64> {
         match self.control.state() {
             State::Gone { .. } => Ok(0),
-            _ => self.counted().map_or_else(|| memory::exact(self.pid), Ok),
+            _ => self.counted().map_or_else(|| memory::exact(self.pid, self.mark.as_deref()), Ok),
         }
     }
 

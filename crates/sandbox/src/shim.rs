@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
 mod confine;
+mod entrance;
 mod host;
 mod job;
 mod receive;
@@ -51,13 +52,13 @@ fn run() -> io::Result<()> {
     let wait_mask = host::catch_children()?;
 
     let (launch, fds) = control.receive_launch()?;
-    let group = launch.group.clone();
+    let (group, mark) = (launch.group.clone(), launch.mark());
     let program = match start::start(launch, fds, &control) {
         Ok(program) => program,
         // The worker reads the reason; that it may be gone changes nothing.
         Err(refusal) => return control.send(refusal).or(Ok(())),
     };
-    let mut job = Job::new(program);
+    let mut job = Job::new(program, mark);
     let _ = control.send(Reply::Started(program));
     supervise::until_over(&control, &mut job, || Woken::wait(&control, &wait_mask));
     job.tell_exit(&control);

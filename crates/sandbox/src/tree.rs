@@ -14,9 +14,15 @@ use linux as system;
 mod macos;
 #[cfg(not(target_os = "linux"))]
 use macos as system;
+mod marks;
 mod snapshot;
 
+#[cfg(not(target_os = "linux"))]
+pub use macos::end_strays;
+pub use marks::names;
 pub(crate) use system::memory;
+
+use std::path::PathBuf;
 
 use self::snapshot::Members;
 
@@ -45,14 +51,17 @@ pub(crate) fn alive(identity: Identity) -> bool {
 #[derive(Debug)]
 pub(crate) struct Tree {
     root: i32,
+    /// A directory that is named in the environment of every process of the job, by which those
+    /// that nobody has seen starting are known where orphans are not the root's.
+    mark: Option<PathBuf>,
     /// Who belonged at the last look, where looking means listing all processes.
     members: Option<Members>,
 }
 
 impl Tree {
-    pub(crate) fn new(root: i32) -> Self {
+    pub(crate) fn new(root: i32, mark: Option<PathBuf>) -> Self {
         let members = (!system::lists_children()).then(Members::default);
-        Self { root, members }
+        Self { root, mark, members }
     }
 
     /// Shows every descendant of the root to `visit`, parents before their children are looked up.
@@ -63,7 +72,7 @@ impl Tree {
         let Some(members) = &mut self.members else {
             return system::walk(self.root, visit);
         };
-        for seen in members.update(self.root, &system::all()?) {
+        for seen in members.update(self.root, &system::all(self.mark.as_deref())?) {
             visit(seen);
         }
         Ok(true)

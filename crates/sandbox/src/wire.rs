@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::account::Account;
 use crate::cgroup::{Group, WirePlaces};
 use crate::isolation::Isolation;
 use crate::launch::{Launch, Limits};
@@ -35,22 +36,24 @@ pub(crate) struct WireLaunch {
     pub(crate) cwd: OsString,
     pub(crate) limits: Limits,
     pub(crate) group: Option<WirePlaces>,
+    pub(crate) account: Option<Account>,
     pub(crate) isolation: Option<Isolation>,
 }
 
 impl From<Launch> for WireLaunch {
     fn from(launch: Launch) -> Self {
-        let Launch { program, args, env, cwd, limits, group, isolation } = launch;
+        let Launch { program, args, env, cwd, limits, group, account, isolation } = launch;
         let (cwd, group) = (cwd.into(), group.map(|group| group.to_wire()));
-        Self { program: program.into(), args, env, cwd, limits, group, isolation }
+        Self { program: program.into(), args, env, cwd, limits, group, account, isolation }
     }
 }
 
 impl From<WireLaunch> for Launch {
     fn from(launch: WireLaunch) -> Self {
-        let WireLaunch { program, args, env, cwd, limits, group, isolation } = launch;
+        let WireLaunch { program, args, env, cwd, limits, group, account, isolation } = launch;
         let (program, cwd) = (PathBuf::from(program), PathBuf::from(cwd));
-        Self { program, args, env, cwd, limits, group: group.map(Group::from_wire), isolation }
+        let group = group.map(Group::from_wire);
+        Self { program, args, env, cwd, limits, group, account, isolation }
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) enum Stream {
     Containers = 14,
     Sessions = 15,
     Store = 16,
+    Drains = 17,
 }
 
 /// The generator of one kind of event.

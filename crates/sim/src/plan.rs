@@ -106,17 +106,19 @@ impl Plan {
                 call: Span::millis(20, draw.random_range(500..3000)),
                 crash: 0,
                 raise: 0,
+                priority: 0,
+                most: None,
             };
             match number {
                 1 => line.cpu = 500,
-                2 => line.cpu = 2000,
+                2 => (line.cpu, line.most) = (2000, Some(6)),
                 3 => line.keep = Duration::ZERO,
                 4 => line.crash = 15,
                 5 => line.raise = 20,
                 6 => line.timeout = Some(Duration::from_secs(1)),
                 7 => line.retries = 0,
                 8 => line.mem = 3000,
-                9 => line.call = Span::millis(3000, 9000),
+                9 => (line.call, line.priority) = (Span::millis(3000, 9000), 2),
                 10 => line.gpu = "M3,H100".to_owned(),
                 11 => line.gpu = "mps".to_owned(),
                 12 => (line.gpu, line.count) = ("H100".to_owned(), 2),
@@ -199,12 +201,34 @@ impl Plan {
             worker,
             lasts: between(draw, 1_000, 10_000),
         });
+        steps.extend(self.drains(window));
         let mut draw = self.draw(Stream::Restarts);
         for _ in 0..draw.random_range(1..=3) {
             let at = moment(&mut draw, window);
             let lasts = draw::duration(&mut draw, Span::millis(50, 12_000));
             let power = draw::happens(&mut draw, 40);
             steps.push(Step { at, command: Command::Restart { lasts, power } });
+        }
+        steps
+    }
+}
+
+impl Plan {
+    /// Operators take workers out of service for a while.
+    fn drains(&self, window: Duration) -> Vec<Step> {
+        let mut draw = self.draw(Stream::Drains);
+        let mut steps = Vec::new();
+        for _ in 0..(self.workers * window.as_secs() / 400).max(2) {
+            let worker = format!("w{}", draw.random_range(1..=self.workers.max(1)));
+            let at = moment(&mut draw, window);
+            let back = at + draw::duration(&mut draw, Span::millis(2_000, 20_000));
+            let within = draw::duration(&mut draw, Span::millis(0, 5_000));
+            let command = match draw::happens(&mut draw, 50) {
+                true => Command::Drain { worker: worker.clone(), within },
+                false => Command::Cordon { worker: worker.clone() },
+            };
+            steps.push(Step { at, command });
+            steps.push(Step { at: back, command: Command::Uncordon { worker } });
         }
         steps
     }

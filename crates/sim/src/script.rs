@@ -15,6 +15,7 @@
 //! cancel t1
 //! advance 5s
 //! cut w1 for=2s
+//! drain w1 within=10s
 //! restart gateway for=1s
 //! settle
 //! explain t1
@@ -121,6 +122,10 @@ pub struct StubLine {
     pub crash: u32,
     /// Calls that raise, of a hundred.
     pub raise: u32,
+    /// Its place among its workspace's stubs; higher goes first.
+    pub priority: i32,
+    /// Containers it may have at a time.
+    pub most: Option<u32>,
 }
 
 /// Which way messages do not get through.
@@ -206,6 +211,23 @@ pub enum Command {
         worker: String,
         /// From its end until it is started again; until `start` if absent.
         lasts: Option<Duration>,
+    },
+    /// A worker is to get nothing new until it is uncordoned.
+    Cordon {
+        /// The worker.
+        worker: String,
+    },
+    /// A worker may get work again.
+    Uncordon {
+        /// The worker.
+        worker: String,
+    },
+    /// A worker is cordoned, and what still runs on it after a while is made elsewhere.
+    Drain {
+        /// The worker.
+        worker: String,
+        /// How long its calls may go on.
+        within: Duration,
     },
     /// A worker's link works again and its machine goes on; all of them if none is named.
     Heal {

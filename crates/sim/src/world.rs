@@ -6,6 +6,7 @@ mod ledger;
 mod life;
 mod link;
 mod settle;
+mod standing;
 mod sweep;
 mod trace;
 mod worker;
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 use metal9_core::StubSpec;
 use metal9_types::{
-    Device, GpuRequest, Moment, Offer, Platform, Resources, Runtime, SessionId, StubId, TaskStatus,
-    Vendor, WorkerId,
+    Device, GpuRequest, Machine, Moment, Offer, OnBattery, Platform, Resources, Runtime, SessionId,
+    StubId, TaskStatus, Vendor, WorkerId,
 };
 use uuid::Uuid;
 
@@ -332,7 +333,10 @@ impl World {
             | Command::Freeze { worker: name, .. }
             | Command::Crash { worker: name, .. }
             | Command::PowerCut { worker: name, .. }
-            | Command::Leave { worker: name, .. } => {
+            | Command::Leave { worker: name, .. }
+            | Command::Cordon { worker: name }
+            | Command::Uncordon { worker: name }
+            | Command::Drain { worker: name, .. } => {
                 if let Some(&worker) = self.worker_names.get(name) {
                     self.happen_to(worker, command);
                 }
@@ -350,6 +354,9 @@ impl World {
             Command::Crash { lasts, .. } => self.turn_off(worker, *lasts, true),
             Command::PowerCut { lasts, .. } => self.turn_off(worker, *lasts, false),
             Command::Leave { lasts, .. } => self.leave(worker, *lasts),
+            Command::Cordon { .. } => self.cordon(worker, None),
+            Command::Uncordon { .. } => self.uncordon(worker),
+            Command::Drain { within, .. } => self.cordon(worker, Some(*within)),
             _ => {}
         }
     }
@@ -376,6 +383,8 @@ impl World {
             gpu: GpuRequest::parse(&line.gpu, line.count),
             pool: line.pool.clone(),
             keep_warm: line.keep,
+            priority: line.priority,
+            max_containers: line.most,
             image: "image".to_owned(),
             object: format!("object of {}", line.name),
             ..StubSpec::new(StubId(id_of(STUBS, index)))
@@ -452,7 +461,9 @@ fn offer(line: &WorkerLine) -> Offer {
             _ => Platform::X86_64Linux,
         },
         capacity: Resources { cpu_millicores: line.cpu, memory_mib: line.mem },
+        machine: Machine::default(),
         devices: line.gpus.iter().map(|name| device(name)).collect(),
+        on_battery: OnBattery::Run,
         runtimes: vec![match line.runtime.as_str() {
             "runc" => Runtime::Runc,
             "runsc" => Runtime::Runsc,
@@ -474,6 +485,7 @@ fn device(name: &str) -> Device {
         variant: if apple { variant } else { "" }.to_owned(),
         cores: 10,
         memory_mib: 24_000,
+        slots: 1,
         simulated: false,
     }
 }

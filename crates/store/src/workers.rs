@@ -200,6 +200,48 @@ impl By<'_> {
             .await
     }
 
+    /// Sets whether a worker is to get nothing new, and until when it is being emptied; `false` if
+    /// the workspace has no such worker.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn cordon_worker(
+        &self,
+        workspace: WorkspaceId,
+        id: WorkerId,
+        cordoned: bool,
+        drain_until: Option<UnixMicros>,
+    ) -> Result<bool, StoreError> {
+        let action = match (cordoned, drain_until) {
+            (_, Some(_)) => "worker.drain",
+            (true, None) => "worker.cordon",
+            (false, None) => "worker.uncordon",
+        };
+        self.store
+            .write_noted(
+                "cordon a worker",
+                self.actor.or_in(workspace).did(action, id.to_string()),
+                (workspace, id, cordoned, drain_until),
+                |(workspace, id, cordoned, drain_until), conn| {
+                    Box::pin(async move {
+                        let done = sqlx::query(
+                            "UPDATE workers SET cordoned = ?, drain_until = ? \
+                             WHERE workspace = ? AND id = ?",
+                        )
+                        .bind(*cordoned)
+                        .bind(*drain_until)
+                        .bind(&workspace.0.as_bytes()[..])
+                        .bind(&id.0.as_bytes()[..])
+                        .execute(conn)
+                        .await?;
+                        Ok(done.rows_affected() > 0)
+                    })
+                },
+                |done| *done,
+            )
+            .await
+    }
+
     /// Removes a worker, so that its credential opens nothing; `false` if the workspace has no such
     /// worker.
     ///
@@ -326,37 +368,6 @@ impl Store {
             .await
             .map_err(database("list cordoned workers"))?;
         rows.iter().map(worker_row).collect()
-    }
-
-    /// Sets whether a worker is to get nothing new, and until when it is being emptied; `false` if
-    /// the workspace has no such worker.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn cordon_worker(
-        &self,
-        workspace: WorkspaceId,
-        id: WorkerId,
-        cordoned: bool,
-        drain_until: Option<UnixMicros>,
-    ) -> Result<bool, StoreError> {
-        let data = (workspace, id, cordoned, drain_until);
-        self.write("cordon a worker", data, |(workspace, id, cordoned, drain_until), conn| {
-            Box::pin(async move {
-                let done = sqlx::query(
-                    "UPDATE workers SET cordoned = ?, drain_until = ? \
-                     WHERE workspace = ? AND id = ?",
-                )
-                .bind(*cordoned)
-                .bind(*drain_until)
-                .bind(&workspace.0.as_bytes()[..])
-                .bind(&id.0.as_bytes()[..])
-                .execute(conn)
-                .await?;
-                Ok(done.rows_affected() > 0)
-            })
-        })
-        .await
     }
 
     /// Notes that a worker said something just now.

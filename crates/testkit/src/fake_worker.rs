@@ -80,6 +80,7 @@ impl FakeWorker {
         let live = containers.iter().map(|(container_id, stub)| wire::LiveContainer {
             container_id: *container_id,
             stub_id: (*stub).into(),
+            ..Default::default()
         });
         let hello = wire::Hello {
             attempts: running.collect(),

@@ -26,8 +26,11 @@ pub struct Device {
     pub variant: String,
     /// GPU cores; 0 if unknown.
     pub cores: u32,
-    /// Memory a job may use, in MiB.
+    /// Memory a job may use, in MiB. Apple: the working set that Metal recommends, a part of the
+    /// machine's memory. 0 if unknown.
     pub memory_mib: u64,
+    /// Jobs it takes at a time; 0 counts as 1.
+    pub slots: u32,
     /// `true` for a device that only pretends to be there, for tests and trying things out.
     pub simulated: bool,
 }
@@ -39,6 +42,20 @@ impl Device {
         let simulated = if self.simulated { " (simulated)" } else { "" };
         let space = if self.variant.is_empty() { "" } else { " " };
         format!("{}{space}{}{simulated}", self.family, self.variant)
+    }
+
+    /// Jobs it takes at a time, at least 1.
+    #[must_use]
+    pub fn seats(&self) -> usize {
+        usize::try_from(self.slots).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// `true` if jobs that ask for so much memory together may use it at a time. An Apple GPU
+    /// shares the machine's memory, but may use only part of it; another's own memory is nothing
+    /// that a job asks for.
+    #[must_use]
+    pub fn has_memory(&self, asked_mib: u64) -> bool {
+        self.vendor != Vendor::Apple || self.memory_mib == 0 || asked_mib <= self.memory_mib
     }
 }
 
@@ -105,7 +122,12 @@ impl GpuSelector {
 
 impl fmt::Display for GpuSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self.apple_family() {
+            Some((family, "PRO")) => write!(f, "{family} Pro"),
+            Some((family, "MAX")) => write!(f, "{family} Max"),
+            Some((family, "ULTRA")) => write!(f, "{family} Ultra"),
+            _ => f.write_str(&self.0),
+        }
     }
 }
 
@@ -166,8 +188,18 @@ mod tests {
             variant: variant.into(),
             cores: 0,
             memory_mib: 1024,
+            slots: 1,
             simulated: false,
         }
+    }
+
+    #[test]
+    fn an_apple_gpu_has_a_budget_where_it_is_known() {
+        let mut gpu = device(Vendor::Apple, "M3", "");
+        assert!(gpu.has_memory(1024) && !gpu.has_memory(1025));
+        gpu.memory_mib = 0;
+        assert!(gpu.has_memory(u64::MAX));
+        assert!(device(Vendor::Nvidia, "T4", "").has_memory(1025), "a job asks for host memory");
     }
 
     #[test]
@@ -210,5 +242,6 @@ mod tests {
         let any = GpuRequest::parse("", 2);
         assert_eq!((any.any_of.len(), any.count), (1, 2));
         assert_eq!(GpuRequest::parse("MPS,H100", 0).to_string(), "MPS or H100");
+        assert_eq!(GpuRequest::parse("m1-ultra", 2).to_string(), "M1 Ultra ×2");
     }
 }

@@ -25,7 +25,7 @@ pub use ids::{
     TokenId, WorkerId, WorkspaceId,
 };
 pub use image::{BuildStep, EnvLock, ImageSpec, Platform, PythonVersion, Refusal};
-pub use machine::{Condition, DeviceUse, Machine, Power, Thermal};
+pub use machine::{Condition, DeviceUse, Machine, OnBattery, Power, Thermal};
 pub use moment::Moment;
 pub use offer::{Offer, Runtime};
 pub use outcome::{CallOutcome, Phase};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Device, Platform, Resources};
+use crate::{Device, Machine, OnBattery, Platform, Resources};
 
 /// How a container is isolated.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -41,8 +41,12 @@ pub struct Offer {
     pub platform: Platform,
     /// All it gives to jobs.
     pub capacity: Resources,
+    /// What the machine says of itself.
+    pub machine: Machine,
     /// Accelerators.
     pub devices: Vec<Device>,
+    /// What it does while it runs on a battery.
+    pub on_battery: OnBattery,
     /// Ways it can isolate a container.
     pub runtimes: Vec<Runtime>,
     /// Python versions it can make environments for, as `3.11`.

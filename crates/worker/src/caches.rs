@@ -43,13 +43,14 @@ pub(crate) fn start(tools: Arc<Tools>, state_dir: PathBuf, budget_mib: u64) {
 }
 
 /// Bytes that are free on a directory's disk.
-#[cfg_attr(
-    target_os = "linux",
-    expect(clippy::useless_conversion, reason = "the numbers are smaller elsewhere")
-)]
 fn free(directory: &Path) -> Option<u64> {
     let facts = nix::sys::statvfs::statvfs(directory).ok()?;
-    Some(u64::from(facts.blocks_available()) * u64::from(facts.fragment_size()))
+    Some(wide(facts.blocks_available()) * wide(facts.fragment_size()))
+}
+
+/// The numbers have different sizes on different systems.
+fn wide(number: impl Into<u64>) -> u64 {
+    number.into()
 }
 
 async fn collect(makings: &Makings, budget: u64, missing: u64) {

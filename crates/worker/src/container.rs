@@ -4,6 +4,7 @@
 mod call;
 mod end;
 mod failure;
+mod gpu_memory;
 mod load;
 mod prepare;
 mod workshop;
@@ -19,6 +20,7 @@ use metal9_types::{AttemptId, ContainerId, EnvLock, Failure, ObjectId, Phase, St
 use tokio::sync::mpsc;
 
 use crate::containment::Containment;
+use crate::devices::Equipment;
 use crate::event::Event;
 use crate::gateway::Gateway;
 use crate::output::Sink;
@@ -53,6 +55,8 @@ pub(crate) struct ContainerSpec {
     pub(crate) lock: Option<EnvLock>,
     pub(crate) timeout_seconds: i64,
     pub(crate) keep_warm_seconds: f32,
+    /// Places in the worker's list of devices.
+    pub(crate) devices: Vec<usize>,
     /// What the stub asks for; the worker's own policy may be stricter.
     pub(crate) network: Network,
 }
@@ -78,6 +82,7 @@ impl ContainerSpec {
             lock: None,
             timeout_seconds: 0,
             keep_warm_seconds: 0.0,
+            devices: Vec::new(),
             network: Network::Full,
         }
     }
@@ -137,6 +142,7 @@ pub(crate) struct Tools {
     pub(crate) workshop: Workshop,
     pub(crate) gateway: Gateway,
     pub(crate) hostname: String,
+    pub(crate) equipment: Equipment,
     pub(crate) containment: Arc<Containment>,
     pub(crate) events: mpsc::Sender<Event>,
 }

@@ -1,5 +1,7 @@
 //! Wire messages to our own types and back, at the door.
 
+mod machine;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,20 +38,10 @@ pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire:
     let attempts = presence.attempts.into_iter().map(|(attempt, task, container)| {
         wire::RunningAttempt { attempt_id: attempt.0, task_id: task, container_id: container.0 }
     });
-    let containers = presence.containers.into_iter().map(|(container, stub)| wire::LiveContainer {
-        container_id: container.0,
-        stub_id: stub.to_string(),
-    });
-    let devices = offer.devices.iter().map(|device| wire::DeviceInfo {
-        vendor: match device.vendor {
-            metal9_types::Vendor::Apple => "apple".into(),
-            metal9_types::Vendor::Nvidia => "nvidia".into(),
-        },
-        family: device.family.clone(),
-        variant: device.variant.clone(),
-        cores: device.cores,
-        memory_mib: device.memory_mib,
-        simulated: device.simulated,
+    let containers = presence.containers.into_iter().map(|live| wire::LiveContainer {
+        container_id: live.container.0,
+        stub_id: live.stub.to_string(),
+        devices: machine::places(&live.devices),
     });
     message(Outbound::Hello(wire::Hello {
         protocol_version: PROTOCOL_VERSION,
@@ -58,7 +50,10 @@ pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire:
         platform: offer.platform.to_string(),
         cpu_millicores: offer.capacity.cpu_millicores,
         memory_mib: offer.capacity.memory_mib,
-        devices: devices.collect(),
+        devices: offer.devices.iter().map(machine::device).collect(),
+        machine: Some(machine::machine(&offer.machine)),
+        condition: Some(machine::condition(presence.condition)),
+        on_battery: offer.on_battery.as_str().to_owned(),
         runtimes: offer.runtimes.iter().map(|runtime| runtime.as_str().to_owned()).collect(),
         pythons: offer.pythons.clone(),
         labels: offer.labels.clone().into_iter().collect(),
@@ -74,9 +69,10 @@ pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire:
 /// Any later message to the gateway.
 pub(crate) fn report(report: Report) -> wire::WorkerMessage {
     message(match report {
-        Report::Heartbeat(usage) => Outbound::Heartbeat(wire::Heartbeat {
+        Report::Heartbeat(usage, condition) => Outbound::Heartbeat(wire::Heartbeat {
             memory_used_mib: usage.memory_used_mib,
             cpu_percent: usage.cpu_percent,
+            condition: Some(machine::condition(condition)),
         }),
         Report::Started(attempt) => {
             Outbound::AttemptStarted(wire::AttemptStarted { attempt_id: attempt.0 })
@@ -248,6 +244,7 @@ fn container_spec(spec: wire::ContainerSpec) -> Result<ContainerSpec, String> {
         lock: spec.lock.map(env_lock).transpose()?,
         timeout_seconds: spec.timeout_seconds,
         keep_warm_seconds: spec.keep_warm_seconds,
+        devices: spec.devices.iter().filter_map(|&place| usize::try_from(place).ok()).collect(),
         network: if spec.block_network { Network::None } else { Network::Full },
     })
 }

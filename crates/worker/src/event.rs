@@ -10,6 +10,7 @@ use crate::container::{Call, ContainerSpec};
 use crate::gateway::TransferError;
 use crate::report::{Ended, Presence, Report, Stream};
 use crate::runner::Runner;
+use crate::spares::{Key, Kind};
 
 /// The gateway's answer to a hello.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,10 +67,10 @@ pub(crate) enum Event {
 
     /// An environment was built and will be used soon.
     Prepared(Environment),
-    /// A container wants a runner of this environment that is already there, or is being made.
-    TakeSpare { environment: Environment, reply: oneshot::Sender<Option<Box<Runner>>> },
+    /// A container wants a runner of this kind that is already there, or is being made.
+    TakeSpare { kind: Kind, reply: oneshot::Sender<Option<Box<Runner>>> },
     /// A spare runner is ready, or could not be made.
-    Spare { environment: String, runner: Option<Box<Runner>> },
+    Spare { kind: Key, runner: Option<Box<Runner>> },
 
     /// A build says something.
     BuildProgress { build: u64, text: String },

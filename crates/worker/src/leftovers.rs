@@ -45,6 +45,12 @@ impl Leftovers {
             found.processes += linux::end_strays(&[&paths.containers(), &paths.build_cache()]);
             found.mounts = linux::unmount_below(&paths.containers());
         }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let directories = [paths.containers(), paths.build_cache()];
+            let directories = directories.each_ref().map(PathBuf::as_path);
+            found.processes += metal9_sandbox::end_strays(&directories);
+        }
         for stale in [paths.containers(), paths.outbox(), paths.temporary()] {
             remove_all(&stale).map_err(|error| (stale, error))?;
         }

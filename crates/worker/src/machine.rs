@@ -68,6 +68,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use metal9_sandbox::Network;
+    use metal9_types::OnBattery;
 
     use super::*;
     use crate::options::Wish;
@@ -82,6 +83,11 @@ mod tests {
             cache_mib: 0,
             uv: None,
             python: None,
+            gpu_slots: 1,
+            on_battery: OnBattery::Run,
+            simulate_devices: Vec::new(),
+            simulate_machine: None,
+            simulate_condition: None,
             labels: BTreeMap::new(),
             credential_age: None,
             cgroups: false,
@@ -89,6 +95,7 @@ mod tests {
             cpu_limit_percent: None,
             isolation: Wish::Off,
             network: Network::Full,
+            job_user: None,
             readable: Vec::new(),
             writable: Vec::new(),
             keep_awake: false,

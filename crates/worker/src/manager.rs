@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metal9_env::Environment;
 use metal9_types::{AttemptId, ContainerId, StubId};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -23,12 +22,13 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use attend::Attendant;
 
 use crate::container::{Addresses, Command, Tools};
+use crate::devices;
 use crate::event::Event;
 use crate::machine::Gauge;
 use crate::outbox::Outbox;
 use crate::report::Report;
 use crate::runner::Runner;
-use crate::spares::{Spares, Taken};
+use crate::spares::{Key, Kind, Spares, Taken};
 
 /// Builds that run at a time; the others wait.
 const BUILDS: usize = 2;
@@ -49,6 +49,8 @@ const OVERTIME: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct ContainerEntry {
     stub: StubId,
+    /// Its devices, as places in the worker's list.
+    devices: Vec<usize>,
     commands: mpsc::Sender<Command>,
     /// The attempt that runs in it.
     current: Option<AttemptId>,
@@ -85,6 +87,10 @@ struct AttemptEntry {
     state: State,
 }
 
+/// A worker without a call for this long is quiet. Between two of many short calls there is none
+/// for a moment.
+const QUIET: Duration = Duration::from_millis(500);
+
 /// The manager.
 #[derive(Debug)]
 pub(crate) struct Manager {
@@ -95,6 +101,8 @@ pub(crate) struct Manager {
     builds: HashSet<u64>,
     build_slots: Arc<Semaphore>,
     spares: Spares<Box<Runner>, SpareReply>,
+    /// When a call was last seen running.
+    last_busy: Option<Instant>,
     outbox: Outbox,
     /// Reports that belong to no attempt, or overtake its outputs.
     control: VecDeque<Report>,
@@ -106,6 +114,7 @@ pub(crate) struct Manager {
     session: u64,
     heartbeat: Interval,
     gauge: Gauge,
+    condition: devices::Gauge,
     attendant: Attendant,
     attendance: Interval,
     /// What ended an earlier run while jobs ran; told to the gateway once.
@@ -122,7 +131,12 @@ pub(crate) struct Manager {
 
 impl Manager {
     /// A manager that keeps at most `spares` runners ready.
-    pub(crate) fn new(tools: Arc<Tools>, outbox: PathBuf, spares: usize) -> Self {
+    pub(crate) fn new(
+        tools: Arc<Tools>,
+        outbox: PathBuf,
+        spares: usize,
+        condition: devices::Gauge,
+    ) -> Self {
         Self {
             tools,
             addresses: Addresses::default(),
@@ -131,6 +145,7 @@ impl Manager {
             builds: HashSet::new(),
             build_slots: Arc::new(Semaphore::new(BUILDS)),
             spares: Spares::new(spares),
+            last_busy: None,
             outbox: Outbox::new(outbox),
             control: VecDeque::new(),
             starts: VecDeque::new(),
@@ -138,6 +153,7 @@ impl Manager {
             session: 0,
             heartbeat: interval(Duration::from_secs(1)),
             gauge: Gauge::new(),
+            condition,
             attendant: Attendant::default(),
             attendance: interval(attend::EVERY),
             interruption: String::new(),
@@ -235,11 +251,15 @@ impl Manager {
                 }
             }
             Event::Gone { container, reason } => self.gone(container, reason),
-            Event::Prepared(environment) => self.spares.prepare(environment),
-            Event::TakeSpare { environment, reply } => self.take_spare(environment, reply),
-            Event::Spare { environment, runner } => {
-                if let Some((reply, runner)) = self.spares.made(&environment, runner) {
-                    self.hand_over(&environment, reply, runner);
+            Event::Prepared(environment) => {
+                if let Some(shape) = self.tools.workshop.usual() {
+                    self.spares.prepare(Kind { environment, shape });
+                }
+            }
+            Event::TakeSpare { kind, reply } => self.take_spare(kind, reply),
+            Event::Spare { kind, runner } => {
+                if let Some((reply, runner)) = self.spares.made(&kind, runner) {
+                    self.hand_over(&kind, reply, runner);
                 }
             }
             Event::BuildProgress { build, text } => {
@@ -296,19 +316,19 @@ impl Manager {
         self.deadline.is_some() && self.containers.is_empty() && told
     }
 
-    fn take_spare(&mut self, environment: Environment, reply: SpareReply) {
-        let hash = environment.hash.clone();
-        match self.spares.take(Instant::now().into_std(), environment, reply) {
-            Taken::Ready(reply, runner) => self.hand_over(&hash, reply, Some(runner)),
-            Taken::Nothing(reply) => self.hand_over(&hash, reply, None),
+    fn take_spare(&mut self, kind: Kind, reply: SpareReply) {
+        let key = kind.key();
+        match self.spares.take(Instant::now().into_std(), kind, reply) {
+            Taken::Ready(reply, runner) => self.hand_over(&key, reply, Some(runner)),
+            Taken::Nothing(reply) => self.hand_over(&key, reply, None),
             Taken::Soon => {}
         }
     }
 
-    fn hand_over(&mut self, environment: &str, reply: SpareReply, runner: Option<Box<Runner>>) {
+    fn hand_over(&mut self, kind: &Key, reply: SpareReply, runner: Option<Box<Runner>>) {
         // A container that was stopped meanwhile does not take it.
         if let Err(Some(runner)) = reply.send(runner) {
-            self.spares.give_back(environment, runner);
+            self.spares.give_back(kind, runner);
         }
     }
 
@@ -318,12 +338,16 @@ impl Manager {
         if busy || self.draining.is_some() || self.deadline.is_some() {
             return;
         }
-        let Some(environment) = self.spares.wanted(Instant::now().into_std()) else { return };
+        let now = Instant::now();
+        if self.attempts.values().any(|attempt| attempt.state.is_running()) {
+            self.last_busy = Some(now);
+        }
+        let quiet = self.last_busy.is_none_or(|at| now.duration_since(at) >= QUIET);
+        let Some(kind) = self.spares.wanted(now.into_std(), quiet) else { return };
         let tools = self.tools.clone();
         metal9_tasks::spawn_infallible("spare-runner", async move {
-            let runner = tools.workshop.spare(&environment).await.map(Box::new);
-            let environment = environment.hash;
-            let _ = tools.events.send(Event::Spare { environment, runner }).await;
+            let runner = tools.workshop.spare(&kind).await.map(Box::new);
+            let _ = tools.events.send(Event::Spare { kind: kind.key(), runner }).await;
         });
     }
 }

@@ -13,6 +13,9 @@ use crate::runner::Supervisor;
 
 const MIB: u64 = 1024 * 1024;
 
+/// The exit code of a program that SIGKILL has ended.
+const KILLED: i32 = 128 + 9;
+
 /// How often a container is looked at while it runs a call.
 const BUSY: Duration = Duration::from_millis(75);
 
@@ -47,18 +50,40 @@ pub(crate) struct MemoryWatch {
     baseline: u64,
     /// Whether the kernel holds the container to its limit.
     held: bool,
+    /// Whether the kernel kills the program if it alone uses more, and says nothing of it.
+    fatal: bool,
     interval: Interval,
 }
 
 impl MemoryWatch {
     /// A watch that says nothing.
     pub(crate) fn unlimited() -> Self {
-        Self { asked_mib: 0, baseline: 0, held: false, interval: interval(IDLE) }
+        Self { asked_mib: 0, baseline: 0, held: false, fatal: false, interval: interval(IDLE) }
     }
 
     /// The runner is ready, and uses this many bytes by itself.
     pub(crate) fn set_baseline(&mut self, bytes: u64) {
         self.baseline = bytes;
+    }
+
+    /// The program was started with a limit of its own, as on macOS.
+    pub(crate) fn set_fatal(&mut self) {
+        self.fatal = true;
+    }
+
+    /// What a program failed with that was killed and nobody says by whom, if it may have been for
+    /// want of memory.
+    pub(crate) fn suspect(&self, looked_like: &Failure) -> Option<Failure> {
+        if !self.fatal || self.asked_mib == 0 || looked_like.exit_code != KILLED {
+            return None;
+        }
+        let (asked, enough) = (self.asked_mib, suggestion(self.asked_mib.saturating_add(1)));
+        let text = format!(
+            "{}, as the system does with one that uses too much memory: the function asked for \
+             {asked} MiB (hint: raise memory={enough})",
+            looked_like.message
+        );
+        Some(Failure::new(FailureKind::Memory, text))
     }
 
     /// From now on the container is held to this.
@@ -235,6 +260,20 @@ mod tests {
              ended it (hint: raise memory=256)"
         );
         assert_eq!((failure.kind, failure.exit_code), (FailureKind::Memory, 137));
+    }
+
+    #[tokio::test]
+    async fn a_program_with_a_limit_of_its_own_that_was_killed_may_have_wanted_too_much() {
+        let killed = Failure::new(FailureKind::Crash, "the function's process was killed")
+            .with_exit_code(137);
+        let mut watch = MemoryWatch::unlimited();
+        watch.set_limits(&asked(128), &Supervisor::Scripted(Scripted::default()));
+        assert!(watch.suspect(&killed).is_none(), "it had no limit of its own");
+        watch.set_fatal();
+        let failure = watch.suspect(&killed).unwrap();
+        assert_eq!((failure.kind, failure.exit_code), (FailureKind::Memory, 137));
+        assert!(failure.message.ends_with("asked for 128 MiB (hint: raise memory=256)"));
+        assert!(watch.suspect(&killed.with_exit_code(139)).is_none());
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use metal9_sandbox::Network;
+use metal9_types::OnBattery;
 
 /// Whether jobs are isolated from the machine and from each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +58,16 @@ pub struct Options {
     pub uv: Option<PathBuf>,
     /// The Python version for images that ask for any, as `3.11`.
     pub python: Option<String>,
+    /// Jobs that each accelerator takes at a time; 0 counts as 1.
+    pub gpu_slots: u32,
+    /// What the worker does while its machine runs on a battery.
+    pub on_battery: OnBattery,
+    /// Devices to pretend to have, by name, for tests and trying things out.
+    pub simulate_devices: Vec<String>,
+    /// A file that describes the machine to pretend to be, for tests.
+    pub simulate_machine: Option<PathBuf>,
+    /// A file that says how the machine pretends to be doing, read again and again, for tests.
+    pub simulate_condition: Option<PathBuf>,
     /// Free-form labels that jobs can ask for.
     pub labels: BTreeMap<String, String>,
     /// Whether containers are held by cgroups where there are any.
@@ -71,6 +82,8 @@ pub struct Options {
     pub isolation: Wish,
     /// What jobs may connect to, unless their stub asks for less.
     pub network: Network,
+    /// The user that jobs run as; nothing for the worker's own. Only a worker that is root can.
+    pub job_user: Option<String>,
     /// Directories of this machine that jobs may read.
     pub readable: Vec<PathBuf>,
     /// Directories of this machine that jobs may write.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use metal9_types::{AttemptId, ContainerId, EnvLock, Failure, ObjectId, Phase, StubId};
+use metal9_types::{AttemptId, Condition, ContainerId, EnvLock, Failure, ObjectId, Phase, StubId};
 
 use crate::machine::Usage;
 
@@ -34,7 +34,8 @@ impl Ended {
 /// One message to the gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Report {
-    Heartbeat(Usage),
+    /// How busy the machine is, and how it is doing.
+    Heartbeat(Usage, Condition),
     Started(AttemptId),
     Progress {
         attempt: AttemptId,
@@ -71,12 +72,22 @@ pub(crate) enum Report {
     },
 }
 
+/// A container that the worker has.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LiveContainer {
+    pub(crate) container: ContainerId,
+    pub(crate) stub: StubId,
+    /// Places in the worker's list of devices.
+    pub(crate) devices: Vec<usize>,
+}
+
 /// What the worker has when it connects.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Presence {
     /// Attempt, task and container.
     pub(crate) attempts: Vec<(AttemptId, String, ContainerId)>,
-    pub(crate) containers: Vec<(ContainerId, StubId)>,
+    pub(crate) containers: Vec<LiveContainer>,
+    pub(crate) condition: Condition,
     pub(crate) environments: Vec<String>,
     pub(crate) objects: Vec<ObjectId>,
     /// What ended an earlier run while jobs ran; empty if nothing did.

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use metal9_env::{EnvError, Environments};
-use metal9_types::{Offer, Platform, Runtime};
+use metal9_types::{Device, Machine, Offer, Platform, Runtime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,7 @@ use crate::code::CodeCache;
 use crate::container::{Makings, Tools, Workshop};
 use crate::containment::Containment;
 use crate::credential::Credential;
+use crate::devices::{self, DevicesError, Found};
 use crate::dial::Dial;
 use crate::gateway::Gateway;
 use crate::identity::{Identity, IdentityError};
@@ -56,6 +57,9 @@ pub enum RunError {
     /// There can be no environments.
     #[error("python environments cannot be made on this machine")]
     Environments(#[from] EnvError),
+    /// What is to be simulated cannot be.
+    #[error(transparent)]
+    Devices(#[from] DevicesError),
     /// Jobs cannot be isolated as the settings want it.
     #[error(transparent)]
     Isolation(#[from] IsolationError),
@@ -81,6 +85,7 @@ impl RunError {
                 Some("join a gateway first with `metal9 worker join`".to_owned())
             }
             Self::Environments(error) => error.hint(),
+            Self::Devices(error) => error.hint(),
             Self::Paths(PathsError::InUse { .. }) => Some(
                 "stop the other worker; a second one on this machine joins with a --state of its \
                  own"
@@ -151,7 +156,21 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let fresh = credential.keep_fresh(shutdown.clone());
     metal9_tasks::spawn_infallible("keep the credential fresh", fresh);
     let (events, inbox) = mpsc::channel(EVENTS);
-    let offer = offer(&options, &identity, platform, &opened);
+    let (looking, wanted) = (Instant::now(), options.clone());
+    let found = tokio::task::spawn_blocking(move || devices::find(&wanted)).await;
+    let Ok(found) = found else { return Ok(()) };
+    let Found { machine, equipment, gauge, platform: pretended, runtimes } = found?;
+    tracing::debug!(took = ?looking.elapsed(), ?machine, "looked at the machine");
+    for note in &machine.notes {
+        tracing::info!(note, "about this machine");
+    }
+    let offer = Offer {
+        machine,
+        devices: equipment.devices.clone(),
+        platform: pretended.unwrap_or(platform),
+        runtimes: runtimes.unwrap_or_else(|| vec![Runtime::Native]),
+        ..offer(&options, &identity, platform, &opened)
+    };
     let spares = spares::most(offer.capacity.memory_mib);
     let tools = Arc::new(Tools {
         workshop: Workshop::Real(Box::new(Makings {
@@ -169,6 +188,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         })),
         gateway: gateway.clone(),
         hostname: offer.hostname.clone(),
+        equipment,
         containment: containment.clone(),
         events: events.clone(),
     });
@@ -177,6 +197,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         pool = identity.pool,
         gateway = address,
         capacity = %offer.capacity,
+        devices = ?offer.devices.iter().map(Device::name).collect::<Vec<_>>(),
         pythons = ?offer.pythons,
         "the worker is ready"
     );
@@ -187,10 +208,10 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let mut session = metal9_tasks::spawn_infallible("session", session);
     let attendant = Attendant::new(keeper(&options), paths.running(), boot);
     let interruption = interruption.map(|it| it.to_string()).unwrap_or_default();
-    let manager = Manager::new(tools, paths.outbox(), spares)
+    let manager = Manager::new(tools, paths.outbox(), spares, gauge)
         .draining_for(options.drain, ending)
         .attended(attendant, interruption);
-    manager.run(inbox, shutdown).await;
+    Box::pin(manager.run(inbox, shutdown)).await;
     if tokio::time::timeout(FAREWELL, &mut session).await.is_err() {
         session.abort();
     }
@@ -259,8 +280,10 @@ fn offer(
         pool: identity.pool.clone(),
         platform,
         capacity: machine::capacity(options),
+        machine: Machine::default(),
         devices: Vec::new(),
-        runtimes: vec![Runtime::Native],
+        on_battery: options.on_battery,
+        runtimes: Vec::new(),
         pythons: environments.pythons(),
         labels: BTreeMap::clone(&options.labels),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,11 +1,14 @@
 //! A runner: the Python process inside a container, its socket, its outputs and its directory.
 
+mod account;
 mod directory;
 pub(crate) mod frames;
+mod gpu;
 mod isolation;
 mod launch;
 mod messages;
 mod relay;
+mod shape;
 mod supervisor;
 
 #[cfg(test)]
@@ -26,6 +29,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use crate::container::Addresses;
 use crate::memory::{Excess, MemoryWatch};
 use crate::output::Pump;
+pub use account::AccountError;
 pub(crate) use directory::ContainerDirectory;
 pub(crate) use frames::FrameError;
 use frames::FrameReader;
@@ -34,6 +38,7 @@ pub use isolation::IsolationError;
 pub(crate) use launch::{LaunchError, Launcher};
 pub(crate) use messages::{CallFrame, CancelReason, FromRunner, Load, ToRunner};
 pub(crate) use relay::Relay;
+pub(crate) use shape::Shape;
 pub(crate) use supervisor::Supervisor;
 
 /// How long after a program's end its last messages are waited for. They are in the socket already:
@@ -121,7 +126,10 @@ impl Runner {
     /// Why a call failed: for want of memory if the kernel says so, else as it looked.
     pub(crate) fn explain(&self, looked_like: Failure) -> Failure {
         let killed = self.memory.killed(&self.supervisor);
-        killed.map_or(looked_like, |excess| self.memory.failure(excess))
+        match killed {
+            Some(excess) => self.memory.failure(excess),
+            None => self.memory.suspect(&looked_like).unwrap_or(looked_like),
+        }
     }
 
     /// `true` if the program has ended already.

@@ -2,13 +2,18 @@
 //! last. A new stub takes one and is ready in milliseconds.
 //!
 //! One spare per environment is kept, and as many as were wanted within a few seconds once that has
-//! been more. A container that comes while a spare is being made waits for that one: it is ready
-//! sooner than another that is begun now.
+//! been more; these are made while no call runs, since making one takes as much as hundreds of
+//! calls. A container that comes while a spare is being made waits for that one: it is ready sooner
+//! than another that is begun now.
+//!
+//! Where a runner can become only some stubs of its environment, as on macOS, each [`Shape`] has its own.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use metal9_env::Environment;
+
+use crate::runner::Shape;
 
 /// How many environments have spares.
 const ENVIRONMENTS: usize = 2;
@@ -31,10 +36,30 @@ pub(crate) fn most(memory_mib: u64) -> usize {
     usize::try_from(memory_mib / MIB_PER_SPARE).unwrap_or(MOST).clamp(ENVIRONMENTS, MOST)
 }
 
-/// The spares of one environment.
+/// What a runner is made of that cannot be changed any more.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Kind {
+    pub(crate) environment: Environment,
+    pub(crate) shape: Shape,
+}
+
+/// The hash of an environment, and a shape.
+pub(crate) type Key = (String, Shape);
+
+impl Kind {
+    pub(crate) fn key(&self) -> Key {
+        (self.environment.hash.clone(), self.shape)
+    }
+
+    fn is(&self, (hash, shape): &Key) -> bool {
+        self.environment.hash == *hash && self.shape == *shape
+    }
+}
+
+/// The spares of one kind.
 #[derive(Debug)]
 struct Pool<R, W> {
-    environment: Environment,
+    kind: Kind,
     ready: Vec<R>,
     making: usize,
     /// The last one could not be made: not before the environment is used again.
@@ -48,9 +73,9 @@ struct Pool<R, W> {
 }
 
 impl<R, W> Pool<R, W> {
-    fn new(environment: Environment) -> Self {
+    fn new(kind: Kind) -> Self {
         let (ready, waiting, uses) = (Vec::new(), VecDeque::new(), VecDeque::new());
-        Self { environment, ready, making: 0, failed: false, waiting, uses, wish: (1, None) }
+        Self { kind, ready, making: 0, failed: false, waiting, uses, wish: (1, None) }
     }
 
     /// Takes note of a use.
@@ -105,18 +130,19 @@ impl<R, W> Spares<R, W> {
     }
 
     /// An environment will be used: it has a spare from now on.
-    pub(crate) fn prepare(&mut self, environment: Environment) {
-        if self.pool(&environment.hash).is_none() {
-            self.pools.push_front(Pool::new(environment));
+    pub(crate) fn prepare(&mut self, kind: Kind) {
+        if self.pool(&kind.key()).is_none() {
+            self.pools.push_front(Pool::new(kind));
             self.pools.truncate(ENVIRONMENTS);
         }
     }
 
     /// An environment is used by `who`, who wants a spare if there is one.
-    pub(crate) fn take(&mut self, now: Instant, environment: Environment, who: W) -> Taken<R, W> {
-        let at = self.pools.iter().position(|pool| pool.environment.hash == environment.hash);
+    pub(crate) fn take(&mut self, now: Instant, kind: Kind, who: W) -> Taken<R, W> {
+        let key = kind.key();
+        let at = self.pools.iter().position(|pool| pool.kind.is(&key));
         let known = at.and_then(|at| self.pools.remove(at));
-        let mut pool = known.unwrap_or_else(|| Pool::new(environment));
+        let mut pool = known.unwrap_or_else(|| Pool::new(kind));
         pool.used(now, self.most);
         let taken = match pool.ready.pop() {
             Some(spare) => Taken::Ready(who, spare),
@@ -132,8 +158,8 @@ impl<R, W> Spares<R, W> {
     }
 
     /// An environment of which a spare is to be made now; one at a time. First every environment
-    /// gets one.
-    pub(crate) fn wanted(&mut self, now: Instant) -> Option<Environment> {
+    /// gets one; more than that only if the worker is `quiet`, so no call runs.
+    pub(crate) fn wanted(&mut self, now: Instant, quiet: bool) -> Option<Kind> {
         let mut total = 0;
         for pool in &mut self.pools {
             if pool.making > 0 {
@@ -146,16 +172,17 @@ impl<R, W> Spares<R, W> {
         if total >= self.most {
             return None;
         }
-        let lacks = |pool: &&mut Pool<R, W>| !pool.failed && pool.stock() < pool.wish(now);
+        let wish = |pool: &Pool<R, W>| if quiet { pool.wish(now) } else { 1 };
+        let lacks = |pool: &&mut Pool<R, W>| !pool.failed && pool.stock() < wish(pool);
         let pool = self.pools.iter_mut().filter(lacks).min_by_key(|pool| pool.stock().min(1))?;
         pool.making += 1;
-        Some(pool.environment.clone())
+        Some(pool.kind.clone())
     }
 
     /// A spare was made, or could not be. Gives back who has waited for it, with the spare; one
     /// that nobody waits for is kept if its environment is still among the last.
-    pub(crate) fn made(&mut self, environment: &str, spare: Option<R>) -> Option<(W, Option<R>)> {
-        let pool = self.pool(environment)?;
+    pub(crate) fn made(&mut self, key: &Key, spare: Option<R>) -> Option<(W, Option<R>)> {
+        let pool = self.pool(key)?;
         pool.making = pool.making.saturating_sub(1);
         pool.failed = spare.is_none();
         match pool.waiting.pop_front() {
@@ -168,8 +195,8 @@ impl<R, W> Spares<R, W> {
     }
 
     /// A spare comes back from somebody who has gone.
-    pub(crate) fn give_back(&mut self, environment: &str, spare: R) {
-        if let Some(pool) = self.pool(environment) {
+    pub(crate) fn give_back(&mut self, key: &Key, spare: R) {
+        if let Some(pool) = self.pool(key) {
             pool.ready.push(spare);
         }
     }
@@ -179,8 +206,8 @@ impl<R, W> Spares<R, W> {
         self.pools.clear();
     }
 
-    fn pool(&mut self, environment: &str) -> Option<&mut Pool<R, W>> {
-        self.pools.iter_mut().find(|pool| pool.environment.hash == environment)
+    fn pool(&mut self, key: &Key) -> Option<&mut Pool<R, W>> {
+        self.pools.iter_mut().find(|pool| pool.kind.is(key))
     }
 }
 
@@ -190,9 +217,19 @@ mod tests {
 
     type Strings = Spares<String, u8>;
 
-    fn environment(hash: &str) -> Environment {
+    fn environment(hash: &str) -> Kind {
         let lease = metal9_env::Lease::default();
-        Environment { hash: hash.into(), dir: "/e".into(), python: "/e/bin/python".into(), lease }
+        let environment = Environment {
+            hash: hash.into(),
+            dir: "/e".into(),
+            python: "/e/bin/python".into(),
+            lease,
+        };
+        Kind { environment, shape: Shape::default() }
+    }
+
+    fn key(hash: &str) -> Key {
+        environment(hash).key()
     }
 
     fn ready(who: u8, spare: &str) -> Taken<String, u8> {
@@ -202,9 +239,9 @@ mod tests {
     /// Makes spares until none is wanted; returns how many.
     fn fill(spares: &mut Strings, now: Instant) -> usize {
         let mut made = 0;
-        while let Some(environment) = spares.wanted(now) {
-            let name = format!("{}{made}", environment.hash);
-            assert_eq!(spares.made(&environment.hash, Some(name)), None);
+        while let Some(environment) = spares.wanted(now, true) {
+            let name = format!("{}{made}", environment.environment.hash);
+            assert_eq!(spares.made(&environment.key(), Some(name)), None);
             made += 1;
         }
         made
@@ -214,24 +251,24 @@ mod tests {
     fn a_used_environment_gets_one_spare_and_another_once_that_is_taken() {
         let (mut spares, now) = (Strings::new(8), Instant::now());
         assert_eq!(spares.take(now, environment("a"), 1), Taken::Nothing(1));
-        assert_eq!(spares.wanted(now), Some(environment("a")));
-        assert_eq!(spares.wanted(now), None, "one is being made");
-        assert_eq!(spares.made("a", Some("x".into())), None);
-        assert_eq!(spares.wanted(now), None);
+        assert_eq!(spares.wanted(now, true), Some(environment("a")));
+        assert_eq!(spares.wanted(now, true), None, "one is being made");
+        assert_eq!(spares.made(&key("a"), Some("x".into())), None);
+        assert_eq!(spares.wanted(now, true), None);
         let later = now + BURST * 2;
         assert_eq!(spares.take(later, environment("a"), 2), ready(2, "x"));
-        assert_eq!(spares.wanted(later), Some(environment("a")));
+        assert_eq!(spares.wanted(later, true), Some(environment("a")));
     }
 
     #[test]
     fn a_container_waits_for_the_spare_that_is_being_made_and_a_second_one_does_not() {
         let (mut spares, now) = (Strings::new(8), Instant::now());
         spares.prepare(environment("a"));
-        assert_eq!(spares.wanted(now), Some(environment("a")));
+        assert_eq!(spares.wanted(now, true), Some(environment("a")));
         assert_eq!(spares.take(now, environment("a"), 1), Taken::Soon);
         assert_eq!(spares.take(now, environment("a"), 2), Taken::Nothing(2));
-        assert_eq!(spares.made("a", Some("x".into())), Some((1, Some("x".into()))));
-        spares.give_back("a", "x".into());
+        assert_eq!(spares.made(&key("a"), Some("x".into())), Some((1, Some("x".into()))));
+        spares.give_back(&key("a"), "x".into());
         assert_eq!(spares.take(now, environment("a"), 3), ready(3, "x"));
     }
 
@@ -239,9 +276,9 @@ mod tests {
     fn who_waits_is_told_that_the_spare_could_not_be_made() {
         let (mut spares, now) = (Strings::new(8), Instant::now());
         spares.prepare(environment("a"));
-        spares.wanted(now);
+        spares.wanted(now, true);
         assert_eq!(spares.take(now, environment("a"), 1), Taken::Soon);
-        assert_eq!(spares.made("a", None), Some((1, None)));
+        assert_eq!(spares.made(&key("a"), None), Some((1, None)));
     }
 
     #[test]
@@ -255,8 +292,20 @@ mod tests {
         assert!(matches!(spares.take(later, environment("a"), 9), Taken::Ready(9, _)));
         assert_eq!(fill(&mut spares, later), 1, "a single use does not forget the burst");
         assert_eq!(fill(&mut spares, now + REMEMBERED * 2), 0);
-        let left = spares.pool("a").map(|pool| pool.ready.len());
+        let left = spares.pool(&key("a")).map(|pool| pool.ready.len());
         assert_eq!(left, Some(1), "what is not wished for any more is dropped");
+    }
+
+    #[test]
+    fn while_calls_run_there_is_one_spare_and_no_more_are_made() {
+        let (mut spares, now) = (Strings::new(8), Instant::now());
+        for who in 0..4 {
+            spares.take(now, environment("a"), who);
+        }
+        assert_eq!(spares.wanted(now, false), Some(environment("a")));
+        spares.made(&key("a"), Some("x".into()));
+        assert_eq!(spares.wanted(now, false), None);
+        assert_eq!(spares.wanted(now, true), Some(environment("a")));
     }
 
     #[test]
@@ -267,7 +316,8 @@ mod tests {
             spares.take(now, environment("b"), who);
         }
         assert_eq!(fill(&mut spares, now), 3);
-        let stock = |spares: &mut Strings, hash| spares.pool(hash).map(|pool| pool.ready.len());
+        let stock =
+            |spares: &mut Strings, hash| spares.pool(&key(hash)).map(|pool| pool.ready.len());
         assert!(stock(&mut spares, "a") >= Some(1) && stock(&mut spares, "b") >= Some(1));
         assert_eq!(most(1024), 2);
         assert_eq!(most(4 * 1024), 5);
@@ -286,23 +336,33 @@ mod tests {
     }
 
     #[test]
+    fn a_spare_of_another_shape_is_no_use() {
+        let (mut spares, now) = (Strings::new(8), Instant::now());
+        let gpu = Kind { shape: Shape { gpu: true, ..Shape::default() }, ..environment("a") };
+        spares.take(now, gpu.clone(), 0);
+        fill(&mut spares, now);
+        assert_eq!(spares.take(now, environment("a"), 1), Taken::Nothing(1));
+        assert_eq!(spares.take(now, gpu, 2), ready(2, "a0"));
+    }
+
+    #[test]
     fn an_environment_whose_spare_failed_waits_for_its_next_use() {
         let (mut spares, now) = (Strings::new(8), Instant::now());
         spares.prepare(environment("a"));
-        spares.wanted(now);
-        spares.made("a", None);
-        assert_eq!(spares.wanted(now), None);
+        spares.wanted(now, true);
+        spares.made(&key("a"), None);
+        assert_eq!(spares.wanted(now, true), None);
         spares.take(now, environment("a"), 0);
-        assert_eq!(spares.wanted(now), Some(environment("a")));
+        assert_eq!(spares.wanted(now, true), Some(environment("a")));
     }
 
     #[test]
     fn a_spare_that_comes_too_late_is_dropped() {
         let (mut spares, now) = (Strings::new(8), Instant::now());
         spares.prepare(environment("a"));
-        spares.wanted(now);
+        spares.wanted(now, true);
         spares.clear();
-        assert_eq!(spares.made("a", Some("x".into())), None);
+        assert_eq!(spares.made(&key("a"), Some("x".into())), None);
         assert_eq!(spares.take(now, environment("a"), 0), Taken::Nothing(0));
     }
 }

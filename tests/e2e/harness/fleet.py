@@ -51,12 +51,16 @@ def nothing_left_of(state: Path, within: float = 10.0) -> None:
 class DevFleet:
     """The whole system on this machine, as `metal9 dev` starts it."""
 
-    def __init__(self, state: Path):
+    def __init__(self, state: Path, *arguments: str):
+        """`arguments` are further ones of `metal9 dev`."""
         self.state = state
         self.home = state.parent / "home"
         self.daemon = Daemon(
             "metal9 dev",
-            ["dev", "--state", str(state), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"],
+            [
+                *("dev", "--state", str(state), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"),
+                *arguments,
+            ],
             state.parent / "dev.log",
             system_environment(),
         )

@@ -3,7 +3,7 @@
 import json
 import socket
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, Optional, Sequence, Set
 
 import requests
 
@@ -24,12 +24,19 @@ def free_port() -> int:
 class Worker(Daemon):
     """A worker that has joined, with a state directory of its own."""
 
-    def __init__(self, number: int, root: Path, env: Dict[str, str], state: Optional[Path] = None):
+    def __init__(
+        self,
+        number: int,
+        root: Path,
+        env: Dict[str, str],
+        state: Optional[Path] = None,
+        arguments: Sequence[str] = (),
+    ):
         self.number = number
         self.state = state or root / f"worker-{number}"
         super().__init__(
             f"worker {number}",
-            ["worker", "run", "--state", str(self.state)],
+            ["worker", "run", "--state", str(self.state), *arguments],
             root / f"worker-{number}.log",
             env,
         )
@@ -105,20 +112,37 @@ class SplitFleet:
         return Path(self.facts["config"])
 
     def add_worker(
-        self, state: Optional[Path] = None, gateway: Optional[str] = None, **settings: str
+        self,
+        state: Optional[Path] = None,
+        gateway: Optional[str] = None,
+        arguments: Sequence[str] = (),
+        **settings: str,
     ) -> Worker:
         """Joins and starts a worker; returns once the gateway knows it.
 
         `state` is its state directory, if not one below the fleet's own; `gateway` is where it
-        finds the gateway, if not directly. `settings` are environment variables of this worker
-        alone.
+        finds the gateway, if not directly. `arguments` are further ones of `metal9 worker run`,
+        `settings` environment variables of this worker alone.
         """
-        worker = Worker(self._joined, self.root, {**self.env, **settings}, state)
+        worker = self.join_worker(state, gateway, arguments, **settings)
+        known = self.connected()
+        worker.start()
+        self.wait_for_workers(known + 1)
+        return worker
+
+    def join_worker(
+        self,
+        state: Optional[Path] = None,
+        gateway: Optional[str] = None,
+        arguments: Sequence[str] = (),
+        **settings: str,
+    ) -> Worker:
+        """Joins a worker and does not start it."""
+        worker = Worker(self._joined, self.root, {**self.env, **settings}, state, arguments)
         self._joined += 1
         if self.environments is not None:
             worker.state.mkdir(parents=True, exist_ok=True)
             (worker.state / "env").symlink_to(self.environments)
-        known = self.connected()
         token = self._join_token()
         join = Daemon(
             f"{worker.name} join",
@@ -129,14 +153,13 @@ class SplitFleet:
         join.process.wait(30)
         assert join.process.returncode == 0, join.tail()
         self.workers.append(worker)
-        worker.start()
-        self.wait_for_workers(known + 1)
         return worker
 
     def remove_worker(self, worker: Worker) -> None:
         """Ends a worker for good."""
         worker.stop()
         self.workers.remove(worker)
+        eventually(lambda: not self.is_connected(worker), what=f"{worker.name} has left")
 
     def worker_of(self, pid: int) -> Worker:
         """The worker below which a process runs."""

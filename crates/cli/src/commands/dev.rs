@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Where to serve HTTP [default: 127.0.0.1:1994]
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
+    /// A device for the worker to pretend to have, as M3-Max or H100; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    simulate_device: Vec<String>,
 }
 
 /// Runs a gateway and a worker until it is asked to stop.
@@ -45,10 +48,14 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
     }
     let settings = context.settings(flags)?;
     context.start_log("warn")?;
-    context::serve(Box::pin(serve(context, &settings)))
+    context::serve(Box::pin(serve(context, &settings, &arguments.simulate_device)))
 }
 
-async fn serve(context: &Context, settings: &Settings) -> Result<(), Failure> {
+async fn serve(
+    context: &Context,
+    settings: &Settings,
+    simulated: &[String],
+) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::ours)?;
     let dev = settings.dev().map_err(Failure::usage)?;
     let directory = absolute(&dev.state_dir)?;
@@ -59,6 +66,8 @@ async fn serve(context: &Context, settings: &Settings) -> Result<(), Failure> {
     // Nothing of this leaves the machine.
     options.tls = metal9_gateway::Tls::Off;
     (options.tls_cert, options.tls_key) = (None, None);
+    // Nobody is misled who has said so on the same command line.
+    options.allow_simulated_devices = true;
     let pool = settings.worker().map_err(Failure::usage)?.pool;
 
     let _claim = Claim::take(&directory)?;
@@ -79,7 +88,8 @@ async fn serve(context: &Context, settings: &Settings) -> Result<(), Failure> {
         () = signals.next() => return stop(None, &shutdown, running, signals).await,
         joined = worker_process::join(&store, &state, &ready.grpc, &pool) => {
             joined.map_err(|failure| failure.context("the worker cannot join the gateway"))?;
-            WorkerProcess::start(context, &state, &ready.grpc, Stdio::inherit())?
+            let log = Stdio::inherit();
+            WorkerProcess::start(context, &state, &ready.grpc, simulated, log)?
         }
     };
     let http = Http::new(format!("http://{}", ready.http), Some(ready.token.clone()), None)?;

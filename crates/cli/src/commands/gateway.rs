@@ -42,6 +42,9 @@ pub(crate) struct Arguments {
     /// A further name or address for the gateway's own certificate; may be given more than once
     #[arg(long, value_name = "HOST")]
     tls_name: Vec<String>,
+    /// Accept workers that only pretend to have their devices, for trying things out
+    #[arg(long)]
+    allow_simulated_devices: bool,
 }
 
 /// What to do with a gateway's state, other than to serve it.
@@ -68,6 +71,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
     let text = |path: &Option<PathBuf>| path.as_ref().map(|it| it.to_string_lossy().into_owned());
     let (state, cert, key) =
         (text(&arguments.state), text(&arguments.tls_cert), text(&arguments.tls_key));
+    let simulated = arguments.allow_simulated_devices.then(|| "true".to_owned());
     let names = (!arguments.tls_name.is_empty()).then(|| arguments.tls_name.join(","));
     for (name, value) in [
         ("state_dir", &state),
@@ -78,6 +82,7 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
         ("tls_cert", &cert),
         ("tls_key", &key),
         ("tls_names", &names),
+        ("allow_simulated_devices", &simulated),
     ] {
         flags.extend(value.clone().map(|value| (("gateway", name), value)));
     }

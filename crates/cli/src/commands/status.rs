@@ -45,6 +45,9 @@ fn text(status: &Value) -> String {
         let name = word(&worker["hostname"]);
         let _ = writeln!(text, "warning: jobs on {name} are NOT ISOLATED from the machine");
     }
+    for note in workers.iter().flat_map(notes) {
+        let _ = writeln!(text, "note: {note}");
+    }
     let tasks = status["tasks"].as_object();
     let counts: Vec<String> = tasks
         .into_iter()
@@ -67,7 +70,9 @@ fn row(worker: &Value) -> [String; 8] {
     let (free_cpu, all_cpu) = amount("cpu_millicores");
     let (free_memory, all_memory) = amount("memory_mib");
     let devices = worker["devices"].as_array().map_or(&[][..], Vec::as_slice);
-    let devices: Vec<String> = devices.iter().map(device).collect();
+    let users = |index: usize| worker["device_users"][index].as_u64().unwrap_or(0);
+    let devices = devices.iter().enumerate().map(|(index, one)| device(one, users(index)));
+    let devices: Vec<String> = devices.collect();
     [
         word(&worker["hostname"]),
         word(&worker["pool"]),
@@ -96,10 +101,36 @@ fn state(worker: &Value) -> &'static str {
     }
 }
 
-fn device(device: &Value) -> String {
+/// What a person should know of a worker's machine.
+fn notes(worker: &Value) -> Vec<String> {
+    let name = word(&worker["hostname"]);
+    let mut notes = Vec::new();
+    if worker["machine"]["simulated"] == true {
+        notes.push(format!("what {name} says of its machine is simulated"));
+    }
+    let found = worker["machine"]["notes"].as_array().map_or(&[][..], Vec::as_slice);
+    notes.extend(found.iter().map(|note| format!("{name}: {}", word(note))));
+    let begins = match (worker["rests"] == true, worker["gpus_rest"] == true) {
+        (true, _) => "nothing new",
+        (false, true) => "no gpu jobs",
+        (false, false) => return notes,
+    };
+    let condition = &worker["condition"];
+    let why = match (condition["thermal"].as_str(), condition["power"].as_str()) {
+        (Some(level @ ("heavy" | "trapping" | "sleeping")), _) => format!("it is hot ({level})"),
+        (_, Some("battery")) => "it is on battery".to_owned(),
+        _ => "of its condition".to_owned(),
+    };
+    notes.push(format!("{name} begins {begins}, because {why}"));
+    notes
+}
+
+fn device(device: &Value, users: u64) -> String {
     let simulated = if device["simulated"] == true { " (simulated)" } else { "" };
     let name = format!("{} {}", word(&device["family"]), word(&device["variant"]));
-    format!("{}{simulated}", name.trim().trim_end_matches(" -"))
+    let slots = device["slots"].as_u64().unwrap_or(1).max(1);
+    let used = if users > 0 { format!(" {users}/{slots}") } else { String::new() };
+    format!("{}{simulated}{used}", name.trim().trim_end_matches(" -"))
 }
 
 fn cores(millicores: u64) -> String {
@@ -180,6 +211,26 @@ mod tests {
     #[test]
     fn a_simulated_device_is_called_that() {
         let simulated = json!({ "family": "M3", "variant": "Max", "simulated": true });
-        assert_eq!(device(&simulated), "M3 Max (simulated)");
+        assert_eq!(device(&simulated, 0), "M3 Max (simulated)");
+        let shared = json!({ "family": "M4", "variant": "", "slots": 2 });
+        assert_eq!(device(&shared, 1), "M4 1/2");
+    }
+
+    #[test]
+    fn a_machine_that_is_spared_or_special_is_noted() {
+        let worker = json!({
+            "hostname": "mini", "connected": true, "gpus_rest": true,
+            "machine": { "simulated": true, "notes": ["its GPU is paravirtual"] },
+            "condition": { "thermal": "heavy", "power": "ac" },
+        });
+        let text = text(&json!({ "workers": [worker] }));
+        for note in [
+            "note: what mini says of its machine is simulated\n",
+            "note: mini: its GPU is paravirtual\n",
+            "note: mini begins no gpu jobs, because it is hot (heavy)\n",
+        ] {
+            assert!(text.contains(note), "{text}");
+        }
+        assert!(notes(&json!({ "hostname": "attic", "gpus_rest": false })).is_empty());
     }
 }

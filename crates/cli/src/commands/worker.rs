@@ -114,6 +114,16 @@ pub(crate) struct Run {
     /// A label that jobs can ask for; may be given more than once
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
+    /// A device to pretend to have, as M3-Max or H100, for trying things out; may be given more
+    /// than once
+    #[arg(long, value_name = "NAME")]
+    simulate_device: Vec<String>,
+    /// A JSON file that describes the machine to pretend to be; for tests
+    #[arg(long, value_name = "FILE", hide = true)]
+    simulate_machine: Option<PathBuf>,
+    /// A JSON file that says how hot the machine is and what it runs on, read each second; for tests
+    #[arg(long, value_name = "FILE", hide = true)]
+    simulate_condition: Option<PathBuf>,
     /// Stop when stdin ends
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
@@ -174,6 +184,8 @@ fn serve(context: &Context, arguments: &Run) -> Result<(), Failure> {
     let path =
         |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
     let labels = (!arguments.label.is_empty()).then(|| arguments.label.join(","));
+    let devices = &arguments.simulate_device;
+    let devices = (!devices.is_empty()).then(|| devices.join(","));
     let flags = flags([
         ("state_dir", path(&arguments.state)),
         ("gateway", arguments.gateway.clone()),
@@ -181,11 +193,14 @@ fn serve(context: &Context, arguments: &Run) -> Result<(), Failure> {
         ("memory_mib", arguments.memory.clone()),
         ("uv", path(&arguments.uv)),
         ("python", arguments.python.clone()),
+        ("simulate_devices", devices),
         ("labels", labels),
     ]);
     let settings = context.settings(flags)?.worker().map_err(Failure::usage)?;
     context.start_log("info")?;
     let mut options = options(settings)?;
+    options.simulate_machine.clone_from(&arguments.simulate_machine);
+    options.simulate_condition.clone_from(&arguments.simulate_condition);
     if arguments.exit_with_stdin {
         // Whoever started it waits for it.
         options.drain = Duration::ZERO;
@@ -240,6 +255,12 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         cache_mib: settings.cache_mib.unwrap_or(metal9_worker::CACHE_MIB),
         uv: settings.uv,
         python: settings.python,
+        gpu_slots: settings.gpu_slots.unwrap_or(1),
+        // The settings have been checked to be what this knows.
+        on_battery: settings.on_battery.parse().unwrap_or_default(),
+        simulate_devices: names(&settings.simulate_devices),
+        simulate_machine: None,
+        simulate_condition: None,
         labels: settings.labels,
         cgroups: settings.cgroups.unwrap_or(true),
         pids: settings.pids,
@@ -247,6 +268,7 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         // The settings have been checked to be what these know.
         isolation: settings.isolation.parse().unwrap_or_default(),
         network: settings.network.parse().unwrap_or_default(),
+        job_user: settings.job_user,
         readable: settings.readable,
         writable: settings.writable,
         keep_awake: settings.keep_awake.unwrap_or(cfg!(target_os = "macos")),
@@ -257,6 +279,12 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         },
         shim,
     })
+}
+
+/// Names that are separated by commas.
+fn names(text: &str) -> Vec<String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
 }
 
 async fn run_until_stopped(options: Options, with_stdin: bool) -> Result<(), Failure> {

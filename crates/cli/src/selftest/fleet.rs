@@ -81,7 +81,7 @@ impl Gateway {
             worker_process::join(&store, &state, &ready.grpc, "").await?;
             let file = File::create(&to).context("cannot write the worker's log");
             let file = file.map_err(Failure::ours)?;
-            let mut process = WorkerProcess::start(context, &state, &ready.grpc, file.into())?;
+            let mut process = WorkerProcess::start(context, &state, &ready.grpc, &[], file.into())?;
             let base = format!("http://{}", ready.http);
             let http = Http::new(base, Some(ready.token.clone()), None)?;
             tokio::select! {

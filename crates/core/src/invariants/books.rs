@@ -89,7 +89,7 @@ fn rooms(core: &Core) -> Result<(), Violation> {
         let Some(room) = room else { continue };
         free += 1;
         ensure(class.free.contains(&(room, *id)), "workers with room are listed", id)?;
-        let device = worker.holders.iter().any(Option::is_none);
+        let device = worker.has_open_device();
         with_device += usize::from(device);
         let listed = class.free_devices.contains(&(room, *id)) == device;
         ensure(listed, "workers with a free device are listed", id)?;
@@ -105,7 +105,9 @@ fn rooms(core: &Core) -> Result<(), Violation> {
     ensure(sum(|c| c.free_devices.len()) == with_device, "listed workers have a device", ())?;
     ensure(sum(|c| c.returning.len()) == returning, "listed workers have ending containers", ())?;
     ensure(sum(|c| c.workers.len()) == core.workers.len(), "a worker is in one class", ())?;
-    let idle = core.stubs.values().map(|stub| stub.idle.len()).sum::<usize>();
+    let takes_work = |id| core.workers.get(id).is_some_and(|worker| worker.takes_work());
+    let containers = core.containers.values().filter(|c| c.state == ContainerState::Idle);
+    let idle = containers.filter(|container| takes_work(&container.worker)).count();
     ensure(sum(|c| c.idle.len()) == idle, "classes know idle containers", idle)?;
     ensure(core.classes.values().all(|c| !c.workers.is_empty()), "no class is empty", ())?;
     ensure(core.changes.is_empty(), "all changes were looked at", &core.changes)
@@ -119,17 +121,20 @@ fn stubs(core: &Core) -> Result<(), Violation> {
     let (mut idle, mut calls) = (0, 0);
     let mut live = BTreeMap::new();
     for (id, container) in &core.containers {
-        let usable = core.workers.get(&container.worker).is_some_and(|w| w.takes_work());
+        let worker = core.workers.get(&container.worker);
+        let usable = worker.is_some_and(|worker| worker.takes_work());
         let Some(stub) = core.stubs.get(&container.stub) else { continue };
+        let serves =
+            usable && (stub.spec.gpu.is_none() || worker.is_some_and(|worker| !worker.gpus_rest));
         if container.state != ContainerState::Stopping {
             *live.entry(container.stub).or_insert(0) += 1;
         }
         match container.state {
             _ if !usable => {}
             ContainerState::Idle => {
-                idle += 1;
+                idle += usize::from(serves);
                 let listed = stub.idle.contains(&(container.rank, container.since, *id));
-                ensure(listed, "a stub knows its idle containers", id)?;
+                ensure(listed == serves, "a stub knows its idle containers", id)?;
                 let class = core.workers.get(&container.worker).map(|worker| worker.class);
                 let class = class.and_then(|class| core.classes.get(&class));
                 let listed = class.is_some_and(|c| c.idle.contains(&(container.since, *id)));
@@ -137,9 +142,9 @@ fn stubs(core: &Core) -> Result<(), Violation> {
             }
             ContainerState::Stopping => {}
             ContainerState::Starting(_) | ContainerState::Busy(_) => {
-                calls += 1;
+                calls += usize::from(serves);
                 let listed = stub.calls.contains(&(container.call_began, *id));
-                ensure(listed, "a stub knows its calls", id)?;
+                ensure(listed == serves, "a stub knows its calls", id)?;
             }
         }
     }

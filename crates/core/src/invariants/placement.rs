@@ -4,7 +4,7 @@ use metal9_types::Resources;
 
 use super::{Violation, ensure};
 use crate::core::Core;
-use crate::state::{ContainerState, TaskState};
+use crate::state::{ContainerState, Holder, TaskState};
 
 pub(super) fn check(core: &Core) -> Result<(), Violation> {
     tasks(core)?;
@@ -96,8 +96,11 @@ fn workers(core: &Core) -> Result<(), Violation> {
                 }
             }
             for &device in &container.devices {
-                let holder = worker.holders.get(device).copied().flatten();
-                ensure(holder == Some(container.id), "a device has one holder", container.id)?;
+                let memory_mib = container.resources.memory_mib;
+                let holder = Holder { container: container.id, memory_mib };
+                let holders = worker.holders.get(device).into_iter().flatten();
+                let held = holders.filter(|other| **other == holder).count();
+                ensure(held == 1, "a container holds its devices", container.id)?;
             }
         }
         ensure(used == worker.used, "a worker's used resources balance", id)?;
@@ -107,12 +110,21 @@ fn workers(core: &Core) -> Result<(), Violation> {
         let fits = worker.shrunk || worker.offer.capacity.fits(used);
         ensure(fits, "a worker is not over-committed", id)?;
         ensure(worker.holders.len() == worker.offer.devices.len(), "devices have holders", id)?;
-        for holder in worker.holders.iter().flatten() {
-            let there = worker.containers.contains(holder);
-            ensure(there, "a device's holder is on the worker", holder)?;
+        for (device, holders) in worker.offer.devices.iter().zip(&worker.holders) {
+            ensure(holders.len() <= device.seats(), "a device has no more jobs than it takes", id)?;
+            let asked = holders.iter().map(|holder| holder.memory_mib).fold(0, u64::saturating_add);
+            ensure(device.has_memory(asked), "a device's memory is not over-committed", id)?;
+            for holder in holders {
+                let there = worker.containers.contains(&holder.container);
+                ensure(there, "a device's holder is on the worker", holder.container)?;
+            }
         }
         let promised = worker.takes_work() || worker.reservations.is_empty();
         ensure(promised, "only a worker that takes work has reservations", id)?;
+        let spared = !worker.gpus_rest || worker.reservations.iter().all(|r| r.devices.is_empty());
+        ensure(spared, "nothing is reserved of devices that rest", id)?;
+        let rest = (worker.strain(false).is_some(), worker.strain(true).is_some());
+        ensure(rest == (worker.rests, worker.gpus_rest), "a worker knows whether it rests", id)?;
     }
     Ok(())
 }

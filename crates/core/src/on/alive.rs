@@ -150,7 +150,11 @@ impl Core {
     }
 
     /// The worker, if this is its present session.
-    fn current(&mut self, id: WorkerId, session: SessionId) -> Result<&mut Worker, Ignored> {
+    pub(super) fn current(
+        &mut self,
+        id: WorkerId,
+        session: SessionId,
+    ) -> Result<&mut Worker, Ignored> {
         let worker = self.workers.get_mut(&id).ok_or(Ignored::UnknownWorker)?;
         if worker.session == Some(session) { Ok(worker) } else { Err(Ignored::StaleSession) }
     }

@@ -37,12 +37,15 @@ impl Core {
         if fresh && let Some(stub) = self.stubs.get_mut(&container.stub) {
             stub.saw_start(now.since(assigned.since));
         }
-        self.change_container(assigned.container, |container| {
-            container.state = ContainerState::Busy(assigned.attempt);
-            container.call_began = now;
-        });
-        self.learn_cached(assigned.container);
+        // A warm container's call began, as far as its container goes, when it was given it.
+        if fresh || assigned.adopted {
+            self.change_container(assigned.container, |container| {
+                container.state = ContainerState::Busy(assigned.attempt);
+                container.call_began = now;
+            });
+        }
         if fresh {
+            self.learn_cached(assigned.container);
             self.mark_room(assigned.worker);
         }
     }
@@ -56,11 +59,15 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         let Some(task) = self.attempts.get(&assigned.attempt).copied() else { return };
-        let stub = self.containers.get(&assigned.container).map(|container| container.stub);
-        if let Some(started) = assigned.started
+        let container = self.containers.get(&assigned.container);
+        let stub = container.map(|container| container.stub);
+        // That a short call has begun is said only with its end.
+        let warm = container.is_some_and(|it| it.call_began == assigned.since);
+        let began = if warm { Some(assigned.since) } else { assigned.started };
+        if let Some(began) = began
             && let Some(stub) = stub.and_then(|stub| self.stubs.get_mut(&stub))
         {
-            stub.saw_call(now.since(started));
+            stub.saw_call(now, now.since(began));
         }
         match outcome {
             CallOutcome::Returned => self.end_task(task, TaskStatus::Complete, None, actions),

@@ -5,15 +5,15 @@
 //! was there and the worker does not have is lost. Containers that are to be stopped hold their
 //! room until the worker says that they are gone.
 
-use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use metal9_types::{AttemptId, ContainerId, Failure, FailureKind, Moment, StubId, WorkerId};
 
 use crate::core::Core;
 use crate::place::{self, Spot};
-use crate::state::{Assigned, ContainerState, Deadline, TaskState, Worker};
-use crate::{Action, Reattach, WorkerHello};
+use crate::state::{Assigned, ContainerState, Deadline, Holder, TaskState, Worker};
+use crate::{Action, Reattach, StubSpec, WorkerHello};
 
 /// What is found out while notes are compared.
 #[derive(Default)]
@@ -26,12 +26,25 @@ struct Notes {
     tainted: BTreeSet<ContainerId>,
     drop_attempts: Vec<AttemptId>,
     drop_containers: Vec<ContainerId>,
+    /// The devices that containers were given.
+    given: BTreeMap<ContainerId, Vec<usize>>,
+}
+
+/// Where a container is that a worker has: on the devices it was given, if it could be there, else
+/// on any that it could be on.
+fn found(spec: &StubSpec, worker: &Worker, given: Option<&Vec<usize>>) -> Option<Spot> {
+    let memory = spec.resources.memory_mib;
+    let free = |device: usize| worker.device_fits(device, memory, |_| true, |_, _| false);
+    let given = given.filter(|given| !given.is_empty()).and_then(|given| {
+        place::pick_devices(spec, &worker.offer, |device| given.contains(&device) && free(device))
+    });
+    given.or_else(|| place::pick_devices(spec, &worker.offer, free))
 }
 
 impl Core {
     pub(crate) fn on_hello(&mut self, now: Moment, hello: &WorkerHello, actions: &mut Vec<Action>) {
         let welcome_at = actions.len();
-        let mut notes = Notes::default();
+        let mut notes = Notes { given: hello.devices.clone(), ..Notes::default() };
         self.connect(now, hello);
         for reattach in &hello.attempts {
             self.compare_attempt(now, hello.worker, *reattach, &mut notes, actions);
@@ -80,28 +93,27 @@ impl Core {
             worker.last_heard = now;
             worker.suspect = false;
             worker.leaving = false;
+            worker.set_condition(hello.thermal, hello.power);
             worker.cached = hello.cached.iter().cloned().collect();
         });
         if devices_changed {
-            self.deal_devices_again(id);
+            self.deal_devices_again(id, &hello.devices);
         }
     }
 
     /// The worker's list of devices is another one: what its containers hold is found anew. One
     /// that finds nothing keeps running; it was given its device by the worker, not by us.
-    fn deal_devices_again(&mut self, id: WorkerId) {
+    fn deal_devices_again(&mut self, id: WorkerId, given: &BTreeMap<ContainerId, Vec<usize>>) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.holders = vec![None; worker.offer.devices.len()];
-        for container in &worker.containers {
-            let Some(container) = self.containers.get_mut(container) else { continue };
+        worker.holders = vec![Vec::new(); worker.offer.devices.len()];
+        for container in worker.containers.clone() {
+            let Some(container) = self.containers.get_mut(&container) else { continue };
             let Some(stub) = self.stubs.get(&container.stub) else { continue };
-            let free = |device: usize| worker.holders.get(device).is_some_and(Option::is_none);
-            let spot = place::pick_devices(&stub.spec, &worker.offer, free);
+            let spot = found(&stub.spec, worker, given.get(&container.id));
             container.devices = spot.map(|spot| spot.devices).unwrap_or_default();
+            let memory_mib = container.resources.memory_mib;
             for &device in &container.devices {
-                if let Some(holder) = worker.holders.get_mut(device) {
-                    *holder = Some(container.id);
-                }
+                worker.take_device(device, Holder { container: container.id, memory_mib });
             }
         }
     }
@@ -119,7 +131,8 @@ impl Core {
                 && known.container == listed.container
                 && self.attempts.get(&listed.attempt) == Some(&listed.task)
         });
-        if known.is_some() || self.adopt_attempt(now, worker, listed, actions) {
+        let given = notes.given.get(&listed.container);
+        if known.is_some() || self.adopt_attempt(now, worker, listed, given, actions) {
             notes.kept.insert(listed.attempt);
             notes.hosts.insert(listed.container);
         } else {
@@ -134,6 +147,7 @@ impl Core {
         now: Moment,
         worker: WorkerId,
         listed: Reattach,
+        given: Option<&Vec<usize>>,
         actions: &mut Vec<Action>,
     ) -> bool {
         let Some(task) = self.tasks.get(&listed.task) else { return false };
@@ -148,7 +162,7 @@ impl Core {
             Some(host) => {
                 host.worker == worker && host.stub == stub && host.state == ContainerState::Idle
             }
-            None => self.adopt_container(now, worker, listed.container, stub),
+            None => self.adopt_container(now, worker, listed.container, stub, given),
         };
         if !hosted {
             return false;
@@ -179,6 +193,7 @@ impl Core {
         worker: WorkerId,
         id: ContainerId,
         stub: StubId,
+        given: Option<&Vec<usize>>,
     ) -> bool {
         if !self.ids.was_given_container(id) || self.containers.contains_key(&id) {
             return false;
@@ -186,8 +201,7 @@ impl Core {
         let (Some(stub), Some(host)) = (self.stubs.get(&stub), self.workers.get(&worker)) else {
             return false;
         };
-        let free = |device: usize| host.holders.get(device).is_some_and(Option::is_none);
-        let spot = place::pick_devices(&stub.spec, &host.offer, free);
+        let spot = found(&stub.spec, host, given);
         let fits = spot.is_some();
         let spot = spot.unwrap_or(Spot { rank: 0, devices: Vec::new() });
         let stub = stub.spec.stub;
@@ -218,7 +232,8 @@ impl Core {
                     && !empties
                     && !notes.tainted.contains(&id);
                 let fits = self.has_room_for(worker, stub);
-                if self.adopt_container(now, worker, id, stub) && wanted && fits {
+                let given = notes.given.get(&id);
+                if self.adopt_container(now, worker, id, stub, given) && wanted && fits {
                     self.set_idle(now, id);
                     return;
                 }

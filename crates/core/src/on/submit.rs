@@ -38,14 +38,14 @@ impl Core {
             arrived: now,
             begun: spec.attempts_used > 0,
             crashes: 0,
-            begin_by: now.after(spec.ttl),
+            begin_by: now.after(spec.ttl.saturating_sub(spec.recovered.unwrap_or_default())),
             told: false,
             state: TaskState::Recovering,
             spec,
         };
         self.tasks.insert(id, task);
         let until = self.recovery_until.unwrap_or(now).max(now);
-        if recovered {
+        if recovered.is_some() {
             self.recovering.insert(id);
             self.deadlines.arm_by(Deadline::Recovery, until);
         } else {

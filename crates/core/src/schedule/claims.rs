@@ -112,23 +112,38 @@ impl Core {
             return None;
         }
         let spec = &self.stubs.get(&key.stub)?.spec;
-        let comes = |device: usize| self.device_comes_free(worker, device, false);
+        let memory = spec.resources.memory_mib;
+        let comes = |device: usize| {
+            worker.device_fits(device, memory, |id| !self.is_stopping(id), |_, _| true)
+        };
         let enough = worker.coming().fits(spec.resources)
             && place::pick_devices(spec, &worker.offer, comes).is_some();
         if enough || place::obstacle(spec, worker).is_some() {
             return None;
         }
-        let outbid = self.outbid(key, worker)?;
-        let given_up = |device: usize| {
-            let mut promises = outbid.iter().map(|&index| &worker.reservations[index]);
-            promises.any(|promise| promise.devices.contains(&device))
-        };
+        let mut outbid = self.outbid(key, worker)?;
+        let ends = |id| victims.iter().any(|victim| victim.id == id);
+        let holds = |id| !ends(id) && !self.is_stopping(id);
         let spot = place::pick_devices(spec, &worker.offer, |device| {
-            comes(device)
-                || given_up(device)
-                || victims.iter().any(|victim| victim.devices.contains(&device))
-        })?;
-        Some(Claim { devices: spot.devices, outbid })
+            worker.device_fits(device, memory, holds, |index, _| !outbid.contains(&index))
+        });
+        if let Some(spot) = spot {
+            return Some(Claim { devices: spot.devices, outbid });
+        }
+        let weaker = |promise: &Reservation| self.may_outbid(key, promise.group);
+        let devices = place::pick_devices(spec, &worker.offer, |device| {
+            let counts =
+                |index, promise: &Reservation| !outbid.contains(&index) && !weaker(promise);
+            worker.device_fits(device, memory, holds, counts)
+        })?
+        .devices;
+        let on_them = |promise: &Reservation| promise.devices.iter().any(|d| devices.contains(d));
+        let promises = worker.reservations.iter().enumerate();
+        let further = promises.filter(|(_, promise)| on_them(promise) && weaker(promise));
+        outbid.extend(further.map(|(index, _)| index));
+        outbid.sort_unstable_by(|one, other| other.cmp(one));
+        outbid.dedup();
+        Some(Claim { devices, outbid })
     }
 
     /// The promises on a worker that the group would take the place of, as few as will do, the
@@ -191,16 +206,27 @@ impl Core {
     fn cover(&mut self, now: Moment, id: WorkerId, actions: &mut Vec<Action>) {
         loop {
             let Some(worker) = self.workers.get(&id) else { return };
-            if !worker.is_overdrawn() {
-                return;
-            }
-            let victim = worker
-                .reservations
-                .iter()
-                .find_map(|promise| self.victims(worker, promise.group).next());
+            let mut promises = worker.reservations.iter();
+            let victim = if worker.is_overdrawn() {
+                promises.find_map(|promise| self.victims(worker, promise.group).next())
+            } else {
+                promises.enumerate().find_map(|(index, _)| self.holder_to_end(worker, index))
+            };
             let Some(victim) = victim.map(|victim| victim.id) else { return };
             self.stop_container(now, victim, actions);
         }
+    }
+
+    /// The idle container that keeps a device from coming free for whom it was promised, if that
+    /// may take its place.
+    fn holder_to_end<'a>(&'a self, worker: &'a Worker, index: usize) -> Option<&'a Container> {
+        let promise = worker.reservations.get(index)?;
+        let memory = promise.resources.memory_mib;
+        let holds = |id| !self.is_stopping(id);
+        let others = |other, _: &Reservation| other != index;
+        let fits = |device: usize| worker.device_fits(device, memory, holds, others);
+        let device = promise.devices.iter().copied().find(|device| !fits(*device))?;
+        self.victims(worker, promise.group).find(|victim| victim.devices.contains(&device))
     }
 
     /// The idle containers of a worker whose place the group may take, the longest idle first.

@@ -112,7 +112,7 @@ impl Core {
                 if asking.memory > room.memory_mib {
                     continue;
                 }
-                let comes = |device| self.device_comes_free(worker, device, true);
+                let comes = |device| self.device_can_come_free(worker, device);
                 let fits = self.shapes[asking.shape].spec.gpu.is_none()
                     || *device.get_or_insert_with(|| (0..worker.holders.len()).any(comes));
                 if fits {

@@ -88,7 +88,8 @@ impl Core {
     /// Which idle containers of a worker to end for one more task of the group.
     fn clearing(&self, key: GroupKey, worker: &Worker) -> Option<(Clearing, Vec<ContainerId>)> {
         let spec = &self.stubs.get(&key.stub)?.spec;
-        if spec.pool.as_ref().is_some_and(|pool| *pool != worker.offer.pool) {
+        let rests = worker.gpus_rest && !spec.gpu.is_none();
+        if rests || spec.pool.as_ref().is_some_and(|pool| *pool != worker.offer.pool) {
             return None;
         }
         let idle: Vec<_> = worker
@@ -102,29 +103,31 @@ impl Core {
         if !most.fits(spec.resources) {
             return None;
         }
-        let candidates: Vec<Candidate> = idle
-            .iter()
-            .map(|idle| Candidate { resources: idle.resources, devices: idle.devices.clone() })
-            .collect();
-        let is_coming = |device: usize| self.device_comes_free(worker, device, false);
+        let candidates: Vec<Candidate> =
+            idle.iter().map(|idle| Candidate { resources: idle.resources }).collect();
+        let memory = spec.resources.memory_mib;
+        let is_coming = |device: usize, victims: &[usize]| {
+            let ends = |id| victims.iter().any(|&victim| idle[victim].id == id);
+            let holds = |id| !ends(id) && !self.is_stopping(id);
+            worker.device_fits(device, memory, holds, |_, _| true)
+        };
         let clearing = place::clearing(spec, worker, &candidates, coming, is_coming)?;
         let victims = clearing.victims.iter().map(|&index| idle[index].id).collect();
         Some((clearing, victims))
     }
 
-    /// `true` if nobody holds or will take the device once stopping containers are gone, and idle
-    /// ones too if those are `given_up`.
-    pub(super) fn device_comes_free(&self, worker: &Worker, device: usize, given_up: bool) -> bool {
-        let reserved = worker.reservations.iter().any(|r| r.devices.contains(&device));
-        let holder = worker.holders.get(device).copied().flatten();
-        let held =
-            holder.and_then(|id| self.containers.get(&id)).is_some_and(|container| match container
-                .state
-            {
-                ContainerState::Stopping => false,
-                ContainerState::Idle => !given_up,
-                ContainerState::Starting(_) | ContainerState::Busy(_) => true,
-            });
-        !reserved && !held
+    /// `true` if a small job could have the device once stopping containers are gone, and idle ones
+    /// too.
+    pub(super) fn device_can_come_free(&self, worker: &Worker, device: usize) -> bool {
+        let holds = |id| {
+            self.containers.get(&id).is_some_and(|container| container.state.attempt().is_some())
+        };
+        !worker.gpus_rest && worker.device_fits(device, 0, holds, |_, _| true)
+    }
+
+    pub(super) fn is_stopping(&self, id: ContainerId) -> bool {
+        self.containers
+            .get(&id)
+            .is_some_and(|container| container.state == ContainerState::Stopping)
     }
 }

@@ -11,6 +11,12 @@ use crate::StubSpec;
 /// How long a new container is thought to take before one was seen.
 const FIRST_START: Duration = Duration::from_millis(400);
 
+/// No call keeps its container for less.
+const SHORTEST: Duration = Duration::from_micros(500);
+
+/// How long it is remembered how quick calls were.
+const REMEMBERED: Duration = Duration::from_secs(30);
+
 /// A stub.
 #[derive(Debug)]
 pub(crate) struct Stub {
@@ -30,6 +36,10 @@ pub(crate) struct Stub {
     pub(crate) calls: BTreeSet<(Moment, ContainerId)>,
     /// Average duration of a call; nothing before one has ended.
     pub(crate) call_time: Option<Duration>,
+    /// How long a call keeps a container when nothing slows it down, as far as was seen lately.
+    quickest: Option<Duration>,
+    /// When a call was last seen.
+    last_seen: Moment,
     /// Average time from assignment to the user's code in a new container.
     pub(crate) start_time: Duration,
 }
@@ -45,6 +55,8 @@ impl Stub {
             idle: BTreeSet::new(),
             calls: BTreeSet::new(),
             call_time: None,
+            quickest: None,
+            last_seen: Moment::ZERO,
             start_time: FIRST_START,
         }
     }
@@ -54,8 +66,14 @@ impl Stub {
         self.spec.max_containers.is_some_and(|most| self.live >= most.max(1))
     }
 
-    pub(crate) fn saw_call(&mut self, duration: Duration) {
+    pub(crate) fn saw_call(&mut self, now: Moment, duration: Duration) {
         self.call_time = Some(self.call_time.map_or(duration, |mean| blend(mean, duration)));
+        let kept = duration.max(SHORTEST);
+        let quickest = self.quickest.unwrap_or(kept);
+        // Down at once, and up as time passes.
+        let passed = now.since(std::mem::replace(&mut self.last_seen, now));
+        let part = (passed.as_secs_f64() / REMEMBERED.as_secs_f64()).min(1.0);
+        self.quickest = Some(kept.min(quickest + kept.saturating_sub(quickest).mul_f64(part)));
     }
 
     pub(crate) fn saw_start(&mut self, duration: Duration) {
@@ -64,12 +82,15 @@ impl Stub {
 
     /// `true` if the queue would wait longer for the containers there are than for a new one.
     pub(crate) fn wants_container(&self, now: Moment) -> bool {
-        let Some(call_time) = self.call_time else { return true };
+        // Calls that are slow because the machines are full would not be quicker in more
+        // containers, so what counts is how quick they can be. Long ones show by their age, which
+        // must be worth something beside a start.
+        let Some(call_time) = self.quickest else { return true };
         if self.calls.is_empty() || self.spec.keep_warm.is_zero() {
             return true;
         }
         let longest = self.oldest_call(now);
-        let call = call_time.max(longest);
+        let call = if longest * 4 > self.start_time { call_time.max(longest) } else { call_time };
         let queue = multiply(call, self.waiting) / count(self.calls.len());
         // Calls that began together end together, so the queue moves no sooner than the oldest.
         queue.max(call.saturating_sub(longest)) > self.start_time
@@ -79,7 +100,7 @@ impl Stub {
     pub(crate) fn wants_container_at(&self) -> Option<Moment> {
         let (began, _) = self.calls.first()?;
         let age = multiply(self.start_time, self.calls.len()) / count(self.waiting);
-        Some(began.after(age + Duration::from_millis(1)))
+        Some(began.after(age.max(self.start_time / 4) + Duration::from_millis(1)))
     }
 
     fn oldest_call(&self, now: Moment) -> Duration {

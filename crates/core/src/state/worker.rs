@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use metal9_types::{ContainerId, Moment, Offer, Resources, SessionId, WorkerId};
+use metal9_types::{ContainerId, Moment, Offer, Power, Resources, SessionId, Thermal, WorkerId};
 
-use super::GroupKey;
+use super::{GroupKey, Holder};
 use crate::Config;
 
 /// A worker.
@@ -21,6 +21,13 @@ pub(crate) struct Worker {
     pub(crate) leaving: bool,
     /// `true` if it is to get nothing new until that is taken back.
     pub(crate) cordoned: bool,
+    /// How hot its machine is, and what that runs on, where known.
+    pub(crate) thermal: Option<Thermal>,
+    pub(crate) power: Option<Power>,
+    /// `true` if nothing is to begin on it for that.
+    pub(crate) rests: bool,
+    /// `true` if nothing that uses an accelerator is.
+    pub(crate) gpus_rest: bool,
     /// Until when its running calls may go on.
     pub(crate) drain_until: Option<Moment>,
     /// The class it belongs to.
@@ -39,8 +46,8 @@ pub(crate) struct Worker {
     pub(crate) used: Resources,
     /// What its stopping containers will give back.
     pub(crate) returning: Resources,
-    /// Which container holds each device.
-    pub(crate) holders: Vec<Option<ContainerId>>,
+    /// Which containers hold each device.
+    pub(crate) holders: Vec<Vec<Holder>>,
     /// Rooms that are being made.
     pub(crate) reservations: Vec<Reservation>,
     /// When queues that were kept waiting last looked in vain for a place to take on it.
@@ -59,7 +66,7 @@ pub(crate) struct Reservation {
 
 impl Worker {
     pub(crate) fn new(id: WorkerId, offer: Offer) -> Self {
-        let holders = vec![None; offer.devices.len()];
+        let holders = vec![Vec::new(); offer.devices.len()];
         Self {
             id,
             session: None,
@@ -67,6 +74,10 @@ impl Worker {
             suspect: false,
             leaving: false,
             cordoned: false,
+            thermal: None,
+            power: None,
+            rests: false,
+            gpus_rest: false,
             drain_until: None,
             class: 0,
             listed: None,
@@ -86,7 +97,7 @@ impl Worker {
 
     /// `true` if it may be given work.
     pub(crate) fn takes_work(&self) -> bool {
-        self.session.is_some() && !self.suspect && !self.leaving && !self.cordoned
+        self.session.is_some() && !self.suspect && !self.leaving && !self.cordoned && !self.rests
     }
 
     /// `true` if containers that become idle on it are to end.
@@ -123,11 +134,6 @@ impl Worker {
     pub(crate) fn is_overdrawn(&self) -> bool {
         let coming = self.free().saturating_add(self.returning);
         !self.reservations.is_empty() && !coming.fits(self.reserved(None))
-    }
-
-    /// `true` if the device is reserved for somebody other than this group.
-    pub(crate) fn is_reserved(&self, device: usize, group: GroupKey) -> bool {
-        self.reservations.iter().any(|r| r.group != group && r.devices.contains(&device))
     }
 
     /// Containers that may be starting on it at a time.

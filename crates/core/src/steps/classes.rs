@@ -115,7 +115,7 @@ impl Core {
         let Some(class) = self.classes.get_mut(&worker.class) else { return };
         let free = has_room.then(|| worker.free().cpu_millicores);
         // While a hello is taken in, there may be holders of devices that are gone.
-        let with_device = !class.key.has_no_devices() && worker.holders.iter().any(Option::is_none);
+        let with_device = !class.key.has_no_devices() && worker.has_open_device();
         if worker.listed != free || !worker.holders.is_empty() {
             if let Some(before) = worker.listed {
                 class.free.remove(&(before, id));

@@ -6,7 +6,7 @@ use crate::Action;
 use crate::core::Core;
 use crate::place::Spot;
 use crate::state::worker::saturating_sub;
-use crate::state::{Container, ContainerState, Deadline};
+use crate::state::{Container, ContainerState, Deadline, Holder};
 
 impl Core {
     /// Puts a new container on a worker; it takes its room at once.
@@ -23,9 +23,7 @@ impl Core {
         host.containers.insert(id);
         host.used = host.used.saturating_add(resources);
         for &device in &spot.devices {
-            if let Some(holder) = host.holders.get_mut(device) {
-                *holder = Some(id);
-            }
+            host.take_device(device, Holder { container: id, memory_mib: resources.memory_mib });
         }
         let container = Container {
             id,
@@ -65,10 +63,8 @@ impl Core {
             worker.containers.remove(&id);
             worker.used = saturating_sub(worker.used, container.resources);
             worker.shrunk = worker.shrunk && !worker.offer.capacity.fits(worker.used);
-            for holder in &mut worker.holders {
-                if *holder == Some(id) {
-                    *holder = None;
-                }
+            for holders in &mut worker.holders {
+                holders.retain(|holder| holder.container != id);
             }
             self.mark_room(container.worker);
         }
@@ -160,12 +156,13 @@ impl Core {
         let Some(worker) = self.workers.get_mut(&container.worker) else { return };
         let Some(stub) = self.stubs.get_mut(&container.stub) else { return };
         let usable = worker.takes_work();
+        let serves = usable && !(worker.gpus_rest && !stub.spec.gpu.is_none());
         match container.state {
             ContainerState::Starting(_) | ContainerState::Busy(_) => {
                 let starting = matches!(container.state, ContainerState::Starting(_));
                 worker.starting += u32::from(starting);
                 stub.live += 1;
-                if usable {
+                if serves {
                     stub.calls.insert((container.call_began, id));
                 }
                 self.count_call(id, true);
@@ -177,6 +174,8 @@ impl Core {
                     if let Some(class) = self.classes.get_mut(&worker.class) {
                         class.idle.insert((container.since, id));
                     }
+                }
+                if serves {
                     stub.idle.insert((container.rank, container.since, id));
                     if stub.waiting > 0 {
                         self.changes.stubs.insert(container.stub);

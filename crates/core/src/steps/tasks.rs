@@ -137,6 +137,8 @@ impl Core {
         if told {
             actions.push(Action::Waiting { task: id, sentence: String::new() });
         }
+        let host = self.containers.get(&container).filter(|_| fresh);
+        let devices = host.map(|host| host.devices.clone()).unwrap_or_default();
         actions.push(Action::Assign {
             worker,
             session,
@@ -146,6 +148,7 @@ impl Core {
             stub: task.stub(),
             container,
             fresh,
+            devices,
         });
         self.say_running(id, actions);
     }

@@ -84,6 +84,17 @@ impl Core {
         }
     }
 
+    /// Gives up every reservation of devices on a worker.
+    pub(crate) fn drop_device_reservations(&mut self, id: WorkerId) {
+        let count = self.workers.get(&id).map_or(0, |worker| worker.reservations.len());
+        for index in (0..count).rev() {
+            let reserved = self.workers.get(&id).and_then(|on| on.reservations.get(index));
+            if reserved.is_some_and(|promise| !promise.devices.is_empty()) {
+                self.remove_reservation(id, index);
+            }
+        }
+    }
+
     /// Gives up the newest reservation of a group.
     pub(crate) fn drop_one_reservation(&mut self, key: GroupKey) {
         let Some(&id) = self.groups.get(&key).and_then(|group| group.reservations.last()) else {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use metal9_types::{
-    AttemptId, CallOutcome, ContainerId, Device, Failure, FailureKind, GpuRequest, Moment, Offer,
-    Platform, Resources, Runtime, SessionId, StubId, TaskId, TaskStatus, Vendor, WorkerId,
-    WorkspaceId,
+    AttemptId, CallOutcome, ContainerId, Device, Failure, FailureKind, GpuRequest, Machine, Moment,
+    Offer, OnBattery, Platform, Resources, Runtime, SessionId, StubId, TaskId, TaskStatus, Vendor,
+    WorkerId, WorkspaceId,
 };
 use uuid::Uuid;
 
@@ -35,6 +35,7 @@ pub(super) fn workspace(number: u64) -> WorkspaceId {
 pub(super) fn stub_spec(number: u64) -> StubSpec {
     StubSpec {
         stub: stub(number),
+        name: format!("f{number}"),
         resources: Resources { cpu_millicores: 1000, memory_mib: 128 },
         gpu: GpuRequest::default(),
         pool: None,
@@ -56,7 +57,7 @@ pub(super) fn task_spec(number: u64, of: u64) -> TaskSpec {
         max_retries: 3,
         timeout: None,
         ttl: Duration::from_secs(3600),
-        recovered: false,
+        recovered: None,
     }
 }
 
@@ -70,7 +71,9 @@ pub(super) fn hello(number: u64, session: u64, cores: u64, memory_mib: u64) -> W
             pool: "default".into(),
             platform: Platform::X86_64Linux,
             capacity: Resources { cpu_millicores: cores * 1000, memory_mib },
+            machine: Machine::default(),
             devices: Vec::new(),
+            on_battery: OnBattery::Run,
             runtimes: vec![Runtime::Native],
             pythons: vec!["3.11".into()],
             labels: BTreeMap::new(),
@@ -78,6 +81,9 @@ pub(super) fn hello(number: u64, session: u64, cores: u64, memory_mib: u64) -> W
         },
         attempts: Vec::new(),
         containers: Vec::new(),
+        devices: BTreeMap::new(),
+        thermal: None,
+        power: None,
         cached: Vec::new(),
         interruption: String::new(),
     }
@@ -98,6 +104,7 @@ pub(super) fn device(vendor: Vendor, family: &str, variant: &str) -> Device {
         variant: variant.into(),
         cores: 10,
         memory_mib: 24_000,
+        slots: 1,
         simulated: false,
     }
 }

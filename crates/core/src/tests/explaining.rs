@@ -91,7 +91,7 @@ fn the_details_say_what_ruled_out_whom() {
         [
             "3 workers looked at",
             "1 worker: not in pool \"lab\"",
-            "1 worker: on a Mac, but in a container, which cannot reach Metal",
+            "1 worker: on a Mac, but in a container or a guest, which cannot reach Metal",
             "1 worker: without gpu \"MPS\"",
         ]
     );
@@ -102,7 +102,7 @@ fn each_requirement_has_its_sentence() {
     let cases: [(&str, u32, u64, u64, &str); 6] = [
         ("MPS", 1, 1, 1, "waiting: gpu \"MPS\" needs a native worker on a Mac; none is connected"),
         ("H100", 1, 1, 1, "waiting: gpu \"H100\" is on no worker; there is M3 Max (simulated)"),
-        ("M3Max", 2, 1, 1, "waiting: needs 2 × gpu \"M3MAX\"; no worker has as many"),
+        ("M3Max", 2, 1, 1, "waiting: needs 2 × gpu \"M3 Max\"; no worker has as many"),
         ("M4", 1, 1, 1, "waiting: gpu \"M4\" is on no worker; there is M3 Max (simulated)"),
         ("", 0, 8, 1, "waiting: needs 8000 millicores; the largest worker has 4000"),
         ("", 0, 1, 64, "waiting: needs 65536 MiB of memory; the largest worker has 16384"),

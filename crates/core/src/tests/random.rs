@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use metal9_types::{
-    AttemptId, CallOutcome, ContainerId, Failure, FailureKind, GpuRequest, SessionId, Vendor,
+    AttemptId, CallOutcome, ContainerId, Failure, FailureKind, GpuRequest, OnBattery, Power,
+    SessionId, Thermal, Vendor,
 };
 use proptest::prelude::*;
 
@@ -23,6 +24,7 @@ enum Step {
     Leave { worker: u64, within: u64 },
     Cordon { worker: u64, on: bool },
     Drain { worker: u64, within: u64 },
+    Condition { worker: u64, thermal: usize, battery: bool },
     Rules { workspace: u64, cores: u64 },
     Started { attempt: usize },
     Finished { attempt: usize, kind: u64, reusable: bool },
@@ -48,6 +50,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..4_u64, 0..3_u64).prop_map(|(worker, within)| Step::Leave { worker, within }),
         1 => (1..4_u64, any::<bool>()).prop_map(|(worker, on)| Step::Cordon { worker, on }),
         1 => (1..4_u64, 0..4_u64).prop_map(|(worker, within)| Step::Drain { worker, within }),
+        2 => (1..4_u64, 0..6_usize, any::<bool>()).prop_map(|(worker, thermal, battery)| {
+            Step::Condition { worker, thermal, battery }
+        }),
         1 => (1..4_u64, 0..4_u64).prop_map(|(workspace, cores)| Step::Rules { workspace, cores }),
         4 => pick.clone().prop_map(|attempt| Step::Started { attempt }),
         6 => (pick.clone(), 0..6_u64, any::<bool>())
@@ -57,6 +62,15 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..4000_u64).prop_map(|millis| Step::Pass { millis }),
     ]
 }
+
+const THERMAL: [Option<Thermal>; 6] = [
+    None,
+    Some(Thermal::Nominal),
+    Some(Thermal::Moderate),
+    Some(Thermal::Heavy),
+    Some(Thermal::Trapping),
+    Some(Thermal::Sleeping),
+];
 
 struct Chaos {
     env: TestEnv,
@@ -75,7 +89,11 @@ impl Chaos {
             match number {
                 2 => spec.resources.cpu_millicores = 2500,
                 3 => spec.keep_warm = Duration::ZERO,
-                4 => spec.gpu = GpuRequest::parse("MPS,H100", 1),
+                4 => {
+                    spec.gpu = GpuRequest::parse("MPS,H100", 1);
+                    // One that comes first within its workspace.
+                    spec.priority = 1;
+                }
                 5 => {
                     spec.resources.cpu_millicores = 300;
                     spec.max_containers = Some(2);
@@ -114,7 +132,7 @@ impl Chaos {
                     timeout: (limits > 0).then(|| Duration::from_millis(500 * limits)),
                     ttl: Duration::from_millis(2000 * limits),
                     attempts_used: u32::from(recovered),
-                    recovered,
+                    recovered: recovered.then_some(Duration::ZERO),
                     ..task_spec(number, stub)
                 })
             }
@@ -142,6 +160,12 @@ impl Chaos {
             Step::Drain { worker: number, within } => {
                 Input::Drain { worker: worker(number), within: Duration::from_secs(within) }
             }
+            Step::Condition { worker: number, thermal, battery } => Input::WorkerCondition {
+                worker: worker(number),
+                session: session(self.session_of(number), false),
+                thermal: THERMAL[thermal],
+                power: Some(if battery { Power::Battery } else { Power::Ac }),
+            },
             Step::Rules { workspace: whose, cores } => {
                 let most = (cores > 0).then_some(cores * 1000);
                 let rules =
@@ -192,10 +216,21 @@ impl Chaos {
         if number == 1 {
             hello.offer.devices = vec![device(Vendor::Nvidia, "H100", ""); cores as usize % 3];
         }
+        if number == 2 && cores > 1 {
+            // Room for two of the GPU stub, but for memory only if it is small.
+            let mut gpu = device(Vendor::Apple, "M3", "Max");
+            (gpu.slots, gpu.memory_mib, gpu.simulated) = (3, 300 * (cores - 1), true);
+            hello.offer.devices = vec![gpu];
+        }
+        hello.offer.on_battery =
+            [OnBattery::Run, OnBattery::NoGpu, OnBattery::Rest][self.session as usize % 3];
+        hello.thermal = THERMAL[self.session as usize % 4];
         let has = self.env.core.containers();
         let has = has.iter().filter(|view| view.worker == worker(number));
         for view in has.take(keeps as usize) {
             hello.containers.push((view.container, view.stub));
+            // Sometimes it is true.
+            hello.devices.insert(view.container, vec![lies as usize % 2]);
             if let Some((attempt, task)) = view.attempt.zip(view.task) {
                 let container = view.container;
                 hello.attempts.push(Reattach { attempt, task, container });

@@ -1,5 +1,7 @@
 //! After a restart of the gateway.
 
+use std::time::Duration;
+
 use metal9_types::{AttemptId, ContainerId, FailureKind, TaskStatus};
 
 use super::env::{TestEnv, hello, stub, task, task_spec};
@@ -10,7 +12,12 @@ fn restarted() -> TestEnv {
 }
 
 fn recover(env: &mut TestEnv, number: u64, attempts_used: u32, max_retries: u32) {
-    let spec = TaskSpec { attempts_used, max_retries, recovered: true, ..task_spec(number, 1) };
+    let spec = TaskSpec {
+        attempts_used,
+        max_retries,
+        recovered: Some(Duration::ZERO),
+        ..task_spec(number, 1)
+    };
     env.ok(Input::Submit(spec));
 }
 
@@ -82,8 +89,9 @@ fn a_recovered_task_can_be_cancelled_while_it_waits() {
 #[test]
 fn an_adopted_calls_timeout_counts_from_its_adoption_or_its_late_start() {
     let mut env = restarted();
-    let timeout = Some(std::time::Duration::from_secs(10));
-    let spec = TaskSpec { attempts_used: 1, recovered: true, timeout, ..task_spec(1, 1) };
+    let timeout = Some(Duration::from_secs(10));
+    let spec =
+        TaskSpec { attempts_used: 1, recovered: Some(Duration::ZERO), timeout, ..task_spec(1, 1) };
     env.ok(Input::Submit(spec));
     let (attempt, container) = (AttemptId(1 << 32 | 5), ContainerId(1 << 32 | 3));
     let mut back = hello(1, 2, 1, 16_384);
@@ -97,4 +105,22 @@ fn an_adopted_calls_timeout_counts_from_its_adoption_or_its_late_start() {
     env.millis_alive(1000, &[(1, 2)]);
     env.stopped_attempt(FailureKind::Timeout);
     assert_eq!(env.ended(task(1)).status, TaskStatus::Timeout);
+}
+
+#[test]
+fn a_recovered_task_has_what_is_left_of_its_time_and_is_told_all_of_it() {
+    let mut env = restarted();
+    let recovered = Some(Duration::from_secs(40));
+    let spec = TaskSpec { recovered, ttl: Duration::from_secs(60), ..task_spec(1, 1) };
+    env.ok(Input::Submit(spec));
+    env.millis(21_000);
+    let ended = std::mem::take(&mut env.actions).into_iter().find_map(|action| match action {
+        crate::Action::Transition(transition) if transition.status.is_terminal() => {
+            Some((transition.status, transition.failure))
+        }
+        _ => None,
+    });
+    let (status, failure) = ended.expect("its time is over");
+    assert_eq!(status, TaskStatus::Timeout);
+    assert!(failure.is_some_and(|failure| failure.message.contains("within 60 s")));
 }

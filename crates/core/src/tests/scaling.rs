@@ -125,9 +125,24 @@ fn a_large_idle_fleet_takes_a_whole_queue_at_once() {
         env.hello(number, number, 1);
     }
     for number in 1..=600 {
-        env.ok(Input::Submit(TaskSpec { recovered: true, ..task_spec(number, 1) }));
+        env.ok(Input::Submit(TaskSpec { recovered: Some(Duration::ZERO), ..task_spec(number, 1) }));
     }
     env.nothing();
     env.millis(15_000);
     assert_eq!(env.all_given().len(), 600);
+}
+
+#[test]
+fn calls_that_are_slow_because_the_machine_is_full_bring_no_more_containers() {
+    let mut sim = fleet(16, 1000);
+    sim.pace(stub(1), 300, 1);
+    sim.env.submit(0);
+    sim.run(1, MINUTE);
+    for number in 1..=1000 {
+        sim.env.submit(number);
+    }
+    // Four share what is worth one: each call takes ten times as long as it could.
+    sim.pace(stub(1), 300, 10);
+    sim.run(1001, MINUTE);
+    assert!(sim.container_count(stub(1)) <= 5, "{}", sim.container_count(stub(1)));
 }

@@ -37,6 +37,8 @@ pub(crate) fn stub_spec(stub: &StubRow) -> StubSpec {
     let seconds = if seconds.is_finite() { seconds.clamp(0.0, 86_400.0) } else { 0.0 };
     StubSpec {
         stub: stub.id,
+        // The function of `module:function`.
+        name: config.handler.rsplit(':').next().unwrap_or_default().to_owned(),
         resources: config.resources,
         gpu: config.gpu.clone(),
         pool: config.pool.clone(),
@@ -60,7 +62,7 @@ pub(crate) fn task_spec(task: TaskId, stub: &StubRow) -> TaskSpec {
         max_retries: stub.config.max_retries,
         timeout: stub.config.timeout_seconds.map(Duration::from_secs),
         ttl: Duration::from_secs(stub.config.ttl_seconds),
-        recovered: false,
+        recovered: None,
     }
 }
 
@@ -100,8 +102,7 @@ impl Driver {
         let waited = u64::try_from(timestamps::now() - row.created_at).unwrap_or(0);
         let mut spec = task_spec(row.id, &stub);
         spec.attempts_used = row.attempts_used;
-        spec.ttl = spec.ttl.saturating_sub(Duration::from_micros(waited));
-        spec.recovered = true;
+        spec.recovered = Some(Duration::from_micros(waited));
         Shared::watch_for_client(shared, live);
         self.input(Input::DefineStub(stub_spec(&stub)), None).await;
         self.input(Input::Submit(spec), None).await;

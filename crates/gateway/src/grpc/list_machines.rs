@@ -6,7 +6,7 @@ use metal9_proto::beta9::gateway::{
     ListMachinesRequest, ListMachinesResponse, Machine, MachineMetrics,
 };
 
-use super::list_workers::{state, to_i64};
+use super::list_workers::{free_gpus, state, to_i64};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::shared::Shared;
@@ -50,6 +50,7 @@ pub(super) async fn list(
                 total_cpu_available: i32::try_from(view.free.cpu_millicores).unwrap_or(i32::MAX),
                 total_memory_available: i32::try_from(view.free.memory_mib).unwrap_or(i32::MAX),
                 worker_count: 1,
+                free_gpu_count: i32::try_from(free_gpus(view)).unwrap_or(i32::MAX),
                 container_count: i32::try_from(view.containers.len()).unwrap_or(i32::MAX),
                 ..Default::default()
             }),

@@ -6,7 +6,7 @@ use metal9_core::WorkerView;
 use metal9_proto::beta9::gateway::{ListPoolsRequest, ListPoolsResponse, Pool};
 use metal9_proto::beta9::types::WorkerPoolState;
 
-use super::list_workers::{state, to_i64};
+use super::list_workers::{free_gpus, state, to_i64};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::shared::Shared;
@@ -37,7 +37,7 @@ fn pool(name: &str, workers: &[&WorkerView]) -> Pool {
     let gpus: Vec<_> = workers.iter().flat_map(|view| &view.offer.devices).collect();
     let state = WorkerPoolState {
         status: if available > 0 { "HEALTHY" } else { "DEGRADED" }.to_owned(),
-        free_gpu: u32::try_from(gpus.len()).unwrap_or(u32::MAX),
+        free_gpu: workers.iter().map(|view| free_gpus(view)).fold(0, u32::saturating_add),
         free_cpu: workers.iter().map(|view| to_i64(view.free.cpu_millicores)).sum(),
         free_memory: workers.iter().map(|view| to_i64(view.free.memory_mib)).sum(),
         pending_workers: count(workers.len() - available),

@@ -41,7 +41,7 @@ fn worker(view: &WorkerView, caller: &Caller) -> Worker {
         total_gpu_count: gpus,
         free_cpu: to_i64(view.free.cpu_millicores),
         free_memory: to_i64(view.free.memory_mib),
-        free_gpu_count: gpus,
+        free_gpu_count: free_gpus(view),
         gpu: view.offer.devices.first().map(metal9_types::Device::name).unwrap_or_default(),
         pool_name: view.offer.pool.clone(),
         machine_id: view.worker.to_string(),
@@ -50,6 +50,13 @@ fn worker(view: &WorkerView, caller: &Caller) -> Worker {
         runtime: runtimes.join(","),
         ..Default::default()
     }
+}
+
+/// Accelerators that could take one more job.
+pub(super) fn free_gpus(view: &WorkerView) -> u32 {
+    let devices = view.offer.devices.iter().zip(&view.device_users);
+    let free = devices.filter(|(device, users)| users.len() < device.seats()).count();
+    u32::try_from(free).unwrap_or(u32::MAX)
 }
 
 /// A worker's state in the client API's words.

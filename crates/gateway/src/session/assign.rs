@@ -20,18 +20,18 @@ impl Session {
     /// attempt has been reported as failed.
     pub(super) async fn assign(&self, assignment: Assignment) -> Option<Message> {
         self.remember(assignment.attempt, assignment.task);
-        match self.assign_message(assignment).await {
+        match self.assign_message(&assignment).await {
             Ok(message) => Some(Message::Assign(message)),
             Err(error) => {
                 tracing::warn!(task = %assignment.task, %error, "cannot assign");
-                self.fail_unsent(assignment, &error).await;
+                self.fail_unsent(&assignment, &error).await;
                 None
             }
         }
     }
 
-    async fn assign_message(&self, assignment: Assignment) -> Result<wire::Assign, ApiError> {
-        let Assignment { attempt, attempt_number, task, stub, container, fresh } = assignment;
+    async fn assign_message(&self, assignment: &Assignment) -> Result<wire::Assign, ApiError> {
+        let Assignment { attempt, attempt_number, task, stub, container, fresh, .. } = *assignment;
         let shared = &self.shared;
         let stub = shared
             .store
@@ -43,7 +43,10 @@ impl Session {
             None => shared.store.task_arguments(task).await?.unwrap_or_default(),
         };
         let fetch_arguments = arguments.len() > INLINE_ARGUMENTS;
-        let spec = if fresh { Some(self.container_spec(&stub, container).await?) } else { None };
+        let spec = match fresh {
+            true => Some(self.container_spec(&stub, container, &assignment.devices).await?),
+            false => None,
+        };
         let timeout = stub.config.timeout_seconds.unwrap_or(0).saturating_mul(1000);
         Ok(wire::Assign {
             attempt_id: attempt.0,
@@ -62,6 +65,7 @@ impl Session {
         &self,
         stub: &StubRow,
         container: metal9_types::ContainerId,
+        devices: &[usize],
     ) -> Result<wire::ContainerSpec, ApiError> {
         let store = &self.shared.store;
         let config = &stub.config;
@@ -104,11 +108,12 @@ impl Session {
                 .timeout_seconds
                 .map_or(-1, |seconds| i64::try_from(seconds).unwrap_or(i64::MAX)),
             keep_warm_seconds: config.keep_warm_seconds,
+            devices: devices.iter().filter_map(|&place| u32::try_from(place).ok()).collect(),
         })
     }
 
     /// Ends an attempt that never reached its worker.
-    async fn fail_unsent(&self, assignment: Assignment, error: &ApiError) {
+    async fn fail_unsent(&self, assignment: &Assignment, error: &ApiError) {
         self.forget(assignment.attempt);
         let failure = Failure::new(FailureKind::Setup, error.to_string());
         let outcome = CallOutcome::Failed(failure);

@@ -5,9 +5,11 @@ use metal9_core::{Reattach, WorkerHello};
 use metal9_proto::worker as wire;
 use metal9_store::WorkerRow;
 use metal9_types::{
-    AttemptId, CallOutcome, ContainerId, Device, Failure, FailureKind, Offer, Phase, Platform,
-    Resources, Runtime, SessionId, Vendor, WorkerId,
+    AttemptId, CallOutcome, Condition, ContainerId, Failure, FailureKind, Offer, Phase, Platform,
+    Resources, Runtime, SessionId, WorkerId,
 };
+
+pub(super) mod machine;
 
 /// A failure kind's name on the wire.
 pub(crate) fn failure_kind_name(kind: FailureKind) -> String {
@@ -30,16 +32,27 @@ pub(super) fn phases(phases: Vec<wire::PhaseTime>) -> Vec<Phase> {
 }
 
 /// Reads what a worker offers. Its pool is the one it joined, whatever it says.
-pub(super) fn offer(hello: &wire::Hello, worker: &WorkerRow) -> Result<Offer, String> {
+/// Simulated devices and machines are refused unless they are `allowed`.
+pub(super) fn offer(
+    hello: &wire::Hello,
+    worker: &WorkerRow,
+    allowed: bool,
+) -> Result<Offer, String> {
     absurd(hello)?;
-    let devices = hello.devices.iter().map(device).collect::<Result<Vec<_>, _>>()?;
+    let devices = hello.devices.iter().map(machine::device).collect::<Result<Vec<_>, _>>()?;
+    let machine = machine::machine(hello.machine.clone().unwrap_or_default())?;
+    if !allowed && (machine.simulated || devices.iter().any(|device| device.simulated)) {
+        return Err(machine::SIMULATED.to_owned());
+    }
     let runtimes = hello.runtimes.iter().filter_map(|name| runtime(name)).collect();
     Ok(Offer {
         hostname: hello.hostname.clone(),
         pool: worker.pool.clone(),
         platform: hello.platform.parse::<Platform>()?,
         capacity: Resources { cpu_millicores: hello.cpu_millicores, memory_mib: hello.memory_mib },
+        machine,
         devices,
+        on_battery: machine::on_battery(&hello.on_battery)?,
         runtimes,
         pythons: hello.pythons.clone(),
         labels: hello.labels.clone().into_iter().collect(),
@@ -51,8 +64,10 @@ pub(super) fn offer(hello: &wire::Hello, worker: &WorkerRow) -> Result<Offer, St
 const MAX_LISTED: usize = 100_000;
 /// Characters of what ended an earlier run: a sentence and a path.
 const MAX_INTERRUPTION: usize = 1024;
-/// Accelerators, runtimes and labels of one worker.
+/// Runtimes, Python versions and labels of one worker.
 const MAX_FEW: usize = 1000;
+/// Accelerators of one worker: more than any machine has.
+const MAX_DEVICES: usize = 64;
 
 /// Refuses what no machine has. The scheduler adds such numbers up, and people read them.
 fn absurd(hello: &wire::Hello) -> Result<(), String> {
@@ -67,7 +82,7 @@ fn absurd(hello: &wire::Hello) -> Result<(), String> {
         }
     }
     let lists = [
-        ("devices", hello.devices.len(), MAX_FEW),
+        ("devices", hello.devices.len(), MAX_DEVICES),
         ("runtimes", hello.runtimes.len(), MAX_FEW),
         ("Python versions", hello.pythons.len(), MAX_FEW),
         ("labels", hello.labels.len(), MAX_FEW),
@@ -84,25 +99,6 @@ fn absurd(hello: &wire::Hello) -> Result<(), String> {
     Ok(())
 }
 
-fn device(device: &wire::DeviceInfo) -> Result<Device, String> {
-    if device.simulated {
-        return Err("simulated devices are not accepted by this gateway".to_owned());
-    }
-    let vendor = match device.vendor.as_str() {
-        "apple" => Vendor::Apple,
-        "nvidia" => Vendor::Nvidia,
-        other => return Err(format!("`{other}` is not a vendor of devices")),
-    };
-    Ok(Device {
-        vendor,
-        family: device.family.clone(),
-        variant: device.variant.clone(),
-        cores: device.cores,
-        memory_mib: device.memory_mib,
-        simulated: device.simulated,
-    })
-}
-
 fn runtime(name: &str) -> Option<Runtime> {
     [Runtime::Native, Runtime::Runc, Runtime::Runsc].into_iter().find(|r| r.as_str() == name)
 }
@@ -110,6 +106,7 @@ fn runtime(name: &str) -> Option<Runtime> {
 pub(super) fn worker_hello(
     hello: wire::Hello,
     offer: Offer,
+    condition: &Condition,
     worker: WorkerId,
     session: SessionId,
 ) -> Result<WorkerHello, String> {
@@ -131,10 +128,31 @@ pub(super) fn worker_hello(
         .map(|live| Ok((ContainerId(live.container_id), live.stub_id.parse()?)))
         .collect::<Result<_, metal9_types::IdError>>()
         .map_err(|error| error.to_string())?;
+    let devices = hello
+        .containers
+        .iter()
+        .filter(|live| !live.devices.is_empty())
+        .map(|live| {
+            let places = machine::places(&live.devices, offer.devices.len())?;
+            Ok((ContainerId(live.container_id), places))
+        })
+        .collect::<Result<_, String>>()?;
     let mut cached = hello.cached_environments;
     cached.extend(hello.cached_objects);
-    let interruption: String = hello.interruption.chars().take(MAX_INTERRUPTION).collect();
-    Ok(WorkerHello { worker, session, offer, attempts, containers, cached, interruption })
+    let interruption = hello.interruption.chars().take(MAX_INTERRUPTION).collect();
+    let (thermal, power) = (condition.thermal, condition.power);
+    Ok(WorkerHello {
+        worker,
+        session,
+        offer,
+        attempts,
+        containers,
+        devices,
+        thermal,
+        power,
+        cached,
+        interruption,
+    })
 }
 
 #[cfg(test)]

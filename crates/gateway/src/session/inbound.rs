@@ -18,6 +18,8 @@ use crate::driver::{Command, Finished};
 pub(super) enum ReceiveError {
     #[error(transparent)]
     Api(#[from] crate::error::ApiError),
+    #[error("what the worker says of its machine makes no sense: {0}")]
+    Condition(String),
     #[error("cannot write a task's log")]
     Log(#[source] std::io::Error),
 }
@@ -57,6 +59,9 @@ impl Session {
             Some(Message::Heartbeat(heartbeat)) => {
                 tracing::trace!(worker = %self.worker.id, ?heartbeat, "heartbeat");
                 self.alive().await?;
+                if let Some(condition) = heartbeat.condition {
+                    self.condition(condition).await?;
+                }
             }
             Some(Message::ContainerGone(gone)) => {
                 let container = ContainerId(gone.container_id);
@@ -84,6 +89,20 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// How the machine is doing is news to the scheduler only when it changes what begins there.
+    async fn condition(&self, condition: wire::Condition) -> Result<(), ReceiveError> {
+        let condition = convert::machine::condition(condition, self.devices)
+            .map_err(ReceiveError::Condition)?;
+        let (thermal, power) = (condition.thermal, condition.power);
+        if !self.shared.fleet.set_condition(self.session, condition) {
+            return Ok(());
+        }
+        tracing::info!(worker = %self.worker.id, ?thermal, ?power, "a worker's condition changed");
+        let (worker, session) = (self.worker.id, self.session);
+        let input = Input::WorkerCondition { worker, session, thermal, power };
+        Ok(self.shared.driver.input(input).await?)
     }
 
     async fn alive(&self) -> Result<(), ReceiveError> {

@@ -108,6 +108,7 @@ fn an_unknown_accelerator_is_refused_with_the_nearest_known_one() {
         variant: String::new(),
         cores: 0,
         memory_mib: 1,
+        slots: 1,
         simulated: false,
     };
     assert!(gpu::request("potato", 1, &[potato]).is_ok());

@@ -81,7 +81,8 @@ async fn a_hello_that_makes_no_sense_is_refused_and_leaves_no_worker_behind() ->
     let fixture = fresh().await?;
     let bad_id =
         wire::RunningAttempt { attempt_id: 1, task_id: "../../etc/passwd".into(), container_id: 1 };
-    let bad_stub = wire::LiveContainer { container_id: 1, stub_id: "\0".into() };
+    let bad_stub =
+        wire::LiveContainer { container_id: 1, stub_id: "\0".into(), ..Default::default() };
     let devices = vec![wire::DeviceInfo { vendor: "acme".into(), ..Default::default() }];
     let hellos = [
         ("millicores", wire::Hello { cpu_millicores: u64::MAX, ..hello() }),
@@ -109,6 +110,77 @@ async fn a_hello_that_makes_no_sense_is_refused_and_leaves_no_worker_behind() ->
     let client = fixture.client().await?;
     let waiting = client.stub(&StubOptions::default()).await.unwrap_err();
     assert!(waiting.to_string().contains("no worker connected"), "{waiting}");
+    fixture.running.stop().await
+}
+
+fn gpu() -> wire::DeviceInfo {
+    wire::DeviceInfo { vendor: "apple".into(), family: "M3".into(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_machine_or_a_device_that_makes_no_sense_is_refused_with_a_sentence() -> Result<()> {
+    let fixture = fresh().await?;
+    let device = |device| wire::Hello { devices: vec![device], ..hello() };
+    let machine = |machine| wire::Hello { machine: Some(machine), ..hello() };
+    let condition = |condition| wire::Hello { condition: Some(condition), ..hello() };
+    let held = wire::LiveContainer {
+        container_id: 1,
+        stub_id: "00000000-0000-0000-0000-000000000001".into(),
+        devices: vec![7],
+    };
+    let hellos = [
+        (
+            "start it with --allow-simulated-devices",
+            device(wire::DeviceInfo { simulated: true, ..gpu() }),
+        ),
+        ("simulated devices", machine(wire::MachineInfo { simulated: true, ..Default::default() })),
+        ("a device has no family", device(wire::DeviceInfo { family: String::new(), ..gpu() })),
+        (
+            "a device's family is 100000 bytes long (limit 200)",
+            device(wire::DeviceInfo { family: "x".repeat(100_000), ..gpu() }),
+        ),
+        ("is not one line", device(wire::DeviceInfo { variant: "\x1b[2J".into(), ..gpu() })),
+        ("MiB of memory", device(wire::DeviceInfo { memory_mib: u64::MAX, ..gpu() })),
+        ("slots", device(wire::DeviceInfo { slots: u32::MAX, ..gpu() })),
+        ("65 devices (limit 64)", wire::Hello { devices: vec![gpu(); 65], ..hello() }),
+        (
+            "notes",
+            machine(wire::MachineInfo { notes: vec![String::new(); 21], ..Default::default() }),
+        ),
+        (
+            "a machine's note is 1001 bytes long",
+            machine(wire::MachineInfo { notes: vec!["n".repeat(1001)], ..Default::default() }),
+        ),
+        (
+            "`lukewarm` is not a thermal pressure",
+            condition(wire::Condition { thermal: "lukewarm".into(), ..Default::default() }),
+        ),
+        (
+            "1 devices are in use, of 0 that there are",
+            condition(wire::Condition {
+                devices: vec![wire::DeviceUse::default()],
+                ..Default::default()
+            }),
+        ),
+        ("`pedals` is not", wire::Hello { on_battery: "pedals".into(), ..hello() }),
+        ("device 7, of 0 that there are", wire::Hello { containers: vec![held], ..hello() }),
+    ];
+    for (sentence, hello) in hellos {
+        let status = refused(&fixture, hello).await?;
+        assert_eq!(status.code(), Code::InvalidArgument, "{sentence}: {status:?}");
+        assert!(status.message().contains(sentence), "{sentence}: {status:?}");
+    }
+    fixture.running.stop().await
+}
+
+#[tokio::test]
+async fn a_condition_that_makes_no_sense_ends_the_session() -> Result<()> {
+    let fixture = fresh().await?;
+    let mut session = fixture.worker.connect(fixture.running.grpc, &[], &[]).await?;
+    let condition = wire::Condition { thermal: "lukewarm".into(), ..Default::default() };
+    let condition = Some(condition);
+    session.say(Message::Heartbeat(wire::Heartbeat { condition, ..Default::default() })).await?;
+    assert!(session.next().await.is_err(), "the session goes on");
     fixture.running.stop().await
 }
 

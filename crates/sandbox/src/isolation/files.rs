@@ -213,7 +213,8 @@ fn system(machine: &impl Machine, path: &Path, access: &Access) -> Option<FileRu
     }
 }
 
-fn at(machine: &impl Machine, path: &Path, access: Access) -> Option<FileRule> {
+/// A path, where it is on this machine; nothing if there is nothing.
+pub(crate) fn at(machine: &impl Machine, path: &Path, access: Access) -> Option<FileRule> {
     let source = match machine.entry(path) {
         Entry::There(real) => real,
         Entry::Link { real, .. } => real?,
@@ -224,7 +225,7 @@ fn at(machine: &impl Machine, path: &Path, access: Access) -> Option<FileRule> {
 
 /// The base interpreter of an environment: every link on the way to it, and the directory that it
 /// is installed in.
-fn interpreter(machine: &impl Machine, python: &Path) -> Vec<FileRule> {
+pub(crate) fn interpreter(machine: &impl Machine, python: &Path) -> Vec<FileRule> {
     let mut rules = Vec::new();
     let mut path = python.to_owned();
     for _ in 0..MAX_LINKS {

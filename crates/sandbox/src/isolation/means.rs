@@ -20,6 +20,8 @@ pub struct Means {
     pub network: bool,
     /// The worker is not root, so that namespaces need a user namespace first.
     pub user_namespace: bool,
+    /// macOS' own sandbox, which alone does what the others do together.
+    pub seatbelt: bool,
 }
 
 /// The first Landlock that keeps signals and abstract sockets within the job.
@@ -37,7 +39,14 @@ impl Means {
             hidden_processes: root,
             network: true,
             user_namespace: !root,
+            seatbelt: false,
         }
+    }
+
+    /// Every means of macOS: its sandbox also cuts a job off the network.
+    #[must_use]
+    pub fn darwin() -> Self {
+        Self { seatbelt: true, network: true, ..Self::default() }
     }
 
     /// Without what failed at `step`; `None` if nothing can be left out.
@@ -57,7 +66,8 @@ impl Means {
             Step::Network => Self { network: false, ..self },
             Step::Landlock => Self { landlock: 0, ..self },
             Step::Seccomp => Self { seccomp: false, ..self },
-            Step::Capabilities => self,
+            Step::Seatbelt => Self { seatbelt: false, network: false, ..self },
+            Step::Capabilities | Step::Account | Step::Program => self,
         };
         let less = Self { user_namespace: less.user_namespace && less.namespaces(), ..less };
         (less != self).then_some(less)
@@ -73,6 +83,9 @@ impl Means {
     #[must_use]
     pub fn gaps(self) -> Vec<&'static str> {
         let mut gaps = Vec::new();
+        if self.seatbelt {
+            return gaps;
+        }
         match self.landlock {
             0 => gaps.push("no Landlock: files and processes are protected by less"),
             version if version < LANDLOCK_SCOPES => {
@@ -95,7 +108,7 @@ impl Means {
     /// Whether a job is kept from files and processes that are not its own, at the least.
     #[must_use]
     pub fn suffice(self) -> bool {
-        self.landlock > 0 && self.seccomp
+        self.seatbelt || (self.landlock > 0 && self.seccomp)
     }
 }
 
@@ -109,8 +122,9 @@ impl fmt::Display for Means {
             (self.seccomp, "seccomp"),
             (self.view, "own file system view"),
             (self.hidden_processes, "hidden processes"),
-            (self.network, "own network"),
+            (self.network && !self.seatbelt, "own network"),
             (self.user_namespace, "user namespace"),
+            (self.seatbelt, "seatbelt"),
         ] {
             if there {
                 parts.push(name.to_owned());
@@ -142,10 +156,16 @@ pub enum Step {
     Capabilities,
     /// Filtering system calls.
     Seccomp,
+    /// Becoming another account.
+    Account,
+    /// Entering macOS' sandbox.
+    Seatbelt,
+    /// Executing the program with its limit of memory.
+    Program,
 }
 
 impl Step {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::UserNamespace,
         Self::Namespaces,
         Self::Network,
@@ -154,10 +174,12 @@ impl Step {
         Self::Landlock,
         Self::Capabilities,
         Self::Seccomp,
+        Self::Account,
+        Self::Seatbelt,
+        Self::Program,
     ];
 
     /// The step and the error as one number, for the wire.
-    #[cfg(target_os = "linux")]
     pub(crate) fn with(self, errno: i32) -> i32 {
         let step = Self::ALL.iter().position(|step| *step == self).unwrap_or(0);
         i32::try_from(step).unwrap_or(0) << 16 | (errno & 0xffff)
@@ -181,6 +203,9 @@ impl fmt::Display for Step {
             Self::Landlock => "restricting itself by Landlock",
             Self::Capabilities => "giving up capabilities",
             Self::Seccomp => "filtering system calls",
+            Self::Account => "becoming the account of jobs",
+            Self::Seatbelt => "entering the system's sandbox",
+            Self::Program => "executing it with its limit of memory",
         })
     }
 }
@@ -215,9 +240,12 @@ mod tests {
         assert_eq!(Means::default().to_string(), "none");
         assert_eq!(Means::default().gaps().len(), 4);
         assert!(!Means { landlock: 0, ..all }.suffice());
+        let mac = Means::darwin();
+        assert_eq!(mac.to_string(), "seatbelt");
+        assert!(mac.suffice() && mac.gaps().is_empty());
+        assert_eq!(mac.without(Step::Seatbelt), Some(Means::default()));
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn steps_survive_the_wire() {
         for step in Step::ALL {

@@ -3,17 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::{Isolation, JobPaths, Means, Network, RealMachine, file_rules};
+use crate::darwin::darwin_file_rules;
 use crate::{Launch, Limits, SHIM_COMMAND, SpawnError, spawn};
 
 /// Finds out what isolates jobs here, by isolating a supervisor that has nothing to do.
 ///
-/// `directory` is one in which jobs get theirs. Nothing at all on systems other than Linux.
+/// `directory` is one in which jobs get theirs.
 ///
 /// # Errors
 ///
 /// If the supervisor does not start even without isolation.
 pub async fn probe(shim: &Path, directory: &Path) -> Result<Means, SpawnError> {
-    let Some(mut means) = hopes() else { return Ok(Means::default()) };
+    let mut means = hopes();
     loop {
         match attempt(shim, directory, means).await {
             Ok(()) => return Ok(means),
@@ -30,16 +31,16 @@ pub async fn probe(shim: &Path, directory: &Path) -> Result<Means, SpawnError> {
 }
 
 #[cfg(target_os = "linux")]
-fn hopes() -> Option<Means> {
+fn hopes() -> Means {
     let filtered = matches!(std::env::consts::ARCH, "x86_64" | "aarch64");
     let root = nix::unistd::geteuid().is_root();
     let means = Means::all(crate::shim::landlock_version(), root);
-    Some(Means { seccomp: filtered, ..means })
+    Means { seccomp: filtered, ..means }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn hopes() -> Option<Means> {
-    None
+fn hopes() -> Means {
+    Means::darwin()
 }
 
 async fn attempt(shim: &Path, directory: &Path, means: Means) -> Result<(), SpawnError> {
@@ -51,7 +52,11 @@ async fn attempt(shim: &Path, directory: &Path, means: Means) -> Result<(), Spaw
         own,
         ..JobPaths::default()
     };
-    let files = file_rules(&RealMachine, &job);
+    let files = if means.seatbelt {
+        darwin_file_rules(&RealMachine, &job, Path::new("/var/root"))
+    } else {
+        file_rules(&RealMachine, &job)
+    };
     let network = if means.network { Network::GatewayOnly } else { Network::Full };
     let launch = Launch {
         program: shim.to_owned(),
@@ -61,7 +66,8 @@ async fn attempt(shim: &Path, directory: &Path, means: Means) -> Result<(), Spaw
         cwd: directory.to_owned(),
         limits: Limits::default(),
         group: None,
-        isolation: Some(Isolation { means, files, network }),
+        account: None,
+        isolation: Some(Isolation { means, files, network, gpu: false }),
     };
     let process = spawn(shim, launch).await?;
     // It has been started, and that is all there is to know.

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use seccompiler::BpfProgram;
 
+use super::entrance::become_account;
 use super::receive::send_with;
+use crate::account::Account;
 use crate::isolation::{Isolation, Network, Step};
 use crate::wire::Reply;
 
@@ -26,6 +28,7 @@ type Failed = (Step, io::Error);
 /// Everything that isolating one process needs, made ready by the supervisor.
 pub(super) struct Confinement {
     isolation: Isolation,
+    account: Option<Account>,
     filters: Vec<BpfProgram>,
     cwd: PathBuf,
     /// The supervisor's end of the control socket.
@@ -33,10 +36,15 @@ pub(super) struct Confinement {
 }
 
 impl Confinement {
-    pub(super) fn new(isolation: Isolation, cwd: PathBuf, control: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(
+        isolation: Isolation,
+        account: Option<Account>,
+        cwd: PathBuf,
+        control: OwnedFd,
+    ) -> io::Result<Self> {
         let means = isolation.means;
         let filters = if means.seccomp { calls::filters(means.landlock > 0)? } else { Vec::new() };
-        Ok(Self { isolation, filters, cwd, control })
+        Ok(Self { isolation, account, filters, cwd, control })
     }
 
     /// Isolates this process. What failed is told to the worker before the error is returned.
@@ -50,7 +58,7 @@ impl Confinement {
     }
 
     fn steps(&self) -> Result<(), Failed> {
-        let Isolation { means, files, network } = &self.isolation;
+        let Isolation { means, files, network, .. } = &self.isolation;
         let apart = *network != Network::Full;
         if apart && !means.network {
             return Err((Step::Network, io::ErrorKind::Unsupported.into()));
@@ -71,6 +79,9 @@ impl Confinement {
         }
         if means.landlock > 0 {
             access::restrict(*means, files).map_err(|error| (Step::Landlock, error))?;
+        }
+        if let Some(account) = self.account {
+            become_account(account).map_err(|error| (Step::Account, error))?;
         }
         capabilities::give_up().map_err(|error| (Step::Capabilities, error))?;
         for filter in &self.filters {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -23,8 +24,9 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(program: i32) -> Self {
-        let tree = Tree::new(getpid().as_raw());
+    /// `mark` as [`crate::Launch::mark`] says.
+    pub(super) fn new(program: i32, mark: Option<PathBuf>) -> Self {
+        let tree = Tree::new(getpid().as_raw(), mark);
         Self { program, tree, marked: HashSet::new(), exit: None, exit_told: false }
     }
 

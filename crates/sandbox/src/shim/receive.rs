@@ -97,7 +97,6 @@ impl AsFd for Control {
 }
 
 /// Sends a reply and descriptors with it, also from a process that has yet to become the program.
-#[cfg(target_os = "linux")]
 pub(super) fn send_with(control: &OwnedFd, reply: Reply, fds: &[OwnedFd]) -> io::Result<()> {
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 

@@ -4,19 +4,16 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-use nix::unistd::{Pid, getpid, setsid};
 
-use super::host;
+use super::entrance::Entrance;
 use super::receive::{Control, ProgramFds};
 use crate::cgroup::Group;
-use crate::isolation::Isolation;
-use crate::launch::{Launch, Limits, RUNNER_FD_VARIABLE};
+use crate::launch::{Launch, RUNNER_FD_VARIABLE};
 use crate::wire::Reply;
 
 /// The program's descriptor of its channel.
@@ -24,20 +21,16 @@ pub(super) const CHANNEL_FD: RawFd = 3;
 
 /// Starts the program and returns its process id, or the reply that says why it cannot be started.
 pub(super) fn start(launch: Launch, fds: ProgramFds, control: &Control) -> Result<i32, Reply> {
-    let Launch { program, args, env, cwd, limits, group, isolation } = launch;
     let [channel, stdout, stderr] = fds;
     if let Err(error) = own_only(&channel, &[&stdout, &stderr]) {
         return Err(Reply::NoExec(errno(&error)));
     }
-    let doors = match group.as_ref().map_or_else(|| Ok(Vec::new()), Group::doors) {
+    let doors = match launch.group.as_ref().map_or_else(|| Ok(Vec::new()), Group::doors) {
         Ok(doors) => doors,
         Err(error) => return Err(Reply::NoGroup(errno(&error))),
     };
-    let isolate = match isolation.map(|isolation| isolate(isolation, &cwd, control)).transpose() {
-        Ok(isolate) => isolate,
-        Err(error) => return Err(Reply::NoExec(errno(&error))),
-    };
-    let supervisor = getpid();
+    let entrance = Entrance::new(&launch, control)?;
+    let Launch { program, args, env, cwd, .. } = launch;
     let mut command = Command::new(program);
     command
         .args(args)
@@ -53,7 +46,7 @@ pub(super) fn start(launch: Launch, fds: ProgramFds, control: &Control) -> Resul
     unsafe {
         command.pre_exec(move || {
             enter(&doors)?;
-            prepare(supervisor, &limits, isolate.as_deref())
+            entrance.enter()
         })
     };
     match command.spawn() {
@@ -70,7 +63,7 @@ fn is_forbidden(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-fn errno(error: &io::Error) -> i32 {
+pub(super) fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
 }
 
@@ -91,46 +84,16 @@ fn enter(doors: &[File]) -> io::Result<()> {
     doors.iter().try_for_each(|mut door| door.write_all(b"0"))
 }
 
-/// A step of the new process.
-type Step = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
-
-/// What isolates the new process, made ready.
-#[cfg(target_os = "linux")]
-fn isolate(isolation: Isolation, cwd: &Path, control: &Control) -> io::Result<Step> {
-    use std::os::fd::AsFd;
-
-    let control = control.as_fd().try_clone_to_owned()?;
-    let confinement = super::confine::Confinement::new(isolation, cwd.to_owned(), control)?;
-    Ok(Box::new(move || confinement.enter()))
-}
-
-/// What isolates the new process: nothing on this system, whose worker asks for nothing.
-#[cfg(not(target_os = "linux"))]
-fn isolate(_: Isolation, _: &Path, _: &Control) -> io::Result<Step> {
-    Err(io::Error::from_raw_os_error(libc::ENOSYS))
-}
-
-/// What the new process does before it becomes the program.
-fn prepare(
-    supervisor: Pid,
-    limits: &Limits,
-    isolate: Option<&(dyn Fn() -> io::Result<()> + Send + Sync)>,
-) -> io::Result<()> {
-    setsid()?;
-    reset_signals()?;
-    host::enter_program(supervisor)?;
-    limit(limits)?;
+/// Lets the program inherit its channel.
+pub(super) fn keep_channel() -> io::Result<()> {
     // SAFETY: descriptor 3 is the channel, as `own_only` checked, and stays open until the exec.
     let channel = unsafe { std::os::fd::BorrowedFd::borrow_raw(CHANNEL_FD) };
     fcntl(channel, FcntlArg::F_SETFD(FdFlag::empty()))?;
-    match isolate {
-        Some(isolate) => isolate(),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Undoes what the worker's parents and the supervisor ignore or block: all of it is inherited.
-fn reset_signals() -> io::Result<()> {
+pub(super) fn reset_signals() -> io::Result<()> {
     for signal in nix::sys::signal::Signal::iterator() {
         // SAFETY: the default action runs no code of this program. It cannot be set for SIGKILL and
         // SIGSTOP, whose error means nothing.
@@ -140,14 +103,9 @@ fn reset_signals() -> io::Result<()> {
     Ok(())
 }
 
-fn limit(limits: &Limits) -> io::Result<()> {
-    if let Some(wanted) = limits.open_files {
-        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        let allowed = wanted.min(most);
-        setrlimit(Resource::RLIMIT_NOFILE, allowed, allowed)?;
-    }
-    if !limits.core_dumps {
-        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    }
-    Ok(())
+/// Lowers a limit to `wanted`, or as far as it goes.
+pub(super) fn limit(resource: Resource, wanted: u64) -> io::Result<()> {
+    let (_, most) = getrlimit(resource)?;
+    let allowed = wanted.min(most);
+    Ok(setrlimit(resource, allowed, allowed)?)
 }

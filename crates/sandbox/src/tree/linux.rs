@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::path::Path;
 
 use super::snapshot::Entry;
 use super::{Identity, Seen};
@@ -78,8 +79,9 @@ fn thread_children(pid: i32, thread: i32, into: &mut Vec<i32>) -> io::Result<()>
     Ok(())
 }
 
-/// Every process of the machine, for kernels that do not list children.
-pub(super) fn all() -> io::Result<Vec<Entry>> {
+/// Every process of the machine, for kernels that do not list children. Orphans are the root's, so
+/// that no mark is needed.
+pub(super) fn all(_mark: Option<&Path>) -> io::Result<Vec<Entry>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
@@ -87,7 +89,7 @@ pub(super) fn all() -> io::Result<Vec<Entry>> {
         };
         // A process that ended since the directory was read is of no interest.
         let Some(Stat { seen, parent, group, .. }) = Stat::read(pid) else { continue };
-        all.push(Entry { seen, parent, group });
+        all.push(Entry { seen, parent, group, marked: false });
     }
     Ok(all)
 }
@@ -156,7 +158,7 @@ mod tests {
             .unwrap();
         // Its one line of output says that its own child runs.
         child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
-        let listed = all().unwrap();
+        let listed = all(None).unwrap();
         let grandchild = listed.iter().find(|e| e.parent == child.id().cast_signed()).unwrap();
         let expected = [child.id().cast_signed(), grandchild.seen.identity.pid];
 

@@ -10,6 +10,8 @@ pub(super) struct Entry {
     pub(super) seen: Seen,
     pub(super) parent: i32,
     pub(super) group: i32,
+    /// It is known to belong to the tree whatever its parents are.
+    pub(super) marked: bool,
 }
 
 /// Who belonged to the tree at the last look, and is remembered after its parent has ended.
@@ -17,8 +19,9 @@ pub(super) struct Entry {
 pub(super) struct Members(HashSet<Identity>);
 
 impl Members {
-    /// The processes of `all` that descend from `root`, that did so at the last look, or that are
-    /// in the process group of one that does; parents first as far as the list tells.
+    /// The processes of `all` that descend from `root`, that did so at the last look, that are in
+    /// the process group of one that does, or that are marked; parents first as far as the list
+    /// tells.
     pub(super) fn update(&mut self, root: i32, all: &[Entry]) -> Vec<Seen> {
         let root_group = all.iter().find(|entry| entry.seen.identity.pid == root).map(|e| e.group);
         let mut parents = HashSet::from([root]);
@@ -29,7 +32,8 @@ impl Members {
         loop {
             let before = found.len();
             rest.retain(|entry| {
-                let belongs = parents.contains(&entry.parent)
+                let belongs = entry.marked
+                    || parents.contains(&entry.parent)
                     || groups.contains(&entry.group)
                     || self.0.contains(&entry.seen.identity);
                 if belongs {
@@ -56,7 +60,7 @@ mod tests {
 
     fn entry(pid: i32, parent: i32, group: i32) -> Entry {
         let identity = Identity { pid, started: u64::from(pid.unsigned_abs()) };
-        Entry { seen: Seen { identity, dead: false }, parent, group }
+        Entry { seen: Seen { identity, dead: false }, parent, group, marked: false }
     }
 
     fn pids(members: &mut Members, all: &[Entry]) -> Vec<i32> {
@@ -85,6 +89,14 @@ mod tests {
         assert_eq!(pids(&mut members, &before), [11, 12, 13]);
         let after = [entry(10, 5, 10), entry(11, 10, 11), entry(12, 1, 12), entry(14, 1, 11)];
         assert_eq!(pids(&mut members, &after), [11, 12, 14]);
+    }
+
+    #[test]
+    fn one_that_is_marked_belongs_though_nobody_saw_it_starting() {
+        let mut escaped = entry(12, 1, 12);
+        escaped.marked = true;
+        let all = [entry(10, 5, 10), escaped, entry(13, 12, 13), entry(14, 1, 14)];
+        assert_eq!(pids(&mut Members::default(), &all), [12, 13]);
     }
 
     #[test]

@@ -42,7 +42,11 @@ impl Place {
             ..JobPaths::default()
         };
         let files = file_rules(&RealMachine, &job);
-        Launch { cwd: self.own(), isolation: Some(Isolation { means, files, network }), ..launch }
+        Launch {
+            cwd: self.own(),
+            isolation: Some(Isolation { means, files, network, gpu: false }),
+            ..launch
+        }
     }
 
     async fn run(&self, means: Means, network: Network, script: &str) -> String {

@@ -48,7 +48,7 @@ async fn the_program_has_the_launch_environment_and_directory_only() {
 
 #[tokio::test]
 async fn limits_reach_the_program() {
-    let limits = Limits { open_files: Some(77), core_dumps: false };
+    let limits = Limits { open_files: Some(77), ..Limits::default() };
     let script = "ulimit -n; ulimit -Hn; ulimit -c";
     let mut process = start(Launch { limits, ..shell(script) }).await;
     assert_eq!(rest_text(process.take_stdout()).await, "77\n77\n0\n");
@@ -56,7 +56,7 @@ async fn limits_reach_the_program() {
 
 #[tokio::test]
 async fn a_limit_above_the_workers_own_is_lowered() {
-    let limits = Limits { open_files: Some(u64::MAX / 2), core_dumps: true };
+    let limits = Limits { open_files: Some(u64::MAX / 2), core_dumps: true, ..Limits::default() };
     let mut process = start(Launch { limits, ..shell("ulimit -n") }).await;
     assert_eq!(soon("exit", process.wait()).await, Exit::Code(0));
     assert!(!rest_text(process.take_stdout()).await.is_empty());

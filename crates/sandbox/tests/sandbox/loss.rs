@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use metal9_sandbox::Exit;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -61,7 +60,7 @@ async fn a_supervisor_that_is_killed_takes_the_program_with_it() {
     // In the program's own group, which is all that can be found now.
     job.tell_to_start("hold").await;
     kill(Pid::from_raw(job.process.pid().cast_signed()), Signal::SIGKILL).unwrap();
-    assert_eq!(soon("exit", job.process.wait()).await, Exit::Lost);
+    assert_eq!(soon("exit", job.process.wait()).await, metal9_sandbox::Exit::Lost);
     job.all_gone().await;
     assert!(soon("reap", job.process.reap()).await.is_err());
     assert!(soon("kill", job.process.kill()).await.is_err());

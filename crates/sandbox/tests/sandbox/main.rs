@@ -2,6 +2,9 @@
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
+mod accounts;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod cgroups;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
@@ -14,5 +17,7 @@ mod loss;
 mod memory;
 #[cfg(test)]
 mod reap;
+#[cfg(test)]
+mod run;
 #[cfg(test)]
 mod support;

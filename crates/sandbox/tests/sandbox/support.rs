@@ -26,6 +26,7 @@ pub(crate) fn launch(args: &[&str]) -> Launch {
         cwd: PathBuf::from("/"),
         limits: Limits::default(),
         group: None,
+        account: None,
         isolation: None,
     }
 }

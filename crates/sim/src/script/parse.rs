@@ -121,6 +121,13 @@ fn command(line: &str) -> Parsed<Command> {
         "crash" => Command::Crash { worker: words.owned("a worker")?, lasts: words.lasts()? },
         "powercut" => Command::PowerCut { worker: words.owned("a worker")?, lasts: words.lasts()? },
         "leave" => Command::Leave { worker: words.owned("a worker")?, lasts: words.lasts()? },
+        "cordon" => Command::Cordon { worker: words.owned("a worker")? },
+        "uncordon" => Command::Uncordon { worker: words.owned("a worker")? },
+        "drain" => {
+            let worker = words.owned("a worker")?;
+            let within = words.named("within", duration, Duration::from_secs(5 * 60))?;
+            Command::Drain { worker, within }
+        }
         "heal" => Command::Heal { worker: words.places.pop().map(str::to_owned) },
         "start" => Command::Start { worker: words.owned("a worker")? },
         "restart" => {
@@ -192,6 +199,8 @@ fn stub(words: &mut Words<'_>) -> Parsed<StubLine> {
         call: words.named("call", span, Span::millis(1000, 1000))?,
         crash: words.named("crash", percent, 0)?,
         raise: words.named("raise", percent, 0)?,
+        priority: words.named("priority", number, 0)?,
+        most: words.named("most", |value| number(value).map(Some), None)?,
     })
 }
 
@@ -271,7 +280,8 @@ mod tests {
         let text = "# a remark\nseed 7\nnetwork delay=1ms..20ms duplicate=5%\n\
                     worker w1 cpu=1.5 gpu=M3-Max,H100 platform=mac\nstub f gpu=M3,H100 timeout=5s\n\
                     advance 1500ms\nsubmit t2..t9 f workspace=b\ncut w1 for=2s\npartition w1 up\n\
-                    restart gateway power\nleave w1\nheal\nsettle\nexplain t3\nadvance 1h\n";
+                    restart gateway power\nleave w1\nstub g priority=-3 most=2\ncordon w1\n\
+                    uncordon w1\ndrain w1 within=3s\nheal\nsettle\nexplain t3\nadvance 1h\n";
         let script: Script = text.parse().unwrap();
         let printed = script.to_string();
         assert_eq!(printed.parse::<Script>().unwrap(), script, "{printed}");

@@ -52,6 +52,12 @@ impl Display for Command {
             Self::Crash { worker, lasts } => fault(f, "crash", worker, *lasts),
             Self::PowerCut { worker, lasts } => fault(f, "powercut", worker, *lasts),
             Self::Leave { worker, lasts } => fault(f, "leave", worker, *lasts),
+            Self::Cordon { worker } => write!(f, "cordon {worker}"),
+            Self::Uncordon { worker } => write!(f, "uncordon {worker}"),
+            Self::Drain { worker, within } => {
+                write!(f, "drain {worker}")?;
+                named(f, "within", &Time(*within), &Time(Duration::from_secs(5 * 60)))
+            }
             Self::Heal { worker: None } => write!(f, "heal"),
             Self::Heal { worker: Some(worker) } => write!(f, "heal {worker}"),
             Self::Start { worker } => write!(f, "start {worker}"),
@@ -108,7 +114,9 @@ impl Display for StubLine {
         named(f, "start", &self.start, &Span::millis(300, 300))?;
         named(f, "call", &self.call, &Span::millis(1000, 1000))?;
         named(f, "crash", &Percent(self.crash), &Percent(0))?;
-        named(f, "raise", &Percent(self.raise), &Percent(0))
+        named(f, "raise", &Percent(self.raise), &Percent(0))?;
+        named(f, "priority", &self.priority, &0)?;
+        self.most.map_or(Ok(()), |most| write!(f, " most={most}"))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Modelled on the real driver: transitions reach the disk in order, an end is told and a report
 //! acknowledged once it is durable, and a report that changes nothing is acknowledged at once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use metal9_core::{Action, AttemptReport, Config, Core, Input, TaskSpec, Transition, check};
@@ -29,6 +29,8 @@ pub(crate) struct Gateway {
     last_commit: Moment,
     /// The disk, by task.
     pub(crate) rows: Vec<Option<Row>>,
+    /// The disk: workers that get nothing new, with until when they may still run something.
+    pub(super) standing: BTreeMap<usize, Option<Moment>>,
     /// How rows were before changes that a power cut would take back, the newest last.
     unsynced: Vec<(usize, Row)>,
     inputs: u64,
@@ -62,6 +64,7 @@ impl Gateway {
             writes: VecDeque::new(),
             last_commit: Moment::ZERO,
             rows: Vec::new(),
+            standing: BTreeMap::new(),
             unsynced: Vec::new(),
             inputs: 0,
             timers: (Moment::ZERO, 0),
@@ -126,8 +129,18 @@ impl World {
     fn carry_out(&mut self, action: Action, finished: &mut Option<(SessionId, AttemptId)>) {
         self.trace_action(&action);
         match action {
-            Action::Assign { session, attempt, attempt_number, task, container, fresh, .. } => {
+            Action::Assign {
+                worker,
+                session,
+                attempt,
+                attempt_number,
+                task,
+                container,
+                fresh,
+                ..
+            } => {
                 let task = index_of(task.0);
+                self.is_in_service(index_of(worker.0));
                 let retries = self.stubs[self.ledger.tasks[task].stub].line.retries;
                 let restarts = self.gateway.epoch - 1;
                 let broken = self.ledger.assign(task, attempt, attempt_number, retries, restarts);
@@ -176,6 +189,7 @@ impl World {
         self.mix(task as u64 ^ (transition.status as u64) << 48);
         if transition.status == TaskStatus::Retry {
             self.summary.retries += 1;
+            self.spare_if_drained(&transition);
         }
         if self.options.flaw == Some(Flaw::TellsBeforeItIsDurable)
             && transition.status.is_terminal()
@@ -282,7 +296,7 @@ impl World {
             max_retries: line.retries,
             timeout: line.timeout,
             ttl: line.ttl,
-            recovered: false,
+            recovered: None,
         }
     }
 
@@ -378,6 +392,7 @@ impl World {
         self.gateway.core = Core::new(config);
         self.summary.restarts += 1;
         self.say(|_| "the gateway is back".to_owned());
+        self.recall_standing();
         for task in 0..self.gateway.rows.len() {
             let Some(row) = self.gateway.rows[task].clone() else { continue };
             if row.status.is_terminal() {
@@ -389,8 +404,7 @@ impl World {
             }
             let mut spec = self.task_spec(task);
             spec.attempts_used = row.attempts_used;
-            spec.ttl = spec.ttl.saturating_sub(self.now.since(row.created));
-            spec.recovered = true;
+            spec.recovered = Some(self.now.since(row.created));
             let stub = self.stubs[self.ledger.tasks[task].stub].spec.clone();
             self.feed(Input::DefineStub(stub), None);
             self.feed(Input::Submit(spec), None);

@@ -5,6 +5,7 @@
 //! workers' reports may be made to arrive twice or out of order: that is harder than the real
 //! thing, in which only reports of different sessions overtake one another.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metal9_core::{Input, Reattach, WorkerHello};
@@ -119,6 +120,7 @@ impl World {
                     self.feed(Input::DefineStub(spec), None);
                 }
                 self.feed(Input::WorkerHello(*hello), None);
+                self.go_on_draining(worker);
             }
             ToGateway::Close => self.gateway_closes(session),
             message if known.gateway_open => self.receive(session, message),
@@ -206,6 +208,9 @@ impl World {
                 .iter()
                 .map(|(id, hull)| (*id, StubId(super::id_of(super::STUBS, hull.stub))))
                 .collect(),
+            devices: BTreeMap::new(),
+            thermal: None,
+            power: None,
             cached: it.cached.iter().cloned().collect(),
             interruption: String::new(),
         }

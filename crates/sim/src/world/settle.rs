@@ -13,6 +13,7 @@ impl World {
         let began = self.now;
         for worker in 0..self.workers.len() {
             self.heal(worker);
+            self.uncordon(worker);
             self.workers[worker].count_fault(Fault::Off);
             self.turn_on(worker);
             self.workers[worker].cut = false;

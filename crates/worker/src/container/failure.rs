@@ -1,5 +1,8 @@
 //! What went wrong, as failures.
 
+use std::io;
+use std::path::Path;
+
 use metal9_env::EnvError;
 use metal9_sandbox::Exit;
 use metal9_types::{Failure, FailureKind};
@@ -57,10 +60,16 @@ pub(crate) fn code(error: &CodeError) -> Failure {
 /// The runner did not start.
 pub(crate) fn launch(error: &LaunchError) -> Failure {
     let kind = match error {
-        LaunchError::Network { .. } => FailureKind::Setup,
+        LaunchError::Network { .. } | LaunchError::NoGpu(_) => FailureKind::Setup,
         _ => FailureKind::Internal,
     };
     Failure::new(kind, chain(error))
+}
+
+/// The code could not be given to the account that it runs as.
+pub(crate) fn directory(path: &Path, error: &io::Error) -> Failure {
+    let text = format!("`{}` could not be given to the user of jobs: {error}", path.display());
+    Failure::new(FailureKind::Internal, text)
 }
 
 /// The arguments did not come.

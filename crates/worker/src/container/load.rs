@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use metal9_types::{Failure, FailureKind, Phase};
 
-use crate::container::{Addresses, Command, Container, ContainerSpec, Halt, Job, failure, phase};
+use crate::container::{
+    Addresses, Command, Container, ContainerSpec, Halt, Job, failure, gpu_memory, phase,
+};
 use crate::memory::Limits;
 use crate::runner::{FromRunner, Happening, Load, Runner, ToRunner};
 
@@ -31,8 +33,12 @@ impl Container {
             tracing::warn!(container = %self.id, %error, "its way to the gateway is closed");
             self.addresses.clone()
         });
+        let mut env = variables(&self.spec, &addresses, &job.call.job_token, &self.tools.hostname);
+        let devices = self.tools.equipment.variables(&self.spec.devices);
+        env.extend(devices.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        gpu_memory::limit(&mut env, self.spec.memory_mib);
         let load = Load {
-            env: variables(&self.spec, &addresses, &job.call.job_token, &self.tools.hostname),
+            env,
             code_dir: runner.directory.code().to_string_lossy().into_owned(),
             python_version: python_version(&runner.python),
             ..request(&self.spec)

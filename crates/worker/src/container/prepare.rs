@@ -11,6 +11,7 @@ use crate::code::{Code, CodeCache};
 use crate::container::{Command, Container, Halt, Job, Makings, Workshop, failure, phase};
 use crate::event::Event;
 use crate::runner::Runner;
+use crate::spares::Kind;
 
 /// A step that takes longer than this is told to the user.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -76,7 +77,9 @@ impl Container {
         let begun = Instant::now();
         if let Some(code) = code {
             let target = runner.directory.code();
-            CodeCache::copy(code, target).await.map_err(|error| failure::code(&error))?;
+            CodeCache::copy(code, target.clone()).await.map_err(|error| failure::code(&error))?;
+            let handed = makings.launcher.guard.hand_over(&target);
+            handed.map_err(|error| failure::directory(&target, &error))?;
         }
         phases.push(phase("environment", environment));
         phases.push(phase("code", fetched + begun.elapsed()));
@@ -123,21 +126,27 @@ impl Container {
         code.map(Some).map_err(|error| failure::code(&error))
     }
 
+    /// Whether it was given the GPU of a Mac.
+    fn uses_mac_gpu(&self) -> bool {
+        false
+    }
+
     /// A spare runner of the environment if there is one, else a new one.
     async fn runner(&self, makings: &Makings, environment: Environment) -> Result<Runner, Failure> {
-        let usual = makings.launcher.guard.network();
-        let network = usual.max(self.spec.network);
-        // A spare has the worker's usual network, and nothing is taken from it any more.
-        if network == usual {
+        let guard = &makings.launcher.guard;
+        let shape = guard.shape(self.spec.network, self.uses_mac_gpu(), self.spec.memory_mib);
+        // Stubs that want less network than is usual are rare: no spares are made for them.
+        if shape.network == guard.network() {
             let (reply, answer) = oneshot::channel();
-            self.tell(Event::TakeSpare { environment: environment.clone(), reply }).await;
+            let kind = Kind { environment: environment.clone(), shape };
+            self.tell(Event::TakeSpare { kind, reply }).await;
             if let Ok(Some(spare)) = answer.await
                 && !spare.has_ended()
             {
                 return Ok(*spare);
             }
         }
-        let started = makings.launcher.start(&environment, Some(self.id), network).await;
+        let started = makings.launcher.start(&environment, Some(self.id), shape).await;
         started.map_err(|error| failure::launch(&error))
     }
 }

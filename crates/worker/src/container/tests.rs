@@ -52,6 +52,7 @@ impl Rig {
             )
             .unwrap(),
             hostname: "host".into(),
+            equipment: Equipment::default(),
             events: sender,
         });
         let spec = ContainerSpec {

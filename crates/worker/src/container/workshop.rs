@@ -5,7 +5,8 @@ use metal9_types::{EnvLock, ImageSpec, ObjectId};
 
 use crate::code::CodeCache;
 use crate::errors::chain;
-use crate::runner::{LaunchError, Launcher, Runner};
+use crate::runner::{LaunchError, Launcher, Runner, Shape};
+use crate::spares::Kind;
 
 /// The real thing.
 #[derive(Debug)]
@@ -42,12 +43,17 @@ impl Workshop {
         }
     }
 
+    /// What every stub's runner is started for, unless it asks for something else; nothing if that
+    /// depends on the stub.
+    pub(crate) fn usual(&self) -> Option<Shape> {
+        self.makings()?.launcher.guard.usual()
+    }
+
     /// A runner that belongs to no container yet; nothing if it could not be made.
-    pub(crate) async fn spare(&self, environment: &Environment) -> Option<Runner> {
+    pub(crate) async fn spare(&self, kind: &Kind) -> Option<Runner> {
         let made = match self {
             Self::Real(makings) => {
-                let network = makings.launcher.guard.network();
-                makings.launcher.start(environment, None, network).await
+                makings.launcher.start(&kind.environment, None, kind.shape).await
             }
             #[cfg(test)]
             Self::Scripted(_) => return None,

@@ -1,8 +1,11 @@
-use metal9_types::{Failure, FailureKind, Phase, Platform, Resources, Runtime};
+use metal9_types::{
+    Condition, DeviceUse, Failure, FailureKind, Machine, OnBattery, Phase, Platform, Power,
+    Resources, Runtime, Thermal,
+};
 
 use super::*;
 use crate::machine::Usage;
-use crate::report::Ended;
+use crate::report::{Ended, LiveContainer};
 
 fn assign(container: Option<wire::ContainerSpec>) -> wire::Assign {
     wire::Assign {
@@ -166,7 +169,9 @@ fn a_hello_tells_what_the_worker_has() {
         pool: "default".into(),
         platform: Platform::X86_64Linux,
         capacity: Resources { cpu_millicores: 2000, memory_mib: 1024 },
+        machine: Machine::default(),
         devices: Vec::new(),
+        on_battery: OnBattery::Run,
         runtimes: vec![Runtime::Native],
         pythons: vec!["3.11".into()],
         labels: [("zone".to_owned(), "a".to_owned())].into(),
@@ -175,7 +180,12 @@ fn a_hello_tells_what_the_worker_has() {
     let presence = Presence {
         interruption: "the machine rebooted".into(),
         attempts: vec![(AttemptId(1), "task".into(), ContainerId(2))],
-        containers: vec![(ContainerId(2), StubId(Default::default()))],
+        containers: vec![LiveContainer {
+            container: ContainerId(2),
+            stub: StubId(Default::default()),
+            devices: vec![1],
+        }],
+        condition: Condition { power: Some(Power::Battery), ..Condition::default() },
         environments: vec!["hash".into()],
         objects: Vec::new(),
     };
@@ -187,12 +197,23 @@ fn a_hello_tells_what_the_worker_has() {
     assert_eq!((hello.cpu_millicores, hello.memory_mib), (2000, 1024));
     assert_eq!(hello.attempts[0].container_id, 2);
     assert_eq!(hello.interruption, "the machine rebooted");
-    assert_eq!(hello.containers.len(), 1);
+    assert_eq!((hello.containers.len(), hello.containers[0].devices.as_slice()), (1, &[1][..]));
+    assert_eq!(hello.condition.unwrap().power, "battery");
+    assert_eq!(hello.on_battery, "run");
 }
 
 #[test]
 fn a_heartbeat_tells_how_busy_the_machine_is() {
     let usage = Usage { memory_used_mib: 10, cpu_percent: 50.0 };
-    let message = report(Report::Heartbeat(usage)).message;
-    assert!(matches!(message, Some(Outbound::Heartbeat(beat)) if beat.memory_used_mib == 10));
+    let gpu = DeviceUse { busy_percent: Some(70), memory_used_mib: None };
+    let condition = Condition { thermal: Some(Thermal::Heavy), power: None, devices: vec![gpu] };
+    let Some(Outbound::Heartbeat(beat)) = report(Report::Heartbeat(usage, condition)).message
+    else {
+        panic!("expected a heartbeat");
+    };
+    assert_eq!(beat.memory_used_mib, 10);
+    let condition = beat.condition.unwrap();
+    assert_eq!((condition.thermal.as_str(), condition.power.as_str()), ("heavy", ""));
+    let gpu = condition.devices[0];
+    assert_eq!((gpu.busy_percent, gpu.memory_used_mib), (Some(70), None));
 }

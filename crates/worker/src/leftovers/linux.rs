@@ -1,7 +1,6 @@
 //! Processes and mounts, as `/proc` shows them.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
@@ -39,21 +38,11 @@ fn processes() -> impl Iterator<Item = i32> {
 fn is_stray(pid: i32, directories: &[&Path]) -> bool {
     // Those of other users cannot be read, and are none of ours. Those that have ended are empty.
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    if directories.iter().any(|directory| names(&environment, directory)) {
+    if directories.iter().any(|directory| metal9_sandbox::names(&environment, directory)) {
         return true;
     }
     let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
     directories.iter().any(|directory| cwd.starts_with(directory)) && parent(pid) == Some(1)
-}
-
-/// Whether a variable's value is the directory or a path below.
-fn names(environment: &[u8], directory: &Path) -> bool {
-    let directory = directory.as_os_str().as_bytes();
-    environment.split(|byte| *byte == 0).any(|variable| {
-        let value = variable.iter().position(|byte| *byte == b'=').map(|at| &variable[at + 1..]);
-        let rest = value.and_then(|value| value.strip_prefix(directory));
-        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
-    })
 }
 
 fn parent(pid: i32) -> Option<i32> {

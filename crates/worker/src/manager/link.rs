@@ -1,6 +1,6 @@
 //! The manager's side of a session.
 
-use metal9_types::{AttemptId, Failure, FailureKind};
+use metal9_types::{AttemptId, ContainerId, Failure, FailureKind};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use crate::container::{Addresses, Command};
 use crate::event::{Event, Welcome};
 use crate::gateway::TransferError;
-use crate::manager::{Manager, State, interval};
+use crate::manager::{ContainerEntry, Manager, State, interval};
 use crate::outbox::Next;
-use crate::report::{Ended, Presence, Report};
+use crate::report::{Ended, LiveContainer, Presence, Report};
 use crate::runner::CancelReason;
 
 impl Manager {
@@ -31,7 +31,8 @@ impl Manager {
             attempts: attempts
                 .map(|(id, entry)| (*id, entry.task_id.clone(), entry.container))
                 .collect(),
-            containers: self.containers.iter().map(|(id, entry)| (*id, entry.stub)).collect(),
+            containers: self.containers.iter().map(|(id, entry)| live(*id, entry)).collect(),
+            condition: self.condition.look(),
             environments,
             objects,
             interruption: self.interruption.clone(),
@@ -79,10 +80,10 @@ impl Manager {
 
     /// Says that the worker is alive, unless so much waits that this would only add to it.
     pub(super) fn beat(&mut self) {
-        let waits = self.control.iter().any(|report| matches!(report, Report::Heartbeat(_)));
+        let waits = self.control.iter().any(|report| matches!(report, Report::Heartbeat(..)));
         if !waits {
-            let usage = self.gauge.look();
-            self.control.push_back(Report::Heartbeat(usage));
+            let (usage, condition) = (self.gauge.look(), self.condition.look());
+            self.control.push_back(Report::Heartbeat(usage, condition));
         }
     }
 
@@ -152,4 +153,8 @@ impl Manager {
             }
         }
     }
+}
+
+fn live(container: ContainerId, entry: &ContainerEntry) -> LiveContainer {
+    LiveContainer { container, stub: entry.stub, devices: entry.devices.clone() }
 }

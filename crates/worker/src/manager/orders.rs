@@ -77,6 +77,7 @@ impl Manager {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let entry = ContainerEntry {
             stub: spec.stub,
+            devices: spec.devices.clone(),
             commands,
             current: None,
             last: call.attempt,

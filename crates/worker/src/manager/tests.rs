@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::container::{Arguments, Call, ContainerSpec, Workshop};
+use crate::devices::{self, Equipment};
 use crate::event::{Order, Welcome};
 use crate::gateway::{Gateway, TransferError};
 use crate::outbox::Next;
@@ -65,10 +66,12 @@ impl Rig {
             )
             .unwrap(),
             hostname: "host".into(),
+            equipment: Equipment::default(),
             events: events.clone(),
         });
         let shutdown = CancellationToken::new();
-        let manager = change(Manager::new(tools, root.path().to_owned(), 1));
+        let gauge = devices::Gauge::without_devices();
+        let manager = change(Manager::new(tools, root.path().to_owned(), 1, gauge));
         let manager = manager.run(inbox, shutdown.clone());
         let task = metal9_tasks::spawn_infallible("manager", manager);
         let reports = mpsc::channel(1).1;
@@ -168,9 +171,11 @@ async fn a_result_whose_way_to_the_gateway_was_cut_is_not_given_up() {
         gateway: Gateway::new(&crate::dial::Dial::new("127.0.0.1:9", None).unwrap(), "credential")
             .unwrap(),
         hostname: "host".into(),
+        equipment: Equipment::default(),
         events,
     });
-    let mut manager = Manager::new(tools, root.path().to_owned(), 1);
+    let mut manager =
+        Manager::new(tools, root.path().to_owned(), 1, devices::Gauge::without_devices());
     let result = Bytes::from(vec![7; 2_000_000]);
     let ended = Ended { outcome: Ok(result.clone()), phases: Vec::new(), reusable: true };
     manager.outbox.open(FIRST);
@@ -357,7 +362,7 @@ async fn a_worker_with_nothing_to_do_says_that_it_leaves_and_ends() {
     let mut rig = Rig::start().await;
     // An answer means that the session is open.
     rig.order(Order::Ping).await;
-    assert!(matches!(rig.report().await, Report::Heartbeat(_)));
+    assert!(matches!(rig.report().await, Report::Heartbeat(..)));
     rig.shutdown.cancel();
     assert_eq!(rig.report().await, Report::Leaving { within: Duration::ZERO });
     let ended = tokio::time::timeout(END_WITHIN / 2, rig.task);
@@ -386,7 +391,7 @@ async fn a_build_that_cannot_be_read_is_answered() {
 async fn a_ping_is_answered() {
     let mut rig = Rig::start().await;
     rig.order(Order::Ping).await;
-    assert!(matches!(rig.report().await, Report::Heartbeat(_)));
+    assert!(matches!(rig.report().await, Report::Heartbeat(..)));
 }
 
 #[derive(Debug)]

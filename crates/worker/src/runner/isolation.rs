@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use metal9_env::Environment;
 use metal9_sandbox::{
-    Isolation, JobPaths, Means, Network, RealMachine, SpawnError, file_rules, probe,
+    Account, Isolation, JobPaths, Means, Network, RealMachine, SpawnError, darwin_file_rules,
+    file_rules, probe,
 };
 
 use crate::options::{Options, Wish};
-use crate::runner::ContainerDirectory;
+use crate::runner::account::{self, AccountError};
+use crate::runner::{ContainerDirectory, Shape, gpu};
 
 /// Why jobs cannot be isolated as the settings want it.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,14 @@ pub enum IsolationError {
         /// Why.
         reason: &'static str,
     },
+    /// Jobs cannot run as the user they are to run as.
+    #[error("the setting job_user = \"{name}\" cannot be met")]
+    Account {
+        /// The setting.
+        name: String,
+        /// Why.
+        source: AccountError,
+    },
     /// A directory for jobs contains what no job may see.
     #[error("`{}` cannot be given to jobs: it contains the worker's own state", .0.display())]
     Shared(PathBuf),
@@ -57,6 +67,11 @@ pub(crate) struct Guard {
     readable: Vec<PathBuf>,
     writable: Vec<PathBuf>,
     hidden: Vec<PathBuf>,
+    /// The home of the worker's user.
+    home: PathBuf,
+    account: Option<Account>,
+    /// Why jobs do not see the GPU, on a Mac where they do not.
+    no_gpu: Option<String>,
 }
 
 impl Guard {
@@ -70,6 +85,13 @@ impl Guard {
         let closed = fs::set_permissions(containers, fs::Permissions::from_mode(0o700));
         closed
             .map_err(|source| IsolationError::Directory { path: containers.to_owned(), source })?;
+        let account = match &options.job_user {
+            Some(name) => Some(
+                account::find(name, root, containers)
+                    .map_err(|source| IsolationError::Account { name: name.clone(), source })?,
+            ),
+            None => None,
+        };
         let means = match options.isolation {
             Wish::Off => Means::default(),
             Wish::On | Wish::Required => try_out(&options.shim, containers).await?,
@@ -84,12 +106,15 @@ impl Guard {
             _ if gaps.is_empty() => tracing::info!(%means, "jobs are isolated"),
             _ => tracing::warn!(%means, missing = gaps.join("; "), "jobs are isolated in part"),
         }
-        let guard = Self {
+        let mut guard = Self {
             means: (means != Means::default()).then_some(means),
             network: options.network,
             readable: options.readable.clone(),
             writable: options.writable.clone(),
             hidden: vec![root.to_owned()],
+            home: std::env::home_dir().unwrap_or_default(),
+            account,
+            no_gpu: None,
         };
         if let Some(reason) = guard.cannot(options.network) {
             return Err(IsolationError::Network { network: options.network, reason });
@@ -102,6 +127,9 @@ impl Guard {
         {
             return Err(IsolationError::Shared(open.clone()));
         }
+        if cfg!(target_os = "macos") {
+            guard.look_for_gpu(&options.shim, containers).await?;
+        }
         Ok(guard)
     }
 
@@ -113,9 +141,56 @@ impl Guard {
         }
     }
 
+    /// Finds out whether jobs see the GPU of this Mac.
+    async fn look_for_gpu(&mut self, shim: &Path, containers: &Path) -> Result<(), IsolationError> {
+        let path = containers.join("gpu");
+        let failed = |source| IsolationError::Directory { path: path.clone(), source };
+        let directory = ContainerDirectory::make(path.clone()).map_err(failed)?;
+        self.hand_over(directory.path()).map_err(failed)?;
+        let environment = [shim.to_owned()];
+        let isolation = self.isolate(
+            &environment,
+            shim,
+            &directory,
+            Shape { network: Network::None, gpu: true, memory_mib: 0 },
+        );
+        self.no_gpu = gpu::look(shim, directory.path(), isolation, self.account).await;
+        if let Some(reason) = &self.no_gpu {
+            tracing::warn!(reason, "jobs do not see a GPU");
+        }
+        directory.remove().await;
+        Ok(())
+    }
+
     /// The policy of runners whose stub is not known yet.
     pub(crate) fn network(&self) -> Network {
         self.network
+    }
+
+    /// What runners are started for whose stub is not known yet; nothing if there is no such thing.
+    pub(crate) fn usual(&self) -> Option<Shape> {
+        let any = self.shape(self.network, true, u64::MAX);
+        (any == self.shape(self.network, false, 0)).then_some(any)
+    }
+
+    /// The account that jobs run as, if it is not the worker's own.
+    pub(crate) fn account(&self) -> Option<Account> {
+        self.account
+    }
+
+    /// Why jobs do not see a GPU, where one might expect that they do.
+    pub(crate) fn no_gpu(&self) -> Option<&str> {
+        self.no_gpu.as_deref()
+    }
+
+    /// Makes files those of the account that jobs run as.
+    pub(crate) fn hand_over(&self, path: &Path) -> io::Result<()> {
+        self.account.map_or(Ok(()), |account| account::hand_over(path, account))
+    }
+
+    /// What has to be known of a stub before a runner for it is started.
+    pub(crate) fn shape(&self, network: Network, gpu: bool, memory_mib: u64) -> Shape {
+        Shape::new(self.means, self.network.max(network), gpu, memory_mib)
     }
 
     /// Why jobs cannot be held to a policy; nothing if they can.
@@ -133,19 +208,35 @@ impl Guard {
         environment: &Environment,
         runner_dir: &Path,
         directory: &ContainerDirectory,
-        network: Network,
+        shape: Shape,
+    ) -> Option<Isolation> {
+        let programs = [environment.dir.clone(), runner_dir.to_owned()];
+        self.isolate(&programs, &environment.python, directory, shape)
+    }
+
+    fn isolate(
+        &self,
+        programs: &[PathBuf],
+        interpreter: &Path,
+        directory: &ContainerDirectory,
+        shape: Shape,
     ) -> Option<Isolation> {
         let means = self.means?;
         let job = JobPaths {
-            programs: vec![environment.dir.clone(), runner_dir.to_owned()],
-            python: environment.python.clone(),
+            programs: programs.to_vec(),
+            python: interpreter.to_owned(),
             own: directory.path().to_owned(),
             temporary: directory.temporary(),
             readable: self.readable.clone(),
             writable: self.writable.clone(),
             hidden: self.hidden.clone(),
         };
-        Some(Isolation { means, files: file_rules(&RealMachine, &job), network })
+        let files = if means.seatbelt {
+            darwin_file_rules(&RealMachine, &job, &self.home)
+        } else {
+            file_rules(&RealMachine, &job)
+        };
+        Some(Isolation { means, files, network: shape.network, gpu: shape.gpu })
     }
 }
 

@@ -15,12 +15,16 @@ use crate::containment::Containment;
 use crate::event::Event;
 use crate::output::Pump;
 use crate::runner::{
-    ContainerDirectory, FrameError, FromRunner, Guard, Happening, Runner, Supervisor,
+    ContainerDirectory, FrameError, FromRunner, Guard, Happening, Runner, Shape, Supervisor,
 };
 use crate::runner_files;
 
 /// How long a runner may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a runner needs by itself, in MiB, with some air: a limit that is set before it has begun
+/// comes on top of that. The watch, which has measured it, is more exact.
+const OWN_MIB: u64 = 256;
 
 /// Why there is no runner.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,11 @@ pub(crate) enum LaunchError {
          hint: run it on another worker, or without `block_network`"
     )]
     Network { network: Network, reason: &'static str },
+    #[error(
+        "the function asked for a GPU, and functions on this worker see none: {0}\n\
+         hint: `metal9 probe-metal` says on the worker's machine what Metal itself says"
+    )]
+    NoGpu(String),
     #[error("the runner has no socket")]
     NoChannel,
     #[error("the runner did not become ready within {} seconds{}", READY_WITHIN.as_secs(), said(.0))]
@@ -72,8 +81,12 @@ impl Launcher {
         &self,
         environment: &Environment,
         container: Option<ContainerId>,
-        network: Network,
+        shape: Shape,
     ) -> Result<Runner, LaunchError> {
+        let network = shape.network;
+        if let Some(reason) = self.guard.no_gpu().filter(|_| shape.gpu) {
+            return Err(LaunchError::NoGpu(reason.to_owned()));
+        }
         if let Some(reason) = self.guard.cannot(network) {
             return Err(LaunchError::Network { network, reason });
         }
@@ -82,9 +95,10 @@ impl Launcher {
             None => format!("spare-{}", self.spares.fetch_add(1, Ordering::Relaxed)),
         };
         let path = self.containers.join(&name);
-        let directory = ContainerDirectory::make(path.clone())
-            .map_err(|source| LaunchError::Directory { path, source })?;
-        let launch = self.launch(environment, &directory, network);
+        let failed = |source| LaunchError::Directory { path: path.clone(), source };
+        let directory = ContainerDirectory::make(path.clone()).map_err(failed)?;
+        self.guard.hand_over(directory.path()).map_err(failed)?;
+        let launch = self.launch(environment, &directory, shape);
         let launch = Launch { group: self.group(&name), ..launch };
         let mut process =
             metal9_sandbox::spawn(&self.shim, launch).await.map_err(LaunchError::Spawn)?;
@@ -94,6 +108,9 @@ impl Launcher {
         let mut runner = Runner::new(Supervisor::Process(process), channel, pump, directory);
         runner.environment = environment.lease.clone();
         runner.listeners = listeners;
+        if shape.memory_mib > 0 {
+            runner.memory.set_fatal();
+        }
         let ready = tokio::time::timeout(READY_WITHIN, until_ready(&mut runner)).await;
         match ready {
             Ok(Ok(())) => Ok(runner),
@@ -116,7 +133,7 @@ impl Launcher {
         &self,
         environment: &Environment,
         directory: &ContainerDirectory,
-        network: Network,
+        shape: Shape,
     ) -> Launch {
         let program = runner_files::program(&self.runner_dir);
         Launch {
@@ -124,9 +141,15 @@ impl Launcher {
             args: vec!["-s".into(), program.into_os_string()],
             env: variables(environment, directory),
             cwd: directory.code(),
-            limits: Limits { open_files: None, core_dumps: false },
+            limits: Limits {
+                open_files: None,
+                core_dumps: false,
+                processes: self.containment.pids,
+                memory_mib: (shape.memory_mib > 0).then(|| shape.memory_mib + OWN_MIB),
+            },
             group: None,
-            isolation: self.guard.isolation(environment, &self.runner_dir, directory, network),
+            account: self.guard.account(),
+            isolation: self.guard.isolation(environment, &self.runner_dir, directory, shape),
         }
     }
 }

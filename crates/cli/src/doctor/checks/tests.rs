@@ -97,6 +97,7 @@ fn mac() -> Facts {
     (facts.version, facts.is_mac) = ("15.4".into(), true);
     facts.open_files = Some((10_240, u64::MAX >> 1));
     facts.worker.state = directory("/Users/ada/.metal9/worker", "apfs", 200_000);
+    facts.worker.means = Ok(Means { seatbelt: true, ..Means::default() });
     facts.worker.service = ServiceFacts {
         manager: Manager::Launchd,
         scope: Scope::System,

@@ -26,3 +26,7 @@ def _run():
 # Guarded: multiprocessing's spawned children import this file again under another name.
 if __name__ == "__main__":
     _run()
+elif __name__ == "__mp_main__":
+    from metal9.runner.gpu_memory import limit_mlx
+
+    limit_mlx()

@@ -5,6 +5,8 @@ import importlib
 import os
 import sys
 
+from . import gpu_memory
+
 # Field of the load message -> the variable the SDK reads it from.
 _VARIABLES = (
     ("container_id", "CONTAINER_ID"),
@@ -93,6 +95,7 @@ def load(sdk, message) -> Handler:
         value = message.get(field)
         if value not in (None, ""):
             os.environ[variable] = str(value)
+    gpu_memory.limit_mlx()
 
     os.chdir(code_dir)
     sys.path.insert(0, code_dir)
