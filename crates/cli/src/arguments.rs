@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{audit, config, dev, devices, gateway, status, task, token, worker};
+use crate::commands::{
+    audit, config, dev, devices, doctor, gateway, selftest, status, task, token, worker,
+};
 
 /// Everything on the command line.
 #[derive(Debug, Parser)]
@@ -58,6 +60,10 @@ pub(crate) enum Command {
     Token(token::Command),
     /// Show who did what
     Audit(audit::Arguments),
+    /// Look for what could keep this machine from working
+    Doctor(doctor::Arguments),
+    /// Find out by running jobs whether this machine can
+    Selftest(selftest::Arguments),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -69,4 +75,16 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        Arguments::command().debug_assert();
+    }
 }

@@ -4,8 +4,10 @@ pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod dev;
 pub(crate) mod devices;
+pub(crate) mod doctor;
 pub(crate) mod gateway;
 pub(crate) mod probe_metal;
+pub(crate) mod selftest;
 pub(crate) mod status;
 pub(crate) mod task;
 pub(crate) mod token;
@@ -33,6 +35,8 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Task(command) => task::run(context, &command),
         Command::Token(command) => token::run(context, &command),
         Command::Audit(arguments) => audit::run(context, &arguments),
+        Command::Doctor(arguments) => doctor::run(context, &arguments),
+        Command::Selftest(arguments) => selftest::run(context, &arguments),
         Command::Config(config::Command::Dump) => config::dump(context),
         Command::ProbeMetal => probe_metal::run(),
         Command::Completions { shell } => {

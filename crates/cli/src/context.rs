@@ -1,7 +1,7 @@
 //! What every command gets.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -37,6 +37,15 @@ impl Context {
     /// If the configuration is wrong.
     pub(crate) fn settings(&self, flags: Flags) -> Result<Settings, Failure> {
         Settings::load(self.config.as_deref(), flags).map_err(Failure::usage)
+    }
+
+    /// The settings of the user whose home this is.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration is wrong.
+    pub(crate) fn settings_at(&self, home: &Path, flags: Flags) -> Result<Settings, Failure> {
+        Settings::load_at(home, self.config.as_deref(), flags).map_err(Failure::usage)
     }
 
     /// Starts the log, with `default` for what to log unless the user has said.

@@ -37,6 +37,9 @@ pub(crate) const SDK_TOKEN: &str = "BETA9_TOKEN";
 /// The SDK's configuration file. Since 0.1.
 pub(crate) const SDK_CONFIG: &str = "CONFIG_PATH";
 
+/// Who has called `sudo`.
+pub(crate) const SUDO_USER: &str = "SUDO_USER";
+
 /// A variable's value; one that is empty counts as not set.
 pub(crate) fn read(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

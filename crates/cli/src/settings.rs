@@ -70,6 +70,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) uv: Option<PathBuf>,
     pub(crate) python: Option<String>,
     pub(crate) drain_seconds: Option<f64>,
+    pub(crate) keep_awake: Option<bool>,
     pub(crate) gpu_slots: Option<u32>,
     pub(crate) on_battery: String,
     #[serde(default)]
@@ -105,10 +106,21 @@ impl Settings {
     ///
     /// If the file cannot be read, or a source has a key or value that makes no sense.
     pub(crate) fn load(file: Option<&Path>, flags: Flags) -> Result<Self, SettingsError> {
-        let home = std::env::home_dir().unwrap_or_default();
-        let sources =
-            Sources { file: read_file(file, &home)?, environment: environment::all(), flags, home };
-        sources.merge()
+        Self::load_at(&std::env::home_dir().unwrap_or_default(), file, flags)
+    }
+
+    /// The same for the user whose home this is.
+    ///
+    /// # Errors
+    ///
+    /// See [`Settings::load`].
+    pub(crate) fn load_at(
+        home: &Path,
+        file: Option<&Path>,
+        flags: Flags,
+    ) -> Result<Self, SettingsError> {
+        let (file, home) = (read_file(file, home)?, home.to_owned());
+        Sources { file, environment: environment::all(), flags, home }.merge()
     }
 
     /// `[gateway]`.

@@ -32,7 +32,7 @@ pub(crate) struct WorkerProcess {
 }
 
 impl WorkerProcess {
-    /// Starts this program again as a worker.
+    /// Starts this program again as a worker, which logs to `log`.
     ///
     /// # Errors
     ///
@@ -42,6 +42,7 @@ impl WorkerProcess {
         state: &Path,
         gateway: &str,
         simulated: &[String],
+        log: Stdio,
     ) -> Result<Self, Failure> {
         let program = std::env::current_exe()
             .context("cannot find this program's own file")
@@ -58,6 +59,7 @@ impl WorkerProcess {
             // The end of this pipe is the end of the worker, however its parent ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
+            .stderr(log)
             // A Ctrl-C is for the parent, which stops the worker before the gateway.
             .process_group(0)
             .kill_on_drop(true);

@@ -43,13 +43,15 @@ mod tests {
 
     #[test]
     fn every_command_has_its_help() {
-        let commands: [&[&str]; 18] = [
+        let commands: [&[&str]; 23] = [
             &[],
             &["dev"],
             &["gateway"],
             &["worker"],
             &["worker", "join"],
             &["worker", "run"],
+            &["worker", "install"],
+            &["worker", "logs"],
             &["status"],
             &["devices"],
             &["task"],
@@ -59,9 +61,12 @@ mod tests {
             &["token"],
             &["token", "create"],
             &["token", "join"],
+            &["doctor"],
+            &["selftest"],
             &["config"],
             &["config", "dump"],
             &["completions"],
+            &["worker", "status"],
         ];
         let mut all = String::new();
         for command in commands {

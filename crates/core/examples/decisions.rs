@@ -214,6 +214,7 @@ impl Bench {
                 thermal: None,
                 power: None,
                 cached: Vec::new(),
+                interruption: String::new(),
             };
             self.input("hello", Input::WorkerHello(hello));
             let after = Duration::from_micros(self.seed.below(1_000_000));

@@ -182,6 +182,8 @@ pub struct WorkerHello {
     pub power: Option<Power>,
     /// Object and image ids it has cached.
     pub cached: Vec<String>,
+    /// What ended an earlier run of it while calls ran, for people; empty if nothing did.
+    pub interruption: String,
 }
 
 /// A report about one attempt.

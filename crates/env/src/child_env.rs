@@ -31,6 +31,27 @@ const FROM_PIP: &[(&str, &str, &[&str])] = &[
     ("PIP_EXTRA_INDEX_URL", "UV_EXTRA_INDEX_URL", &["UV_EXTRA_INDEX_URL", "UV_INDEX"]),
 ];
 
+/// What other programs read that says the same.
+const SOURCES: &[&str] = &[
+    "PIP_CERT",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_INDEX_URL",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+];
+
+/// `true` for a variable that says where packages come from and how to get there: a worker that is
+/// started without it finds none where its user does. Values may hold passwords.
+#[must_use]
+pub fn is_package_source(name: &str) -> bool {
+    let is_proxy = name.ends_with("_proxy") && SOURCES.contains(&name.to_uppercase().as_str());
+    SOURCES.contains(&name) || is_proxy || (name.starts_with("UV_") && is_kept(name))
+}
+
 /// `true` if a program may see the variable.
 fn is_kept(name: &str) -> bool {
     if name.starts_with("UV_") {
@@ -64,6 +85,16 @@ pub(crate) fn translate_pip_settings(command: &mut Command) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_needs_what_says_where_packages_come_from() {
+        for name in ["UV_DEFAULT_INDEX", "PIP_INDEX_URL", "SSL_CERT_FILE", "https_proxy"] {
+            assert!(is_package_source(name), "{name}");
+        }
+        for name in ["UV_CACHE_DIR", "PATH", "PIP_CACHE_DIR", "my_proxy", "AWS_SECRET"] {
+            assert!(!is_package_source(name), "{name}");
+        }
+    }
 
     #[test]
     fn index_and_certificate_settings_pass_and_python_settings_do_not() {

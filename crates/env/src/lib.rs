@@ -20,10 +20,13 @@ mod process;
 mod pythons;
 mod requirements;
 mod runner;
+mod survey;
 mod talk;
 mod uv;
 
+pub use child_env::is_package_source;
 pub use collect::Collected;
 pub use environments::{Environment, Environments, Options, Progress};
 pub use error::EnvError;
 pub use lease::Lease;
+pub use survey::{Survey, survey};

@@ -37,16 +37,30 @@ impl Uv {
         preferred_python: Option<PythonVersion>,
         layout: &Layout,
     ) -> Result<Self, EnvError> {
-        let at = |program: PathBuf| Self {
-            program,
-            cache: layout.uv_cache.clone(),
-            work: layout.root.clone(),
-        };
+        if let Some(uv) = Self::present(named, layout).await? {
+            return Ok(uv);
+        }
+        let uv = Self::at(bootstrap(preferred_python, layout).await?, layout);
+        uv.version().await?;
+        Ok(uv)
+    }
+
+    /// A program that keeps its things below the root.
+    pub(crate) fn at(program: PathBuf, layout: &Layout) -> Self {
+        Self { program, cache: layout.uv_cache.clone(), work: layout.root.clone() }
+    }
+
+    /// The uv that was named, or one of use on the search path.
+    pub(crate) async fn present(
+        named: Option<&Path>,
+        layout: &Layout,
+    ) -> Result<Option<Self>, EnvError> {
+        let at = |program: PathBuf| Self::at(program, layout);
         let from_env = std::env::var_os("METAL9_UV").filter(|path| !path.is_empty());
         if let Some(path) = named.map(Path::to_owned).or_else(|| from_env.map(PathBuf::from)) {
             let uv = at(path);
             return match uv.version().await? {
-                version if version >= OLDEST => Ok(uv),
+                version if version >= OLDEST => Ok(Some(uv)),
                 (major, minor) => Err(EnvError::UnusableUv {
                     path: uv.program,
                     reason: format!(
@@ -59,7 +73,7 @@ impl Uv {
         if let Ok(path) = which::which("uv") {
             let uv = at(path);
             match uv.version().await {
-                Ok(version) if version >= OLDEST => return Ok(uv),
+                Ok(version) if version >= OLDEST => return Ok(Some(uv)),
                 Ok(version) => tracing::info!(
                     path = %uv.program.display(),
                     ?version,
@@ -68,9 +82,12 @@ impl Uv {
                 Err(error) => tracing::info!(%error, "uv on the search path does not work"),
             }
         }
-        let uv = at(bootstrap(preferred_python, layout).await?);
-        uv.version().await?;
-        Ok(uv)
+        Ok(None)
+    }
+
+    /// Where it is.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// A uv command that sees only settings of where packages come from.
@@ -148,13 +165,24 @@ pub(crate) fn pinned<'a>(pins: &'a str, tool: &str) -> Option<&'a str> {
         .and_then(|(_, version)| version.split([' ', ';', '\\']).find(|word| !word.is_empty()))
 }
 
+/// Where uv is installed if there is none, and its version.
+fn installed(tools: &Path) -> (PathBuf, &'static str) {
+    let version = pinned(PINS, "uv").unwrap_or("0.13.9");
+    (tools.join(format!("uv-{version}")), version)
+}
+
+/// The uv that [`Uv::find`] has installed below a root, if it has.
+pub(crate) fn own(root: &Path) -> Option<PathBuf> {
+    let program = installed(&root.join("tools")).0.join("bin/uv");
+    program.is_file().then_some(program)
+}
+
 /// Installs uv below the root, with pip into a virtual environment of its own; once.
 async fn bootstrap(
     preferred_python: Option<PythonVersion>,
     layout: &Layout,
 ) -> Result<PathBuf, EnvError> {
-    let version = pinned(PINS, "uv").unwrap_or("0.13.9");
-    let home = layout.tools.join(format!("uv-{version}"));
+    let (home, version) = installed(&layout.tools);
     let program = home.join("bin/uv");
     if program.is_file() {
         return Ok(program);

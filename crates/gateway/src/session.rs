@@ -243,6 +243,9 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
                 return Err(Status::invalid_argument(reason));
             }
         };
+        if !hello.interruption.is_empty() {
+            tracing::warn!(%worker, what = hello.interruption, "a worker was interrupted");
+        }
         for reattach in &hello.attempts {
             session.remember(reattach.attempt, reattach.task);
         }

@@ -67,6 +67,7 @@ pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire:
         containers: containers.collect(),
         isolation: isolation.to_owned(),
         process: *PROCESS,
+        interruption: presence.interruption,
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use metal9_proto::worker as wire;
@@ -137,6 +137,13 @@ impl Gateway {
     /// Uses the present credential.
     pub(crate) async fn confirm(&self) -> Result<(), Status> {
         self.client.clone().confirm(within(wire::ConfirmRequest {})).await.map(drop)
+    }
+
+    /// The same; gives the time that the gateway's answer was made by its own clock, if it says so.
+    pub(crate) async fn confirm_with_date(&self) -> Result<Option<SystemTime>, Status> {
+        let answer = self.client.clone().confirm(within(wire::ConfirmRequest {})).await?;
+        let date = answer.metadata().get("date").and_then(|date| date.to_str().ok());
+        Ok(date.and_then(|date| httpdate::parse_http_date(date).ok()))
     }
 
     /// Opens a session whose messages come from `outgoing`.

@@ -12,8 +12,10 @@
 
 #![forbid(unsafe_code)]
 
+mod awake;
 mod backoff;
 mod caches;
+mod check;
 mod code;
 mod container;
 mod containment;
@@ -27,6 +29,7 @@ mod event;
 pub mod fuzzing;
 mod gateway;
 mod identity;
+mod interrupted;
 mod join;
 mod leftovers;
 mod machine;
@@ -42,8 +45,10 @@ mod run;
 mod runner;
 mod runner_files;
 mod session;
+mod slept;
 mod spares;
 
+pub use check::{Answer, CheckError, Membership, check, joined};
 pub use devices::DevicesError;
 pub use identity::IdentityError;
 pub use join::{JoinError, Joined, join};

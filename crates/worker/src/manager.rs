@@ -3,6 +3,7 @@
 //! It never waits for a container or the network: it is told everything as an [`Event`], and what
 //! cannot be sent yet waits in the outbox. So nobody who waits for the manager can hold it up.
 
+mod attend;
 mod builds;
 mod containers;
 mod link;
@@ -17,6 +18,8 @@ use metal9_types::{AttemptId, ContainerId, StubId};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use attend::Attendant;
 
 use crate::container::{Addresses, Command, Tools};
 use crate::devices;
@@ -112,6 +115,10 @@ pub(crate) struct Manager {
     heartbeat: Interval,
     gauge: Gauge,
     condition: devices::Gauge,
+    attendant: Attendant,
+    attendance: Interval,
+    /// What ended an earlier run while jobs ran; told to the gateway once.
+    interruption: String,
     /// How long running calls may go on once the worker was told to end.
     drain: Duration,
     /// Until when they may, once it was.
@@ -147,6 +154,9 @@ impl Manager {
             heartbeat: interval(Duration::from_secs(1)),
             gauge: Gauge::new(),
             condition,
+            attendant: Attendant::default(),
+            attendance: interval(attend::EVERY),
+            interruption: String::new(),
             drain: Duration::ZERO,
             draining: None,
             ending: CancellationToken::new(),
@@ -158,6 +168,12 @@ impl Manager {
     /// when that is over.
     pub(crate) fn draining_for(mut self, drain: Duration, ending: CancellationToken) -> Self {
         (self.drain, self.ending) = (drain, ending);
+        self
+    }
+
+    /// Lets it look after the machine, and say what ended an earlier run.
+    pub(crate) fn attended(mut self, attendant: Attendant, interruption: String) -> Self {
+        (self.attendant, self.interruption) = (attendant, interruption);
         self
     }
 
@@ -192,7 +208,11 @@ impl Manager {
                     tracing::warn!("the worker ends before everything was told to the gateway");
                     return;
                 }
-                _ = self.heartbeat.tick(), if self.link.is_some() => self.beat(),
+                _ = self.heartbeat.tick(), if self.link.is_some() => {
+                    self.look_for_sleep();
+                    self.beat();
+                }
+                _ = self.attendance.tick(), if self.needs_attendance() => self.attend(),
                 () = until(self.starts.front().map(|(at, _)| *at)), if !self.starts.is_empty() => {
                     self.tell_starts();
                 }

@@ -88,6 +88,8 @@ pub struct Options {
     pub readable: Vec<PathBuf>,
     /// Directories of this machine that jobs may write.
     pub writable: Vec<PathBuf>,
+    /// Whether the machine is kept awake while jobs run.
+    pub keep_awake: bool,
     /// How long running calls may go on once the worker was told to end.
     pub drain: Duration,
     /// How old the worker's credential may get before the worker asks for a new one; nothing to

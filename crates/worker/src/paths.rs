@@ -80,6 +80,11 @@ impl Paths {
         self.root.join("cgroups.json")
     }
 
+    /// The note of which jobs run.
+    pub(crate) fn running(&self) -> PathBuf {
+        self.root.join("running.json")
+    }
+
     pub(crate) fn temporary(&self) -> PathBuf {
         self.root.join("tmp")
     }
@@ -111,6 +116,11 @@ impl Paths {
                 tracing::debug!(path = %path.display(), %error, "left to the next start");
             }
         }
+    }
+
+    /// Removes the note of which jobs run: none does.
+    pub(crate) fn clear_running(&self) {
+        let _ = fs::remove_file(self.running());
     }
 
     fn lock(&self) -> Result<File, PathsError> {

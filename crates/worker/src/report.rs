@@ -90,4 +90,6 @@ pub(crate) struct Presence {
     pub(crate) condition: Condition,
     pub(crate) environments: Vec<String>,
     pub(crate) objects: Vec<ObjectId>,
+    /// What ended an earlier run while jobs ran; empty if nothing did.
+    pub(crate) interruption: String,
 }

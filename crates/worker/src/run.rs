@@ -11,6 +11,7 @@ use metal9_types::{Device, Machine, Offer, Platform, Runtime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::awake::{self, Keeper};
 use crate::caches;
 use crate::code::CodeCache;
 use crate::container::{Makings, Tools, Workshop};
@@ -20,8 +21,9 @@ use crate::devices::{self, DevicesError, Found};
 use crate::dial::Dial;
 use crate::gateway::Gateway;
 use crate::identity::{Identity, IdentityError};
+use crate::interrupted::{Boot, Interruption};
 use crate::machine;
-use crate::manager::Manager;
+use crate::manager::{Attendant, Manager};
 use crate::options::Options;
 use crate::paths::{Paths, PathsError};
 use crate::relay::Relays;
@@ -120,13 +122,18 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let (claimed, wanted, id) = (paths.clone(), options.clone(), identity.worker_id.clone());
     let claim = tokio::task::spawn_blocking(move || {
         let lock = claimed.claim()?;
+        let boot = Boot::now();
+        let interruption = Interruption::take(&claimed.running(), &boot);
         let runner_dir = runner_files::install(&claimed.runner())?;
         let record = claimed.cgroups();
         let containment = Containment::open(&wanted, &id, machine::capacity(&wanted), &record);
-        Ok::<_, RunError>((lock, runner_dir, containment))
+        Ok::<_, RunError>((lock, runner_dir, containment, boot, interruption))
     });
     let Ok(claimed) = claim.await else { return Ok(()) };
-    let (_lock, runner_dir, containment) = claimed?;
+    let (_lock, runner_dir, containment, boot, interruption) = claimed?;
+    if let Some(interruption) = &interruption {
+        tracing::warn!(tasks = ?interruption.tasks, "{interruption}");
+    }
     let containment = Arc::new(containment);
     let opened = tokio::select! {
         opened = environments(&options, &paths, &runner_dir) => opened?,
@@ -199,19 +206,32 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let ending = CancellationToken::new();
     let session = session::run(gateway, relays, offer, isolation, events, ending.clone());
     let mut session = metal9_tasks::spawn_infallible("session", session);
-    let manager =
-        Manager::new(tools, paths.outbox(), spares, gauge).draining_for(options.drain, ending);
-    manager.run(inbox, shutdown).await;
+    let attendant = Attendant::new(keeper(&options), paths.running(), boot);
+    let interruption = interruption.map(|it| it.to_string()).unwrap_or_default();
+    let manager = Manager::new(tools, paths.outbox(), spares, gauge)
+        .draining_for(options.drain, ending)
+        .attended(attendant, interruption);
+    Box::pin(manager.run(inbox, shutdown)).await;
     if tokio::time::timeout(FAREWELL, &mut session).await.is_err() {
         session.abort();
     }
     // Whoever is still there had all the time to end.
     let clean_up = move || {
         containment.close();
+        paths.clear_running();
         paths.clear_containers();
     };
     let _ = tokio::task::spawn_blocking(clean_up).await;
     Ok(())
+}
+
+/// What keeps the machine awake while jobs run.
+fn keeper(options: &Options) -> Keeper {
+    let program = if options.keep_awake { awake::Program::of_this_system() } else { None };
+    if options.keep_awake && program.is_none() {
+        tracing::warn!("this machine has no program that keeps it awake while jobs run");
+    }
+    Keeper::new(program.map(|program| Box::new(program) as Box<dyn awake::Inhibitor>))
 }
 
 /// The gateway's address, how it is known, and a connection that is made when it is needed.

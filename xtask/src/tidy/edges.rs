@@ -9,13 +9,14 @@ use crate::run;
 ///
 /// An edge that is missing here is missing on purpose: `core` does no I/O, `store` knows no wire
 /// format, the gateway never reaches into the worker.
-const EDGES: [(&str, &[&str], &[&str]); 17] = [
+const EDGES: [(&str, &[&str], &[&str]); 18] = [
     ("metal9-types", &[], &[]),
     ("metal9-archive", &[], &[]),
     ("metal9-tasks", &[], &[]),
     ("metal9-faults", &[], &[]),
     ("metal9-proto", &[], &[]),
     ("metal9-tls", &[], &[]),
+    ("metal9-service", &[], &[]),
     ("metal9-core", &["types"], &[]),
     ("metal9-sim", &["types", "core"], &[]),
     ("metal9-store", &["types", "tasks", "faults"], &[]),
@@ -37,7 +38,7 @@ const EDGES: [(&str, &[&str], &[&str]); 17] = [
         "metal9-cli",
         &[
             "types", "tasks", "core", "proto", "store", "device", "env", "sandbox", "gateway",
-            "worker", "tls",
+            "worker", "tls", "service",
         ],
         &["testkit"],
     ),

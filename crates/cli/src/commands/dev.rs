@@ -1,6 +1,7 @@
 //! `metal9 dev`: everything on this machine, for trying things out.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use metal9_tasks::CancellationToken;
 
@@ -87,7 +88,8 @@ async fn serve(
         () = signals.next() => return stop(None, &shutdown, running, signals).await,
         joined = worker_process::join(&store, &state, &ready.grpc, &pool) => {
             joined.map_err(|failure| failure.context("the worker cannot join the gateway"))?;
-            WorkerProcess::start(context, &state, &ready.grpc, simulated)?
+            let log = Stdio::inherit();
+            WorkerProcess::start(context, &state, &ready.grpc, simulated, log)?
         }
     };
     let http = Http::new(format!("http://{}", ready.http), Some(ready.token.clone()), None)?;

@@ -1,5 +1,6 @@
 //! `metal9 worker`: being one, and what is to become of those of a gateway.
 
+pub(crate) mod service;
 mod standing;
 
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use crate::signals::Signals;
 use crate::talk::Spinner;
 
 /// How long running calls may go on after SIGTERM where nobody says.
-const DRAIN_SECONDS: f64 = 10.0;
+pub(crate) const DRAIN_SECONDS: f64 = 10.0;
 
 /// How old a worker's credential gets: a week.
 const CREDENTIAL_HOURS: u64 = 7 * 24;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Join(Join),
     /// Run the jobs of the gateway that was joined
     Run(Box<Run>),
+    #[command(flatten)]
+    Service(service::Command),
     /// Give a worker nothing new; what runs on it goes on
     ///
     /// Holds until `metal9 worker uncordon`, whatever is restarted meanwhile.
@@ -135,6 +138,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Join(arguments) => join(context, arguments),
         Command::Run(arguments) => serve(context, &arguments),
+        Command::Service(command) => service::run(context, command),
         Command::Cordon(arguments) => standing::cordon(context, &arguments, "cordon"),
         Command::Uncordon(arguments) => standing::cordon(context, &arguments, "uncordon"),
         Command::Drain(arguments) => standing::drain(context, &arguments),
@@ -267,6 +271,7 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         job_user: settings.job_user,
         readable: settings.readable,
         writable: settings.writable,
+        keep_awake: settings.keep_awake.unwrap_or(cfg!(target_os = "macos")),
         drain: Duration::from_secs_f64(settings.drain_seconds.unwrap_or(DRAIN_SECONDS).min(1e9)),
         credential_age: match settings.credential_hours.unwrap_or(CREDENTIAL_HOURS) {
             0 => None,

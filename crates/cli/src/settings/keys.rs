@@ -85,6 +85,7 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "uv", Kind::Path, "the uv that builds environments; found or fetched if not set"),
     key("worker", "python", Kind::Text, "the Python version for images that ask for any"),
     key("worker", "drain_seconds", Kind::Number, "how long running calls may go on after SIGTERM; 10 if not set"),
+    key("worker", "keep_awake", Kind::Switch, "whether the machine is kept awake while jobs run; on a Mac it is if not set"),
     key("worker", "gpu_slots", Kind::Count, "jobs that an accelerator takes at a time; 1 if not set"),
     key("worker", "on_battery", Kind::Choice(&["run", "no-gpu", "rest"], "run, no-gpu or rest"), "what begins while the machine runs on a battery"),
     key("worker", "simulate_devices", Kind::Text, "devices to pretend to have, separated by commas, for trying things out"),

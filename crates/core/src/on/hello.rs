@@ -279,7 +279,10 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         let Some(worker) = self.workers.get(&hello.worker) else { return };
-        let text = format!("worker `{}` came back without the call", worker.offer.hostname);
+        let mut text = format!("worker `{}` came back without the call", worker.offer.hostname);
+        if !hello.interruption.is_empty() {
+            text += &format!(": {}", hello.interruption);
+        }
         let listed: BTreeSet<ContainerId> = hello.containers.iter().map(|(id, _)| *id).collect();
         let known: Vec<ContainerId> = worker.containers.iter().copied().collect();
         for id in known {

@@ -196,3 +196,21 @@ fn an_attempt_that_never_reached_its_worker_does_not_count() {
     assert_eq!(env.transition().status, TaskStatus::Retry);
     assert_eq!(env.given().number, 2);
 }
+
+#[test]
+fn a_worker_that_was_interrupted_says_why_its_calls_are_lost() {
+    let mut env = TestEnv::new().stub();
+    env.hello(1, 1, 2);
+    env.submit(1);
+    let first = env.given();
+    env.started(first);
+    let mut again = hello(1, 2, 2, 1024);
+    again.interruption = "the machine rebooted while 1 job ran".to_owned();
+    env.connect(again);
+    let retry = env.retried(task(1), FailureKind::WorkerLost);
+    assert_eq!(
+        retry.failure.unwrap().message,
+        "worker `w1` came back without the call: the machine rebooted while 1 job ran"
+    );
+    env.given();
+}

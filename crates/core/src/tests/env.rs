@@ -86,6 +86,7 @@ pub(super) fn hello(number: u64, session: u64, cores: u64, memory_mib: u64) -> W
         thermal: None,
         power: None,
         cached: Vec::new(),
+        interruption: String::new(),
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) fn offer(
 
 /// Entries of any list in Hello: more than any machine has, and few enough to look through.
 const MAX_LISTED: usize = 100_000;
+/// Characters of what ended an earlier run: a sentence and a path.
+const MAX_INTERRUPTION: usize = 1024;
 /// Runtimes, Python versions and labels of one worker.
 const MAX_FEW: usize = 1000;
 /// Accelerators of one worker: more than any machine has.
@@ -137,6 +139,7 @@ pub(super) fn worker_hello(
         .collect::<Result<_, String>>()?;
     let mut cached = hello.cached_environments;
     cached.extend(hello.cached_objects);
+    let interruption = hello.interruption.chars().take(MAX_INTERRUPTION).collect();
     let (thermal, power) = (condition.thermal, condition.power);
     Ok(WorkerHello {
         process: hello.process,
@@ -149,6 +152,7 @@ pub(super) fn worker_hello(
         thermal,
         power,
         cached,
+        interruption,
     })
 }
 

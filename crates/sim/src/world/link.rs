@@ -213,6 +213,7 @@ impl World {
             thermal: None,
             power: None,
             cached: it.cached.iter().cloned().collect(),
+            interruption: String::new(),
         }
     }
 

@@ -178,6 +178,7 @@ fn a_hello_tells_what_the_worker_has() {
         version: "0.1.0".into(),
     };
     let presence = Presence {
+        interruption: "the machine rebooted".into(),
         attempts: vec![(AttemptId(1), "task".into(), ContainerId(2))],
         containers: vec![LiveContainer {
             container: ContainerId(2),
@@ -195,6 +196,7 @@ fn a_hello_tells_what_the_worker_has() {
     assert_eq!((hello.platform.as_str(), hello.runtimes), ("x86_64-linux", vec!["native".into()]));
     assert_eq!((hello.cpu_millicores, hello.memory_mib), (2000, 1024));
     assert_eq!(hello.attempts[0].container_id, 2);
+    assert_eq!(hello.interruption, "the machine rebooted");
     assert_eq!((hello.containers.len(), hello.containers[0].devices.as_slice()), (1, &[1][..]));
     assert_eq!(hello.condition.unwrap().power, "battery");
     assert_eq!(hello.on_battery, "run");

@@ -35,6 +35,7 @@ impl Manager {
             condition: self.condition.look(),
             environments,
             objects,
+            interruption: self.interruption.clone(),
         }
     }
 
@@ -43,6 +44,7 @@ impl Manager {
         self.addresses = Addresses { grpc: welcome.grpc, http: welcome.http };
         self.heartbeat = interval(welcome.heartbeat);
         self.link = Some(outgoing);
+        self.interruption.clear();
         for attempt in welcome.drop_attempts {
             self.drop_attempt(attempt);
         }

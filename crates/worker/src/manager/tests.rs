@@ -49,6 +49,11 @@ struct Rig {
 
 impl Rig {
     async fn start() -> Self {
+        Self::start_with(|manager| manager).await
+    }
+
+    /// With a manager that is not only what [`Manager::new`] makes.
+    async fn start_with(change: impl FnOnce(Manager) -> Manager) -> Self {
         let root = tempfile::tempdir().unwrap();
         let (events, inbox) = mpsc::channel(64);
         let (runners, handed_in) = mpsc::channel(4);
@@ -65,9 +70,9 @@ impl Rig {
             events: events.clone(),
         });
         let shutdown = CancellationToken::new();
-        let manager =
-            Manager::new(tools, root.path().to_owned(), 1, devices::Gauge::without_devices())
-                .run(inbox, shutdown.clone());
+        let gauge = devices::Gauge::without_devices();
+        let manager = change(Manager::new(tools, root.path().to_owned(), 1, gauge));
+        let manager = manager.run(inbox, shutdown.clone());
         let task = metal9_tasks::spawn_infallible("manager", manager);
         let reports = mpsc::channel(1).1;
         let mut rig = Self { events, runners, reports, shutdown, task, _root: root };
@@ -387,4 +392,43 @@ async fn a_ping_is_answered() {
     let mut rig = Rig::start().await;
     rig.order(Order::Ping).await;
     assert!(matches!(rig.report().await, Report::Heartbeat(..)));
+}
+
+#[derive(Debug)]
+struct Told(mpsc::UnboundedSender<&'static str>);
+
+impl crate::awake::Inhibitor for Told {
+    fn hold(&mut self) -> std::io::Result<()> {
+        self.0.send("hold").map_err(std::io::Error::other)
+    }
+
+    fn release(&mut self) {
+        let _ = self.0.send("release");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_job_runs_the_machine_is_kept_awake_and_the_job_is_noted() {
+    let root = tempfile::tempdir().unwrap();
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let note = root.path().join("running.json");
+    let keeper = crate::awake::Keeper::new(Some(Box::new(Told(told))));
+    let boot = crate::interrupted::Boot::now();
+    let attendant = Attendant::new(keeper, note.clone(), boot.clone());
+    let mut rig =
+        Rig::start_with(|manager| manager.attended(attendant, "the machine rebooted".to_owned()))
+            .await;
+    assert_eq!(rig.hello().await.interruption, "", "it was told with the first session");
+    rig.connect(Vec::new(), Vec::new()).await;
+    let mut peer = rig.in_a_call().await;
+    assert_eq!(heard.recv().await, Some("hold"));
+    while !note.exists() {
+        tokio::task::yield_now().await;
+    }
+    peer.give(FIRST.0, b"one").await;
+    rig.finished(FIRST).await;
+    assert_eq!(heard.recv().await, Some("release"), "nothing runs any more");
+    while note.exists() {
+        tokio::task::yield_now().await;
+    }
 }

@@ -1,0 +1,22 @@
+//! `metal9 worker uninstall`.
+
+use metal9_service::plans;
+use serde_json::json;
+
+use super::{apply, find};
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Stops the service and removes it.
+///
+/// # Errors
+///
+/// If there is none, or the service manager refuses.
+pub(super) fn run(context: &Context) -> Result<(), Failure> {
+    let place = find::installed()?;
+    apply::apply(&plans::uninstall(&place))
+        .map_err(|failure| failure.context(format!("cannot remove the {place}")))?;
+    context.output.show(&json!({ "file": place.file() }), || {
+        format!("removed the {place}; the worker's state and its place in the fleet are kept\n")
+    })
+}

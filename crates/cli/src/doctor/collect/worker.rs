@@ -1,0 +1,125 @@
+//! What a worker needs.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context as _;
+use metal9_sandbox::{Layout, Means, probe};
+use metal9_service::{lingers, plans};
+use metal9_worker::{CheckError, IdentityError};
+use nix::unistd::{AccessFlags, access};
+
+use super::{disk, nearest};
+use crate::commands::worker::service;
+use crate::doctor::facts::{Answer, Membership, Programs, ServiceFacts, WorkerFacts};
+use crate::failure::Failure;
+use crate::settings::WorkerSettings;
+
+pub(super) async fn look(settings: &WorkerSettings) -> Result<WorkerFacts, Failure> {
+    let state = std::path::absolute(&settings.state_dir).map_err(Failure::usage)?;
+    Ok(WorkerFacts {
+        programs: programs(settings, &state).await,
+        means: means(&state).await.map_err(|error| format!("{error:#}")),
+        isolation: settings.isolation.clone(),
+        cgroups: cgroups(),
+        membership: membership(settings, &state).await,
+        service: service_facts(&state)?,
+        state: disk::look(&state),
+    })
+}
+
+async fn programs(settings: &WorkerSettings, state: &Path) -> Result<Programs, String> {
+    let found = metal9_env::survey(&state.join("env"), settings.uv.as_deref()).await;
+    let found = found.map_err(|error| error.to_string())?;
+    Ok(Programs { uv: found.uv, pythons: found.pythons, python: found.python })
+}
+
+/// What isolates a process that has nothing to do.
+async fn means(state: &Path) -> anyhow::Result<Means> {
+    let shim = std::env::current_exe().context("cannot find this program's own file")?;
+    let directory = tempfile::Builder::new().prefix("doctor-").tempdir_in(nearest(state))?;
+    Ok(probe(&shim, directory.path()).await?)
+}
+
+/// The controllers of cgroups that this process may use. The service may have more.
+fn cgroups() -> Vec<String> {
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let layout = Layout::read(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
+    let ours = |directory: &Path| access(directory, AccessFlags::W_OK).is_ok();
+    let mut held = Vec::new();
+    for (_, controllers) in layout.v1.iter().filter(|(directory, _)| ours(directory)) {
+        held.extend(controllers.iter().map(|it| format!("{} v1", it.name())));
+    }
+    if let Some(own) = layout.v2.filter(|own| ours(own)) {
+        let offered = std::fs::read_to_string(own.join("cgroup.controllers")).unwrap_or_default();
+        let offered = offered.split_ascii_whitespace();
+        let of_use = offered.filter(|name| ["memory", "pids", "cpu"].contains(name));
+        held.extend(of_use.map(|name| format!("{name} v2")));
+    }
+    held
+}
+
+async fn membership(settings: &WorkerSettings, state: &Path) -> Membership {
+    let joined = match metal9_worker::joined(state) {
+        Ok(joined) => joined,
+        Err(IdentityError::NotJoined(_)) => return Membership::None,
+        Err(error) => return Membership::Unreadable(chain(&error)),
+    };
+    let gateway = match settings.gateway.as_str() {
+        "" => joined.gateway.clone(),
+        other => other.to_owned(),
+    };
+    let answer = match metal9_worker::check(state, &settings.gateway).await {
+        Ok(answer) => {
+            let took_ms = answer.took.as_millis();
+            Answer::Known { took_ms, clock_ahead: answer.clock_ahead }
+        }
+        Err(CheckError::Refused(reason)) => Answer::Refused(reason),
+        Err(error) => {
+            let fix = match &error {
+                CheckError::NotTrusted { source, .. } => source.hint().map(str::to_owned),
+                _ => None,
+            };
+            Answer::Failed(chain(&error), fix)
+        }
+    };
+    let is_private = joined.fingerprint.is_some() || gateway.starts_with("https://");
+    Membership::Joined { pool: joined.pool, gateway, is_private, answer }
+}
+
+fn service_facts(state: &Path) -> Result<ServiceFacts, Failure> {
+    let place = service::find()?;
+    let installed = place.file().exists();
+    let standing = if installed { service::standing(&place).ok() } else { None };
+    let asked = plans::linger(&place).filter(|_| installed);
+    let answer = asked.and_then(|words| Command::new(&words[0]).args(&words[1..]).output().ok());
+    let lingers = answer.and_then(|answer| lingers(&String::from_utf8_lossy(&answer.stdout)));
+    Ok(ServiceFacts {
+        manager: place.manager,
+        scope: place.scope,
+        installed,
+        standing,
+        lingers,
+        account: place.account.name,
+        holder: holder(state),
+    })
+}
+
+/// The process that has locked the state directory.
+fn holder(state: &Path) -> Option<String> {
+    let file = std::fs::File::options().read(true).open(state.join("worker.lock")).ok()?;
+    // Ours for a moment, if nobody has it.
+    match file.try_lock_shared() {
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let pid = std::io::read_to_string(file).unwrap_or_default();
+            Some(format!("process {}", pid.trim()))
+        }
+        _ => None,
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

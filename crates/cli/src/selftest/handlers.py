@@ -1,0 +1,117 @@
+"""What `metal9 selftest` runs as jobs. Each says what it found as one line of JSON after `MARK`."""
+
+import json
+import os
+import socket
+import sys
+import time
+
+MARK = "metal9-selftest: "
+
+
+def say(**facts):
+    print(MARK + json.dumps(facts), flush=True)
+
+
+def hello(name):
+    say(python=sys.version.split()[0], directory=os.getcwd(), name=name)
+    return "hello " + name
+
+
+def stream(seconds):
+    """Says something, and something else later: the first must not wait for the second."""
+    say(part=1)
+    time.sleep(seconds)
+    say(part=2)
+
+
+def hold(file):
+    """Leaves a file in its own directory and stays until it is ended."""
+    with open(file, "w") as own:
+        own.write("another job's own")
+    say(pid=os.getpid(), directory=os.getcwd())
+    while True:
+        time.sleep(60)
+
+
+def reach(files, directories):
+    """Tries to read files, to see them in their directories, and to leave a file in directories."""
+    reached = []
+    for path in files:
+        try:
+            with open(path, "rb") as file:
+                file.read(1)
+            reached.append("read " + path)
+        except OSError:
+            pass
+        try:
+            # The way to what a job may use shows, with nothing else in it.
+            if os.path.basename(path) in os.listdir(os.path.dirname(path)):
+                reached.append("see " + path)
+        except OSError:
+            pass
+    for path in directories:
+        planted = os.path.join(path, "metal9-selftest-was-here")
+        try:
+            with open(planted, "x"):
+                pass
+            os.remove(planted)
+            reached.append("write into " + path)
+        except OSError:
+            pass
+    say(reached=reached)
+
+
+def connect(host, port):
+    """Tries to connect, and says how that went."""
+    try:
+        with socket.create_connection((host, port), timeout=5):
+            say(connected=True)
+    except OSError as error:
+        say(connected=False, error=str(error))
+
+
+def hog(mebibytes):
+    """Uses memory, a mebibyte at a time, and says so if nobody minds."""
+    held = []
+    for _ in range(mebibytes):
+        held.append(bytearray(os.urandom(1) * (1 << 20)))
+    say(used=len(held))
+
+
+def mlx_matmul(size):
+    """Multiplies matrices on MLX's best device and on the processor, and compares."""
+    import mlx.core as mx
+
+    metal = getattr(mx, "metal", None)
+    gpu = bool(metal and metal.is_available())
+    a, b = (mx.random.uniform(shape=(size, size), key=mx.random.key(seed)) for seed in (1, 2))
+    expected = mx.matmul(a, b, stream=mx.cpu)
+    mx.eval(a, b, expected)
+    device = mx.gpu if gpu else mx.cpu
+    mx.eval(mx.matmul(a, b, stream=device))
+    begun = time.perf_counter()
+    found = mx.matmul(a, b, stream=device)
+    mx.eval(found)
+    took = time.perf_counter() - begun
+    off = float(mx.max(mx.abs(found - expected) / mx.abs(expected)))
+    name = str(mx.device_info().get("device_name", "")) if gpu else ""
+    say(device="gpu" if gpu else "cpu", name=name, off=off, seconds=took, library="mlx " + mx.__version__)
+
+
+def torch_matmul(size):
+    """The same with PyTorch."""
+    import torch
+
+    gpu = torch.backends.mps.is_available()
+    device = torch.device("mps" if gpu else "cpu")
+    torch.manual_seed(1)
+    a, b = torch.rand(size, size), torch.rand(size, size)
+    expected = a @ b
+    there = a.to(device), b.to(device)
+    (there[0] @ there[1]).cpu()
+    begun = time.perf_counter()
+    found = (there[0] @ there[1]).cpu()
+    took = time.perf_counter() - begun
+    off = float(((found - expected).abs() / expected.abs()).max())
+    say(device="gpu" if gpu else "cpu", name="", off=off, seconds=took, library="torch " + torch.__version__)

@@ -1,0 +1,141 @@
+//! Plists, units and plans, word for word.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --workspace --test golden` rewrites the files in `golden/`.
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+    use std::time::Duration;
+
+    use metal9_service::{
+        Account, Manager, Place, Plan, Scope, Service, definition, log_of, plans,
+    };
+
+    fn service(manager: Manager, scope: Scope) -> Service {
+        let home = match manager {
+            Manager::Launchd => "/Users/ada",
+            Manager::Systemd => "/home/ada",
+        };
+        let account = Account { name: "ada".into(), uid: 501, home: home.into() };
+        Service {
+            place: Place { manager, scope, account },
+            program: "/usr/local/bin/metal9".into(),
+            config: None,
+            state: Path::new(home).join(".metal9/worker"),
+            path: ["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from).into(),
+            variables: vec![("METAL9_WORKER_LABELS".into(), "zone=attic & cellar".into())],
+            drain: Duration::from_secs(10),
+        }
+    }
+
+    fn all() -> impl Iterator<Item = (String, Service)> {
+        let kinds = [
+            ("agent", Manager::Launchd, Scope::User),
+            ("daemon", Manager::Launchd, Scope::System),
+            ("user_unit", Manager::Systemd, Scope::User),
+            ("system_unit", Manager::Systemd, Scope::System),
+        ];
+        kinds.into_iter().map(|(name, manager, scope)| (name.to_owned(), service(manager, scope)))
+    }
+
+    fn check(name: &str, found: &str) {
+        let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, found).unwrap();
+        }
+        let expected = fs::read_to_string(&golden).unwrap_or_default();
+        assert!(expected == found, "{} is\n{expected}\nbut now it is\n{found}", golden.display());
+    }
+
+    fn lines(plan: &Plan) -> String {
+        let steps: Vec<String> = plan
+            .iter()
+            .map(|step| match step {
+                metal9_service::Step::Write { path, .. } => format!("write {}", path.display()),
+                other => other.to_string(),
+            })
+            .collect();
+        steps.join("\n") + "\n"
+    }
+
+    #[test]
+    fn definitions_are_what_they_were() {
+        for (name, service) in all() {
+            check(&format!("{name}.txt"), &definition(&service));
+        }
+    }
+
+    #[test]
+    fn plans_are_what_they_were() {
+        for (name, service) in all() {
+            let place = &service.place;
+            let mut text = String::new();
+            for (verb, plan) in [
+                ("install", plans::install(&service)),
+                ("start", plans::start(place)),
+                ("stop", plans::stop(place)),
+                ("uninstall", plans::uninstall(place)),
+            ] {
+                text += &format!("# {verb}\n{}", lines(&plan));
+            }
+            text += &format!("# ask\n{}\n", plans::query(place).join(" "));
+            text +=
+                &format!("# logs\n{}\n", plans::logs(place, &service.log(), 200, true).join(" "));
+            if let Some(linger) = plans::linger(place) {
+                text += &format!("# linger\n{}\n", linger.join(" "));
+            }
+            check(&format!("{name}_plans.txt"), &text);
+        }
+    }
+
+    #[test]
+    fn a_plist_is_read_back_as_it_was_meant() {
+        for scope in [Scope::User, Scope::System] {
+            let mut service = service(Manager::Launchd, scope);
+            service.config = Some("/Users/ada/a <b> & \"c\".toml".into());
+            service.drain = Duration::from_millis(1500);
+            let text = definition(&service);
+            assert_eq!(log_of(&text), Some(service.log()));
+            let value = plist::Value::from_reader_xml(text.as_bytes()).unwrap();
+            let keys = value.as_dictionary().unwrap();
+            let text = |name: &str| keys.get(name).and_then(plist::Value::as_string);
+            assert_eq!(text("ProcessType"), Some("Interactive"));
+            assert_eq!(text("UserName"), (scope == Scope::System).then_some("ada"));
+            let number = |name: &str| keys.get(name).and_then(plist::Value::as_unsigned_integer);
+            assert_eq!(number("ExitTimeOut"), Some(22), "longer than the drain, in whole seconds");
+            let words = keys.get("ProgramArguments").and_then(plist::Value::as_array).unwrap();
+            assert_eq!(words[2].as_string(), Some("/Users/ada/a <b> & \"c\".toml"));
+            let keep = keys.get("KeepAlive").and_then(plist::Value::as_dictionary).unwrap();
+            assert_eq!(keep.get("SuccessfulExit"), Some(&plist::Value::Boolean(false)));
+        }
+    }
+
+    #[test]
+    fn systemd_finds_nothing_wrong_with_the_units() {
+        if Command::new("systemd-analyze").arg("--version").output().is_err() {
+            eprintln!("there is no systemd-analyze; the units are compared as text only");
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        for (scope, flag) in [(Scope::User, "--user"), (Scope::System, "--system")] {
+            let mut service = service(Manager::Systemd, scope);
+            // A program that is there, an account that is, and a name that needs quotes.
+            service.program = "/bin/true".into();
+            service.place.account.name = "root".into();
+            service.state = "/tmp/a state of 100%".into();
+            service.variables.push(("METAL9_WORKER_PYTHON".into(), "\"3.11\" $x \\ %h".into()));
+            let unit = root.path().join(service.place.name());
+            fs::write(&unit, definition(&service)).unwrap();
+            let mut verify = Command::new("systemd-analyze");
+            // Without a man page database it would complain about that.
+            verify.args(["verify", "--man=no", flag]).arg(&unit);
+            let output = verify.env("XDG_RUNTIME_DIR", root.path()).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            let about_it = said.lines().filter(|line| line.contains(service.place.name()));
+            assert_eq!(about_it.collect::<Vec<_>>(), [""; 0], "{said}");
+            assert!(output.status.success(), "{said}");
+        }
+    }
+}

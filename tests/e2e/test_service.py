@@ -1,0 +1,146 @@
+"""`metal9 worker install` and what belongs to it, under a service manager that does what the unit says."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, List
+
+import pytest
+
+from harness import processes
+from harness.daemon import binary
+from harness.fleet import nothing_left_of, system_environment
+
+HELLO = """
+import json
+from beta9 import function
+
+@function()
+def hello():
+    return "hello"
+
+if __name__ == "__main__":
+    print(json.dumps(hello.remote()))
+"""
+
+SYSTEMD = Path(__file__).parent / "harness" / "systemd.py"
+
+# Root's unit goes where the machine's own are: there, and only for these processes, is a directory of the test's.
+APART = 'mkdir -p /etc/systemd/system && mount --bind "$0" /etc/systemd/system && exec "$@"'
+
+
+class Machine:
+    """A home, and a service manager of its own."""
+
+    def __init__(self, root: Path):
+        self.home = root / "home"
+        self.manager = root / "manager"
+        self.units = root / "units"
+        for directory in (self.home, self.manager, self.units):
+            directory.mkdir()
+        for name in ("systemctl", "journalctl", "loginctl"):
+            program = self.manager / name
+            program.write_text(f"#!{sys.executable}\n" + SYSTEMD.read_text())
+            program.chmod(0o755)
+
+    def metal9(self, *arguments: str, code: int = 0, **variables: str):
+        """Runs the command line."""
+        env = {**system_environment(), "HOME": str(self.home), **variables}
+        env["PATH"] = f"{self.manager}{os.pathsep}{env['PATH']}"
+        env.pop("SUDO_USER", None)
+        command: List[str] = [str(binary()), *arguments]
+        if os.geteuid() == 0:
+            command = ["unshare", "--mount", "sh", "-c", APART, str(self.units), *command]
+        done = subprocess.run(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    @property
+    def state(self) -> Path:
+        return self.home / ".metal9/worker"
+
+    def status(self) -> Dict:
+        return json.loads(self.metal9("--json", "worker", "status").stdout)
+
+    def calls(self) -> List[str]:
+        return (self.manager / "calls").read_text().splitlines()
+
+
+@pytest.fixture
+def machine(tmp_path, split):
+    machine = Machine(tmp_path)
+    machine.state.mkdir(parents=True)
+    (machine.state / "env").symlink_to(split.environments)
+    yield machine
+    if machine.status()["installed"]:
+        # Only a test that has failed leaves it there.
+        machine.metal9("worker", "uninstall")
+
+
+def test_a_worker_that_has_not_joined_is_not_installed(machine):
+    shutil.rmtree(machine.state)
+    done = machine.metal9("worker", "install", code=2)
+    assert "has not joined" in done.stderr and "--gateway" in done.stderr
+    assert not (machine.manager / "calls").exists()
+
+
+def test_a_dry_run_prints_what_it_would_do_and_does_nothing(machine):
+    done = machine.metal9("worker", "install", "--dry-run", METAL9_WORKER_DRAIN_SECONDS="40")
+    assert "metal9-worker.service:" in done.stdout and "daemon-reload" in done.stdout
+    assert "    TimeoutStopSec=60" in done.stdout
+    assert not (machine.manager / "calls").exists() and not any(machine.units.iterdir())
+
+
+def test_commands_without_a_service_say_how_to_get_one(machine):
+    for command in ("start", "stop", "uninstall", "logs"):
+        done = machine.metal9("worker", command, code=1)
+        assert "metal9 worker install" in done.stderr, command
+    assert machine.status()["installed"] is False
+
+
+def test_a_worker_is_installed_runs_calls_stops_starts_and_is_removed(machine, split, split_app):
+    # Only this worker is there to run anything.
+    other = split.workers[0]
+    other.stop()
+    gateway = ["--gateway", split.grpc, "--token", split._join_token()]
+    done = machine.metal9("worker", "install", *gateway, METAL9_WORKER_LABELS="zone=attic")
+    assert "joined pool default" in done.stderr and "the worker runs (pid" in done.stdout
+    split.wait_for_workers(1)
+    first = machine.status()["standing"]["pid"]
+    assert split_app(HELLO).json == "hello"
+
+    # The same again replaces the running one.
+    machine.metal9("worker", "install")
+    split.wait_for_workers(1)
+    second = machine.status()["standing"]["pid"]
+    assert second != first and not processes.alive(first)
+
+    assert "stopped" in machine.metal9("worker", "stop").stdout
+    assert not processes.alive(second) and machine.status()["standing"]["running"] is False
+    assert "does not run" in machine.metal9("worker", "stop", code=1).stderr
+    machine.metal9("worker", "start")
+    split.wait_for_workers(1)
+    assert "the worker is ready" in machine.metal9("worker", "logs", "-n", "100").stdout
+
+    found = {
+        check["name"]: check
+        for check in json.loads(machine.metal9("--json", "doctor").stdout)["checks"]
+    }
+    assert found["service"]["status"] == "ok" and found["credential"]["status"] == "ok"
+
+    machine.metal9("worker", "uninstall")
+    assert machine.status()["installed"] is False and (machine.state / "worker.json").exists()
+    nothing_left_of(machine.state)
+    assert machine.calls().count("systemctl daemon-reload") + machine.calls().count(
+        "systemctl --user daemon-reload"
+    ) == 3
