@@ -26,6 +26,7 @@ use crate::auth::{grpc_bearer, grpc_peer};
 use crate::driver::{Command, stub_spec};
 use crate::error::ApiError;
 use crate::fleet::{Connection, Outbound, QUEUE};
+use crate::macs;
 use crate::shared::SharedRef;
 use crate::yielding::yielding;
 
@@ -196,7 +197,15 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         let (queue, queued) = mpsc::channel(QUEUE);
         let cut = CancellationToken::new();
         let isolation = hello.isolation.clone();
-        let connection = Connection { worker: worker.id, isolation, queue, cut: cut.clone() };
+        let connection = Connection {
+            worker: worker.id,
+            platform: offer.platform,
+            // A worker does not say its system's version yet.
+            macos: macs::macos(offer.platform, ""),
+            isolation,
+            queue,
+            cut: cut.clone(),
+        };
         let session_id = self.shared.fleet.add(connection);
         // Looked at again, now that a revocation would cut the session.
         let known =
