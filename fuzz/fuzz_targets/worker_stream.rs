@@ -250,6 +250,7 @@ fn message(step: &Step, assigned: &[wire::Assign]) -> Option<ToGateway> {
                 build_id: (*build).into(),
                 error: error.clone(),
                 lock: Some(wire::Lock { python: python.clone(), ..Default::default() }),
+                ..Default::default()
             })
         }
         Step::Heartbeat(memory_used_mib, cpu_percent) => ToGateway::Heartbeat(wire::Heartbeat {

@@ -12,6 +12,7 @@ mod fuzz;
 mod pins;
 mod python;
 mod run;
+mod sdks;
 mod server;
 mod sim;
 mod test;

@@ -3,6 +3,9 @@
 /// The SDK that this version is tested with, as a requirement.
 pub(crate) const SDK: &str = include_str!("../../python/sdk.txt");
 
+/// The oldest SDK that the Python package works with, as a requirement.
+pub(crate) const OLDEST_SDK: &str = include_str!("../../python/sdk-oldest.txt");
+
 /// What tests, examples and measurements need beside the SDK, one requirement a line.
 pub(crate) const DEV: &str = include_str!("../../python/dev.txt");
 
@@ -34,6 +37,14 @@ mod tests {
     fn uv_and_the_sdk_are_pinned() {
         assert!(requirement(DEV, "uv").is_some_and(|pin| pin.contains("==")));
         assert!(requirement(SDK, "beta9").is_some_and(|pin| pin.contains("==")));
+        assert!(requirement(OLDEST_SDK, "beta9").is_some_and(|pin| pin.contains("==")));
         assert_eq!(requirement(DEV, "u"), None);
+    }
+
+    #[test]
+    fn the_python_package_asks_for_the_oldest_sdk_it_is_tested_with() {
+        let project = include_str!("../../python/metal9/pyproject.toml");
+        let (name, version) = OLDEST_SDK.trim().split_once("==").unwrap();
+        assert!(project.contains(&format!("\"{name}>={version},")), "{OLDEST_SDK}");
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use crate::python::Venv;
-use crate::{apt, darwin, demo, run, tidy, tools};
+use crate::{apt, darwin, demo, run, sdks, tidy, tools};
 
 /// The options of a test run.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ enum Suite {
     Test,
     /// Licences and sources of dependencies
     Deny,
-    /// The runner's own tests
+    /// The Python package's own tests, with the oldest and the newest SDK
     Python,
     /// The SDK against real processes
     E2e,
@@ -130,8 +130,10 @@ fn deny() -> Result<Command> {
 }
 
 fn python() -> Result<Command> {
-    let mut command = Venv::ensure()?.python();
+    let venv = Venv::ensure()?;
+    let mut command = venv.python();
     command.args(["-m", "pytest", "-p", "no:cacheprovider"]);
+    command.env(sdks::VARIABLE, sdks::ensure(&venv)?);
     command.current_dir(crate::root().join("python/metal9"));
     Ok(command)
 }

@@ -60,7 +60,9 @@ impl Build<'_> {
 
         let requirements = self.write_requirements()?;
         let mut sync = self.uv.command(&["pip", "sync", "--compile-bytecode"]);
-        sync.args(["--allow-empty-requirements", "--verify-hashes", "--link-mode", LINK_MODE])
+        // A package by its address has no hash.
+        let hashes = if self.lock.is_hashed() { "--require-hashes" } else { "--verify-hashes" };
+        sync.args(["--allow-empty-requirements", hashes, "--link-mode", LINK_MODE])
             .arg("--python")
             .arg(&self.target.python)
             .arg(&requirements);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use metal9_types::{EnvLock, ImageSpec, Platform, PythonVersion};
+use metal9_types::{EnvLock, ImageSpec, Platform, PythonVersion, Target};
 
 use crate::build::Build;
 use crate::collect::{self, Collected};
@@ -104,21 +104,27 @@ impl Environments {
     /// The image cannot be had on a native worker, or its packages cannot be resolved.
     pub async fn lock(&self, spec: &ImageSpec, progress: &Progress) -> Result<EnvLock, EnvError> {
         let platform = Platform::current().ok_or(EnvError::UnknownPlatform)?;
-        self.lock_for(spec, platform, progress).await
+        self.lock_for(spec, Target { platform, macos: None }, progress).await
     }
 
-    /// Resolves an image for a machine of another kind. Packages without a wheel for it may be
-    /// missing what only that machine could find out.
+    /// Resolves an image for machines of any kind. On those of another kind than this one only
+    /// wheels are used, so that a package without one is told here and not when it is installed.
     ///
     /// # Errors
     /// As for [`Self::lock`].
     pub async fn lock_for(
         &self,
         spec: &ImageSpec,
-        platform: Platform,
+        target: Target,
         progress: &Progress,
     ) -> Result<EnvLock, EnvError> {
-        lock::resolve(&self.0.uv, &self.0.pythons, spec, platform, progress).await
+        lock::resolve(&self.0.uv, &self.0.pythons, spec, target, progress).await
+    }
+
+    /// `true` if the Python of a lock is on this machine.
+    #[must_use]
+    pub fn has_python(&self, lock: &EnvLock) -> bool {
+        self.0.python_of(lock).is_ok()
     }
 
     /// The environment of a lock, built if it is not there yet. Everyone who asks for the same one

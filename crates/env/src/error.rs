@@ -4,7 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use metal9_types::{Platform, Refusal};
+use metal9_types::{Platform, Refusal, Target};
+
+use crate::reason;
 
 /// Why there is no lock or no environment. Cloneable, since everyone who waits for one build gets
 /// its error.
@@ -25,6 +27,14 @@ pub enum EnvError {
     /// uv found no set of packages that fits the requirements.
     #[error("the python packages could not be resolved:\n{output}")]
     Unresolvable {
+        /// uv's own text.
+        output: String,
+    },
+    /// uv found no set of packages that fits the requirements on another kind of machine.
+    #[error("the python packages could not be resolved for {target}:\n{output}")]
+    UnresolvableThere {
+        /// The other kind.
+        target: Target,
         /// uv's own text.
         output: String,
     },
@@ -126,6 +136,31 @@ impl EnvError {
             }
             _ => None,
         }
+    }
+
+    /// The reason in one line, for a table or a sentence.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Unresolvable { output } | Self::UnresolvableThere { output, .. } => {
+                reason::one_line(output)
+            }
+            Self::Refused(refusals) => {
+                let reasons = refusals.iter().map(|r| format!("{}: {}", r.feature, r.reason));
+                reasons.collect::<Vec<_>>().join("; ")
+            }
+            Self::Offline { .. } => "the package index could not be reached".to_owned(),
+            other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// `true` if the same packages will not be had later either, whatever happens to the network.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(_) | Self::Unresolvable { .. } | Self::UnresolvableThere { .. }
+        )
     }
 
     pub(crate) fn files(action: &'static str, path: &Path, source: io::Error) -> Self {

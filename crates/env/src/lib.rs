@@ -18,6 +18,7 @@ mod lease;
 mod lock;
 mod process;
 mod pythons;
+mod reason;
 mod requirements;
 mod runner;
 mod survey;

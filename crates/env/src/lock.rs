@@ -1,6 +1,6 @@
 //! From an image to a lock.
 
-use metal9_types::{EnvLock, ImageSpec, Platform, PythonVersion, Refusal};
+use metal9_types::{EnvLock, ImageSpec, Platform, PythonVersion, Refusal, Target};
 
 use crate::process::{self, Input};
 use crate::pythons::Pythons;
@@ -11,17 +11,17 @@ use crate::{EnvError, Progress};
 
 /// Holds the SDK that an environment gets if the caller did not say which one it runs.
 const SDK_PIN: &str = include_str!("../../../python/sdk.txt");
-/// The oldest macOS that environments are resolved for from another kind of machine.
-const MACOS_TARGET: &str = "14.0";
 
-/// Resolves an image for a platform.
+/// Resolves an image for a platform. For another one than this machine's, only wheels count: what
+/// has to be built from source could fail there, and nobody here can try.
 pub(crate) async fn resolve(
     uv: &Uv,
     pythons: &Pythons,
     spec: &ImageSpec,
-    platform: Platform,
+    target: Target,
     progress: &Progress,
 ) -> Result<EnvLock, EnvError> {
+    let Target { platform, macos } = target;
     let requirements = requirements(spec)?;
     // An unreadable version was refused above.
     let wanted = spec.python_version.parse().unwrap_or(PythonVersion::Any);
@@ -38,21 +38,29 @@ pub(crate) async fn resolve(
     let mut command = uv.command(&["pip", "compile", "-", "--generate-hashes"]);
     command.args(["--no-header", "--no-annotate", "--python"]).arg(python);
     if !is_here {
-        command
-            .args(["--python-platform", uv_platform(platform)])
-            .args(["--python-version", &format!("3.{minor}")])
-            .env("MACOSX_DEPLOYMENT_TARGET", MACOS_TARGET);
+        command.args(["--python-version", &format!("3.{minor}"), "--only-binary", ":all:"]);
+    }
+    if !is_here || macos.is_some() {
+        command.args(["--python-platform", uv_platform(platform)]);
+    }
+    if let Some(macos) = macos {
+        // Without it uv takes a macOS so old that it picks old releases without a word.
+        command.env("MACOSX_DEPLOYMENT_TARGET", macos.to_string());
     }
     let mut talk = Talk::new(progress);
     let input = Input::Text(requirements.text());
     let ended = process::run(command, input, &mut |line: &str| talk.hear(line)).await?;
     if !ended.success {
-        return Err(talk.failure(&ended.tail, |output| EnvError::Unresolvable { output }));
+        return Err(talk.failure(&ended.tail, |output| match is_here {
+            true => EnvError::Unresolvable { output },
+            false => EnvError::UnresolvableThere { target, output },
+        }));
     }
     Ok(EnvLock {
         platform,
         python: format!("3.{minor}"),
         requirements: normalise(&requirements.index_options, &ended.stdout),
+        macos,
     })
 }
 

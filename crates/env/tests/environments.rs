@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use metal9_env::{EnvError, Environment, Environments, Options, Progress};
-use metal9_types::{EnvLock, ImageSpec, Platform};
+use metal9_types::{EnvLock, ImageSpec, Platform, Target};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -98,6 +98,7 @@ fn small_lock(environments: &Environments, requirements: &str) -> EnvLock {
         platform: Platform::current().unwrap(),
         python: environments.pythons().last().unwrap().clone(),
         requirements: requirements.to_owned(),
+        macos: None,
     }
 }
 
@@ -310,11 +311,52 @@ async fn what_this_machine_cannot_give_is_refused_by_name() {
     assert_eq!(refusals.len(), 2);
 }
 
+fn mac(macos: &str) -> Target {
+    Target::mac(macos.parse().unwrap())
+}
+
+/// The version of a package in a lock.
+fn version(lock: &EnvLock, package: &str) -> String {
+    let start = format!("{package}==");
+    let line = lock.requirements.lines().find(|line| line.starts_with(&start)).unwrap();
+    line[start.len()..].split([' ', ';']).next().unwrap().to_owned()
+}
+
 #[tokio::test]
-async fn an_image_is_resolved_for_a_mac_from_anywhere() {
+async fn an_image_is_resolved_for_macs_by_their_oldest_macos() {
     let environments = shared().await;
-    let spec = ImageSpec { python_version: "python3.12".into(), ..spec(&["six", "watchdog"]) };
-    let lock = environments.lock_for(&spec, Platform::Aarch64Darwin, &silent()).await.unwrap();
-    assert_eq!((lock.platform, lock.python.as_str()), (Platform::Aarch64Darwin, "3.12"));
-    assert!(lock.requirements.contains("\nsix=="), "{lock:?}");
+    let spec = ImageSpec { python_version: "python3.12".into(), ..spec(&["six", "mlx"]) };
+    let lock = async |macos| environments.lock_for(&spec, mac(macos), &silent()).await.unwrap();
+    let (old, new) = (lock("13.0").await, lock("14.0").await);
+    assert_eq!((new.platform, new.python.as_str()), (Platform::Aarch64Darwin, "3.12"));
+    assert_eq!(new.macos, Some("14.0".parse().unwrap()));
+    assert!(new.is_hashed() && new.requirements.contains("\nsix=="), "{new:?}");
+    // A release that a Mac on 14 can have needs a newer system than 13.
+    assert_ne!(version(&old, "mlx"), version(&new, "mlx"));
+}
+
+#[tokio::test]
+async fn a_package_without_a_wheel_for_macs_is_named_before_anything_is_built() {
+    let environments = shared().await;
+    let spec = spec(&["nvidia-nvtx-cu12"]);
+    let error = environments.lock_for(&spec, mac("14.0"), &silent()).await.unwrap_err();
+    assert!(matches!(error, EnvError::UnresolvableThere { .. }) && error.is_final(), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("aarch64-apple-darwin (macOS 14.0 and later)"), "{text}");
+    let reason = error.reason();
+    assert!(reason.contains("nvidia-nvtx-cu12") && reason.contains("wheels"), "{reason}");
+    assert!(reason.contains("macosx_14_0_arm64") && !reason.contains('\n'), "{reason}");
+    environments.lock_for(&spec, Platform::X86_64Linux.into(), &silent()).await.unwrap();
+}
+
+#[tokio::test]
+async fn markers_give_each_platform_its_own_packages() {
+    let environments = shared().await;
+    let spec = spec(&["mlx[cpu]"]);
+    let resolve = async |target| environments.lock_for(&spec, target, &silent()).await.unwrap();
+    let (on_mac, on_linux) =
+        (resolve(mac("14.0")).await, resolve(Platform::X86_64Linux.into()).await);
+    let has = |lock: &EnvLock, package: &str| lock.requirements.contains(&format!("\n{package}=="));
+    assert!(has(&on_mac, "mlx-metal") && !has(&on_mac, "mlx-cpu"), "{on_mac:?}");
+    assert!(has(&on_linux, "mlx-cpu") && !has(&on_linux, "mlx-metal"), "{on_linux:?}");
 }

@@ -18,8 +18,13 @@ pub(crate) enum BuildEvent {
     Progress(String),
     /// The image is resolved and its environment built.
     Built(EnvLock),
-    /// It cannot be built.
-    Failed(String),
+    /// It was not built.
+    Failed {
+        /// Why, for the user.
+        text: String,
+        /// The packages themselves cannot be had.
+        is_final: bool,
+    },
     /// The worker that built it is gone.
     Lost,
 }
@@ -28,6 +33,22 @@ pub(crate) enum BuildEvent {
 struct Build {
     session: SessionId,
     events: mpsc::Sender<BuildEvent>,
+}
+
+/// A build that somebody waits for; forgotten when dropped.
+#[derive(Debug)]
+pub(crate) struct Awaited<'a> {
+    /// Its number.
+    pub(crate) id: u64,
+    /// Where its events come.
+    pub(crate) events: mpsc::Receiver<BuildEvent>,
+    builds: &'a Builds,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.builds.lock().remove(&self.id);
+    }
 }
 
 /// Image builds under way.
@@ -42,17 +63,12 @@ impl Builds {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a build on this session: its number, and where its events come.
-    pub(crate) fn begin(&self, session: SessionId) -> (u64, mpsc::Receiver<BuildEvent>) {
-        let build = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        let (events, receiver) = mpsc::channel(QUEUE);
-        self.lock().insert(build, Build { session, events });
-        (build, receiver)
-    }
-
-    /// Forgets a build nobody waits for any more.
-    pub(crate) fn end(&self, build: u64) {
-        self.lock().remove(&build);
+    /// Begins a build on this session.
+    pub(crate) fn begin(&self, session: SessionId) -> Awaited<'_> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let (sender, events) = mpsc::channel(QUEUE);
+        self.lock().insert(id, Build { session, events: sender });
+        Awaited { id, events, builds: self }
     }
 
     pub(crate) fn progress(&self, build: u64, text: String) {
@@ -67,14 +83,17 @@ impl Builds {
         let Some(build) = self.lock().remove(&finished.build_id) else { return };
         let lock = finished.lock.and_then(|lock| {
             let platform = lock.platform.parse().ok()?;
-            Some(EnvLock { platform, python: lock.python, requirements: lock.requirements })
+            let macos = lock.macos.parse().ok();
+            let (python, requirements) = (lock.python, lock.requirements);
+            Some(EnvLock { platform, python, requirements, macos })
         });
         let event = match lock {
             Some(lock) if finished.error.is_empty() => BuildEvent::Built(lock),
             _ if finished.error.is_empty() => {
-                BuildEvent::Failed("the worker built the image but sent no lock".to_owned())
+                let text = "the worker built the image but sent no lock".to_owned();
+                BuildEvent::Failed { text, is_final: false }
             }
-            _ => BuildEvent::Failed(finished.error),
+            _ => BuildEvent::Failed { text: finished.error, is_final: finished.is_final },
         };
         deliver(build.events, event);
     }

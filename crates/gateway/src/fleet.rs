@@ -7,7 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use metal9_core::Action;
 use metal9_proto::worker as wire;
 use metal9_tasks::CancellationToken;
-use metal9_types::{AttemptId, Condition, ContainerId, SessionId, StubId, TaskId, WorkerId};
+use metal9_types::{
+    AttemptId, Condition, ContainerId, MacosVersion, Platform, SessionId, StubId, Target, TaskId,
+    WorkerId,
+};
 use tokio::sync::{Notify, mpsc};
 
 /// Messages that may wait for one worker. A worker that lets more pile up is cut off; it connects
@@ -40,6 +43,9 @@ pub(crate) struct Assignment {
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) worker: WorkerId,
+    pub(crate) platform: Platform,
+    /// Its macOS, if it is a Mac.
+    pub(crate) macos: Option<MacosVersion>,
     /// How it says it isolates jobs.
     pub(crate) isolation: String,
     /// How it last said that its machine is doing.
@@ -132,6 +138,14 @@ impl Fleet {
         let before = std::mem::replace(&mut connection.condition, condition);
         let after = &connection.condition;
         (before.thermal, before.power) != (after.thermal, after.power)
+    }
+
+    /// What environments on the worker of a session must fit; nothing if it is gone.
+    pub(crate) fn target(&self, session: SessionId) -> Option<Target> {
+        let connections = self.lock();
+        let connection = connections.get(&session)?;
+        let (platform, macos) = (connection.platform, connection.macos);
+        Some(Target { platform, macos: macos.filter(|_| platform == Platform::Aarch64Darwin) })
     }
 
     /// Every connection, in the order in which they came.

@@ -22,6 +22,7 @@ use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::intruders::{Intruders, JoinLimit};
 use crate::job_token::Signer;
+use crate::macs::Impossible;
 use crate::options::Options;
 use crate::revocations::Revocations;
 use crate::shared::{Shared, SharedRef};
@@ -129,6 +130,7 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         fleet: Fleet::default(),
         ends: Ends::default(),
         builds: Builds::default(),
+        impossible: Impossible::default(),
         arguments: ArgumentCache::default(),
         admission: Admission::new(Limits::of(&options)),
         disk: Disk::new(options.state_dir.clone(), options.min_free_disk_mib),

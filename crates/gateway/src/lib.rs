@@ -28,6 +28,7 @@ mod http;
 mod hub;
 mod intruders;
 mod job_token;
+mod macs;
 mod metrics;
 mod options;
 mod references;

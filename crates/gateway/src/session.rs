@@ -26,6 +26,7 @@ use crate::auth::{grpc_bearer, grpc_peer};
 use crate::driver::{Command, stub_spec};
 use crate::error::ApiError;
 use crate::fleet::{Connection, Outbound, QUEUE};
+use crate::macs;
 use crate::shared::SharedRef;
 use crate::yielding::yielding;
 
@@ -208,6 +209,8 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         let isolation = hello.isolation.clone();
         let connection = Connection {
             worker: worker.id,
+            platform: offer.platform,
+            macos: macs::macos(offer.platform, &offer.machine.os),
             isolation,
             condition: condition.clone(),
             queue,

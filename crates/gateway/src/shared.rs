@@ -18,6 +18,7 @@ use crate::fleet::Fleet;
 use crate::hub::Hub;
 use crate::intruders::{Intruders, JoinLimit};
 use crate::job_token::Signer;
+use crate::macs::Impossible;
 use crate::options::Options;
 use crate::revocations::Revocations;
 
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) fleet: Fleet,
     pub(crate) ends: Ends,
     pub(crate) builds: Builds,
+    pub(crate) impossible: Impossible,
     pub(crate) arguments: ArgumentCache,
     pub(crate) admission: Admission,
     pub(crate) disk: Disk,

@@ -388,7 +388,6 @@ impl World {
             max_containers: line.most,
             image: "image".to_owned(),
             object: format!("object of {}", line.name),
-            ..StubSpec::new(StubId(id_of(STUBS, index)))
         };
         self.stubs.push(Stub { line: line.clone(), spec });
         self.stub_names.insert(line.name.clone(), index);

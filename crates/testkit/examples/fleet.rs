@@ -184,11 +184,13 @@ async fn answer(
                 platform: "x86_64-linux".into(),
                 python: "3.11".into(),
                 requirements: String::new(),
+                macos: String::new(),
             };
             let finished = wire::BuildFinished {
                 build_id: build.build_id,
                 error: String::new(),
                 lock: Some(lock),
+                is_final: false,
             };
             say(outgoing, ToGateway::BuildFinished(finished)).await
         }

@@ -153,18 +153,37 @@ impl Session {
                         platform: "x86_64-linux".into(),
                         python: "3.11".into(),
                         requirements: String::new(),
+                        macos: String::new(),
                     };
                     let finished = wire::BuildFinished {
                         build_id: build.build_id,
                         error: String::new(),
                         lock: Some(lock),
+                        is_final: false,
                     };
                     self.say(ToGateway::BuildFinished(finished)).await?;
                 }
+                FromGateway::ResolveImage(resolve) => self.resolved(resolve).await?,
                 FromGateway::Ping(_) | FromGateway::OutputAck(_) => {}
                 other => return Ok(other),
             }
         }
+    }
+
+    /// Answers that an image can be had on whatever machines it is asked for.
+    async fn resolved(&self, resolve: wire::ResolveImage) -> Result<()> {
+        let lock = wire::Lock {
+            platform: resolve.platform,
+            python: "3.11".into(),
+            requirements: String::new(),
+            macos: resolve.macos,
+        };
+        let finished = wire::BuildFinished {
+            build_id: resolve.build_id,
+            lock: Some(lock),
+            ..Default::default()
+        };
+        self.say(ToGateway::BuildFinished(finished)).await
     }
 
     /// Runs something that needs an image built meanwhile.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ImageId;
+use crate::{ImageId, MacosVersion};
 
 /// One step of an image's build, in the client's order.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -246,6 +246,46 @@ impl fmt::Display for Platform {
     }
 }
 
+/// What an image is resolved for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Target {
+    /// Operating system and processor.
+    pub platform: Platform,
+    /// On a Mac, the oldest macOS it must run on; nothing elsewhere.
+    pub macos: Option<MacosVersion>,
+}
+
+impl Target {
+    /// Every platform there is; Macs from macOS `macos` on.
+    #[must_use]
+    pub fn all(macos: MacosVersion) -> [Self; 3] {
+        let linux = |platform| Self { platform, macos: None };
+        [linux(Platform::X86_64Linux), linux(Platform::Aarch64Linux), Self::mac(macos)]
+    }
+
+    /// Macs with Apple silicon, from macOS `macos` on.
+    #[must_use]
+    pub fn mac(macos: MacosVersion) -> Self {
+        Self { platform: Platform::Aarch64Darwin, macos: Some(macos) }
+    }
+}
+
+impl From<Platform> for Target {
+    fn from(platform: Platform) -> Self {
+        let macos = (platform == Platform::Aarch64Darwin).then_some(MacosVersion::DEFAULT);
+        Self { platform, macos }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.macos {
+            Some(macos) => write!(f, "{} (macOS {macos} and later)", self.platform),
+            None => self.platform.fmt(f),
+        }
+    }
+}
+
 /// An image resolved for one platform: the same lock gives the same environment everywhere.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EnvLock {
@@ -255,9 +295,31 @@ pub struct EnvLock {
     pub python: String,
     /// Pinned requirements with hashes, one requirements file.
     pub requirements: String,
+    /// On a Mac, the oldest macOS it fits; nothing if nobody has asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macos: Option<MacosVersion>,
 }
 
 impl EnvLock {
+    /// `true` if it is right for all machines of a target.
+    #[must_use]
+    pub fn fits(&self, target: Target) -> bool {
+        let old_enough = match (self.macos, target.macos) {
+            (Some(mine), Some(theirs)) => mine <= theirs,
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        self.platform == target.platform && old_enough
+    }
+
+    /// `true` if a hash stands behind every package, so that nothing else can be installed.
+    #[must_use]
+    pub fn is_hashed(&self) -> bool {
+        let text = self.requirements.replace("\\\n", " ");
+        let packages = text.lines().filter(|line| !line.starts_with('-') && !line.is_empty());
+        packages.into_iter().all(|line| line.contains("--hash="))
+    }
+
     /// The hash that names the environment's directory: 32 hex digits.
     #[must_use]
     pub fn hash(&self) -> String {
@@ -312,6 +374,35 @@ mod tests {
         assert!(refusals[1].feature.contains("debian:12"));
         let plain = ImageSpec { python_version: "python3".into(), ..ImageSpec::default() };
         assert!(plain.native_refusals().is_empty());
+    }
+
+    #[test]
+    fn a_lock_for_an_older_macos_fits_newer_macs_and_not_the_other_way_round() {
+        let version = |text: &str| text.parse::<MacosVersion>().unwrap();
+        let mut lock = EnvLock {
+            platform: Platform::Aarch64Darwin,
+            python: "3.12".into(),
+            requirements: String::new(),
+            macos: Some(version("14.0")),
+        };
+        assert!(lock.fits(Target::mac(version("14.0"))) && lock.fits(Target::mac(version("26.4"))));
+        assert!(!lock.fits(Target::mac(version("13.6"))));
+        assert!(!lock.fits(Platform::Aarch64Linux.into()));
+        // As kept before anybody asked for a version.
+        lock.macos = None;
+        assert!(lock.fits(Target::mac(version("13.6"))));
+    }
+
+    #[test]
+    fn a_package_without_a_hash_is_seen() {
+        let lock = |requirements: &str| EnvLock {
+            platform: Platform::X86_64Linux,
+            python: "3.12".into(),
+            requirements: requirements.into(),
+            macos: None,
+        };
+        assert!(lock("--index-url https://a\nsix==1 \\\n    --hash=sha256:0\n").is_hashed());
+        assert!(!lock("six==1 \\\n    --hash=sha256:0\nx @ git+https://a/x@1\n").is_hashed());
     }
 
     #[test]

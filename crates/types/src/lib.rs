@@ -11,6 +11,7 @@ pub mod gpu_names;
 mod ids;
 mod image;
 mod machine;
+mod macos;
 mod moment;
 mod offer;
 mod outcome;
@@ -24,8 +25,9 @@ pub use ids::{
     AttemptId, ContainerId, IdError, ImageId, ObjectId, SecretId, SessionId, StubId, TaskId,
     TokenId, WorkerId, WorkspaceId,
 };
-pub use image::{BuildStep, EnvLock, ImageSpec, Platform, PythonVersion, Refusal};
+pub use image::{BuildStep, EnvLock, ImageSpec, Platform, PythonVersion, Refusal, Target};
 pub use machine::{Condition, DeviceUse, Machine, OnBattery, Power, Thermal};
+pub use macos::MacosVersion;
 pub use moment::Moment;
 pub use offer::{Offer, Runtime};
 pub use outcome::{CallOutcome, Phase};

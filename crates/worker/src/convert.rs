@@ -11,10 +11,10 @@ use metal9_proto::worker as wire;
 use metal9_proto::worker::gateway_message::Message as Inbound;
 use metal9_proto::worker::worker_message::Message as Outbound;
 use metal9_sandbox::Network;
-use metal9_types::{AttemptId, ContainerId, EnvLock, Offer, StubId};
+use metal9_types::{AttemptId, ContainerId, EnvLock, Offer, Platform, StubId, Target};
 
 use crate::container::{Arguments, Call, ContainerSpec};
-use crate::event::{Order, Welcome};
+use crate::event::{BuildTask, NotBuilt, Order, Welcome};
 use crate::report::{Presence, Report, Stream};
 
 /// A message that makes no sense; who sent it is newer, older or broken.
@@ -127,16 +127,18 @@ pub(crate) fn report(report: Report) -> wire::WorkerMessage {
         }
         Report::Built { build, outcome } => {
             let (error, lock) = match outcome {
-                Ok(lock) => (String::new(), Some(lock)),
+                Ok(lock) => (NotBuilt::default(), Some(lock)),
                 Err(error) => (error, None),
             };
             Outbound::BuildFinished(wire::BuildFinished {
                 build_id: build,
-                error,
+                error: error.text,
+                is_final: error.is_final,
                 lock: lock.map(|lock| wire::Lock {
                     platform: lock.platform.to_string(),
                     python: lock.python,
                     requirements: lock.requirements,
+                    macos: lock.macos.map(|macos| macos.to_string()).unwrap_or_default(),
                 }),
             })
         }
@@ -197,8 +199,19 @@ pub(crate) fn order(message: wire::GatewayMessage) -> Result<Order, ConvertError
             Order::OutputAck { attempt: AttemptId(ack.attempt_id), sequence: ack.sequence }
         }
         Inbound::FinishedAck(ack) => Order::FinishedAck(AttemptId(ack.attempt_id)),
-        Inbound::BuildImage(build) => {
-            Order::Build { build: build.build_id, image_spec: build.image_spec }
+        Inbound::BuildImage(build) => Order::Build {
+            build: build.build_id,
+            image_spec: build.image_spec,
+            task: BuildTask::Here { macos: build.macos.parse().ok() },
+        },
+        Inbound::ResolveImage(resolve) => {
+            let macos = resolve.macos.parse().ok();
+            let platform: Option<Platform> = resolve.platform.parse().ok();
+            Order::Build {
+                build: resolve.build_id,
+                image_spec: resolve.image_spec,
+                task: BuildTask::Resolve(platform.map(|platform| Target { platform, macos })),
+            }
         }
         Inbound::Ping(wire::Ping {}) => Order::Ping,
         Inbound::RotateCredential(wire::RotateCredential {}) => Order::RotateCredential,
@@ -259,6 +272,7 @@ fn env_lock(lock: wire::Lock) -> Result<EnvLock, String> {
         platform: lock.platform.parse()?,
         python: lock.python,
         requirements: lock.requirements,
+        macos: lock.macos.parse().ok(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metal9_env::Environment;
-use metal9_types::{AttemptId, ContainerId, EnvLock};
+use metal9_types::{AttemptId, ContainerId, EnvLock, MacosVersion, Target};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::container::{Call, ContainerSpec};
@@ -24,6 +24,24 @@ pub(crate) struct Welcome {
     pub(crate) http: (String, String),
 }
 
+/// What is wanted of an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum BuildTask {
+    /// Its environment on this machine; on a Mac one that fits others of this macOS, too.
+    Here { macos: Option<MacosVersion> },
+    /// No environment, only the packages for machines of some kind.
+    /// Nothing for a kind that this worker does not know.
+    Resolve(Option<Target>),
+}
+
+/// Why an image was not built, for a person.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct NotBuilt {
+    pub(crate) text: String,
+    /// The packages themselves cannot be had: trying again is of no use.
+    pub(crate) is_final: bool,
+}
+
 /// What the gateway wants done.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Order {
@@ -33,7 +51,7 @@ pub(crate) enum Order {
     StopContainer(ContainerId),
     OutputAck { attempt: AttemptId, sequence: u64 },
     FinishedAck(AttemptId),
-    Build { build: u64, image_spec: String },
+    Build { build: u64, image_spec: String, task: BuildTask },
     Ping,
     RotateCredential,
 }
@@ -75,5 +93,5 @@ pub(crate) enum Event {
     /// A build says something.
     BuildProgress { build: u64, text: String },
     /// A build is over.
-    Built { build: u64, outcome: Result<EnvLock, String> },
+    Built { build: u64, outcome: Result<EnvLock, NotBuilt> },
 }

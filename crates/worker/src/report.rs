@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use metal9_types::{AttemptId, Condition, ContainerId, EnvLock, Failure, ObjectId, Phase, StubId};
 
+use crate::event::NotBuilt;
 use crate::machine::Usage;
 
 /// Which of a job's two outputs.
@@ -64,7 +65,7 @@ pub(crate) enum Report {
     },
     Built {
         build: u64,
-        outcome: Result<EnvLock, String>,
+        outcome: Result<EnvLock, NotBuilt>,
     },
     /// The worker leaves; running calls may go on for so long, or are being stopped.
     Leaving {

@@ -5,6 +5,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
+from client import Client, pythons  # noqa: E402
 from fake_worker import FakeWorker  # noqa: E402
 
 
@@ -51,3 +52,9 @@ def load(start, code):
         return worker
 
     return load_one
+
+
+@pytest.fixture(params=sorted(pythons()))
+def client(request, tmp_path):
+    """A user's Python, with each version of the SDK that is to be tested."""
+    return Client(pythons()[request.param], tmp_path)

@@ -103,7 +103,7 @@ impl Driver {
         metal9_faults::point("hello").await;
         let worker = hello.worker;
         self.reattaching.clone_from(&hello.attempts);
-        self.input(Input::WorkerHello(hello), None).await;
+        self.input(Input::WorkerHello(Box::new(hello)), None).await;
         self.reattaching.clear();
         // Who was being emptied when the gateway or the worker stopped still is.
         if let Some(until) = drain_until {

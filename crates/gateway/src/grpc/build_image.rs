@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metal9_proto::beta9::image::{BuildImageRequest, BuildImageResponse};
 use metal9_proto::worker as worker_wire;
-use metal9_types::{ImageSpec, Refusal, SessionId};
+use metal9_types::{ImageSpec, Platform, Refusal, SessionId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -14,6 +14,7 @@ use super::image_spec::from_build;
 use crate::auth::Leave;
 use crate::builds::BuildEvent;
 use crate::error::ApiError;
+use crate::macs::{self, Verdict};
 use crate::shared::{Shared, SharedRef};
 use crate::validate::image;
 
@@ -104,14 +105,69 @@ async fn run(shared: &Shared, spec: &ImageSpec, sender: &Sender) -> Result<Strin
         return Err(BuildError::Refused(text));
     }
     shared.store.put_image(spec).await?;
-    for _ in 0..TRIES {
-        let session = find_worker(shared, sender).await?;
+    let mut tries = 0;
+    let mut tried = Vec::new();
+    while tries < TRIES {
+        let (session, platform) = find_worker(shared, sender, &tried).await?;
         match build_on(shared, session, spec, sender).await? {
-            Some(python) => return Ok(python),
-            None => say(sender, "the worker was lost; building on another one\n").await?,
+            Built::Ready(python) => {
+                if platform != Platform::Aarch64Darwin {
+                    tell_of_macs(shared, spec, sender).await?;
+                }
+                return Ok(python);
+            }
+            Built::Lost => {
+                tries += 1;
+                say(sender, "the worker was lost; building on another one\n").await?;
+            }
+            Built::Impossible(text) => {
+                tried.push(platform);
+                if others(shared, &tried).is_empty() {
+                    say(sender, &format!("{text}\n")).await?;
+                    return Err(BuildError::Refused(text));
+                }
+                let other =
+                    format!("not on {platform}: {text}\nbuilding on a machine of another kind\n");
+                say(sender, &other).await?;
+            }
         }
     }
     Err(BuildError::Refused("the workers that built the image were lost".to_owned()))
+}
+
+/// Says if the Macs that are connected cannot have the image; workers of other kinds can.
+async fn tell_of_macs(
+    shared: &Shared,
+    spec: &ImageSpec,
+    sender: &Sender,
+) -> Result<(), BuildError> {
+    let Some(target) = macs::connected(shared) else { return Ok(()) };
+    if let Verdict::Impossible(reason) = macs::verdict(shared, spec, target).await? {
+        let text = format!(
+            "warning: calls that come to a Mac will fail, since the image cannot be made there: \
+             {reason}\nhint: ask for a `gpu` or a `pool` that Macs are not in, or limit the package \
+             with `; sys_platform == 'linux'`\n"
+        );
+        say(sender, &text).await?;
+    }
+    Ok(())
+}
+
+/// Connected workers on none of these platforms.
+fn others(shared: &Shared, tried: &[Platform]) -> Vec<(SessionId, Platform)> {
+    let connections = shared.fleet.connections().into_iter();
+    let all = connections.map(|(session, connection)| (session, connection.platform));
+    all.filter(|(_, platform)| !tried.contains(platform)).collect()
+}
+
+/// How a build on one worker ended.
+enum Built {
+    /// The image is there; the Python version it got.
+    Ready(String),
+    /// Workers of its platform cannot have the image, and why.
+    Impossible(String),
+    /// The worker was lost.
+    Lost,
 }
 
 async fn say(sender: &Sender, text: &str) -> Result<(), BuildError> {
@@ -119,15 +175,19 @@ async fn say(sender: &Sender, text: &str) -> Result<(), BuildError> {
     sender.send(Ok(message)).await.map_err(|_| BuildError::Gone)
 }
 
-/// The first connected worker; waits for one to connect.
-async fn find_worker(shared: &Shared, sender: &Sender) -> Result<SessionId, BuildError> {
+/// The first connected worker on none of the platforms that were tried; waits for one to connect.
+async fn find_worker(
+    shared: &Shared,
+    sender: &Sender,
+    tried: &[Platform],
+) -> Result<(SessionId, Platform), BuildError> {
     let patience = Duration::from_secs(shared.options.build_wait_seconds);
     let deadline = tokio::time::Instant::now() + patience;
     let mut told = false;
     loop {
         let connected = shared.fleet.connected();
-        if let Some((session, _)) = shared.fleet.connections().into_iter().next() {
-            return Ok(session);
+        if let Some(found) = others(shared, tried).first() {
+            return Ok(*found);
         }
         if !told {
             say(sender, "waiting: no worker is connected to build the image\n").await?;
@@ -145,44 +205,41 @@ async fn find_worker(shared: &Shared, sender: &Sender) -> Result<SessionId, Buil
     }
 }
 
-/// Builds on one worker; nothing if the worker was lost.
+/// Builds on one worker.
 async fn build_on(
     shared: &Shared,
     session: SessionId,
     spec: &ImageSpec,
     sender: &Sender,
-) -> Result<Option<String>, BuildError> {
-    let (build_id, mut events) = shared.builds.begin(session);
+) -> Result<Built, BuildError> {
+    let mut build = shared.builds.begin(session);
+    let macos = macs::connected(shared).and_then(|target| target.macos);
     let message = worker_wire::BuildImage {
-        build_id,
+        build_id: build.id,
         image_id: spec.id().to_string(),
         image_spec: serde_json::to_string(spec).unwrap_or_default(),
+        macos: macos.map(|macos| macos.to_string()).unwrap_or_default(),
     };
     let message = worker_wire::gateway_message::Message::BuildImage(message);
     shared.fleet.send(session, message.into());
     // The session may have ended between being found and being given the build.
     if !shared.fleet.is_connected(session) {
-        shared.builds.end(build_id);
-        return Ok(None);
+        return Ok(Built::Lost);
     }
-    while let Some(event) = events.recv().await {
+    while let Some(event) = build.events.recv().await {
         match event {
-            BuildEvent::Progress(text) => {
-                if say(sender, &text).await.is_err() {
-                    shared.builds.end(build_id);
-                    return Err(BuildError::Gone);
-                }
-            }
+            BuildEvent::Progress(text) => say(sender, &text).await?,
             BuildEvent::Built(lock) => {
                 shared.store.put_lock(&spec.id(), &lock).await?;
-                return Ok(Some(lock.python));
+                return Ok(Built::Ready(lock.python));
             }
-            BuildEvent::Failed(text) => {
+            BuildEvent::Failed { text, is_final: true } => return Ok(Built::Impossible(text)),
+            BuildEvent::Failed { text, is_final: false } => {
                 say(sender, &format!("{text}\n")).await?;
                 return Err(BuildError::Refused(text));
             }
-            BuildEvent::Lost => return Ok(None),
+            BuildEvent::Lost => return Ok(Built::Lost),
         }
     }
-    Ok(None)
+    Ok(Built::Lost)
 }

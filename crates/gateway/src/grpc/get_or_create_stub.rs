@@ -1,10 +1,13 @@
 //! GetOrCreateStub: check what a client asks for and give it an id.
 
 use metal9_proto::beta9::gateway::{GetOrCreateStubRequest, GetOrCreateStubResponse};
-use metal9_types::{Device, GpuRequest, ImageId, Refusal, StubConfig, StubKind};
+use metal9_types::{
+    Device, GpuRequest, ImageId, MacosVersion, Refusal, StubConfig, StubKind, Target,
+};
 
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::macs::{self, Verdict};
 use crate::references;
 use crate::shared::Shared;
 use crate::validate::{environment, gpu, names, policy, resources, schema, shown};
@@ -22,6 +25,8 @@ pub(super) async fn get_or_create(
         warnings.push("checkpoints are not supported on native workers; starting without");
     }
     let config = check(shared, caller, request).await?;
+    let mac = on_macs(shared, &config).await?;
+    warnings.extend(mac.as_deref());
     let stub = shared.store.get_or_create_stub(caller.workspace, &config, force).await?;
     Ok(GetOrCreateStubResponse {
         ok: true,
@@ -121,6 +126,32 @@ async fn check(
         allow_list: request.allow_list,
         extra,
     })
+}
+
+/// Refuses a stub that only Macs can run and whose image Macs cannot have. A warning for one that
+/// others can run, too.
+async fn on_macs(shared: &Shared, config: &StubConfig) -> Result<Option<String>, ApiError> {
+    let names = &config.gpu.any_of;
+    let on_macs = names.iter().filter(|name| name.is_apple()).count();
+    if on_macs == 0 {
+        return Ok(None);
+    }
+    let image = shared.store.image(&config.image).await?;
+    let Some(image) = image else { return Ok(None) };
+    let target = macs::connected(shared).unwrap_or_else(|| Target::mac(MacosVersion::DEFAULT));
+    let Verdict::Impossible(reason) = macs::verdict(shared, &image, target).await? else {
+        return Ok(None);
+    };
+    let gpu = &config.gpu;
+    if on_macs == names.len() {
+        return Err(invalid(format!(
+            "gpu \"{gpu}\" is in Macs only, and the image cannot be made for {target}: {reason}\n\
+             hint: use packages that have wheels for Macs; `metal9 image check` tells which do"
+        )));
+    }
+    Ok(Some(format!(
+        "the image cannot be made for {target}, so calls must not come to one: {reason}"
+    )))
 }
 
 /// Reads the accelerators that are asked for. What is no known name may be what a worker calls its

@@ -5,6 +5,7 @@ use metal9_types::ImageId;
 
 use super::image_spec::from_verify;
 use crate::error::ApiError;
+use crate::macs;
 use crate::shared::Shared;
 
 /// Looks an image up. One that cannot be honoured does not exist either: BuildImage is where the
@@ -20,6 +21,17 @@ pub(super) async fn verify(
         Some(id) => id,
         None => from_verify(request, sdk_version).id(),
     };
-    let exists = !force && shared.store.has_lock(&id).await?;
+    if force {
+        shared.impossible.forget(&id);
+    }
+    let exists = !force && shared.store.has_lock(&id).await? && known_for_macs(shared, &id).await?;
     Ok(VerifyImageBuildResponse { image_id: id.to_string(), valid: true, exists })
+}
+
+/// `true` if there are no Macs, or it is known what the image is on them. If not, the client asks
+/// for a build, which tells.
+async fn known_for_macs(shared: &Shared, id: &ImageId) -> Result<bool, ApiError> {
+    let Some(target) = macs::connected(shared) else { return Ok(true) };
+    let impossible = shared.impossible.reason(id, target).is_some();
+    Ok(impossible || macs::has_lock(shared, id, target).await?)
 }

@@ -74,6 +74,9 @@ impl Session {
             .await?
             .ok_or_else(|| ApiError::NotFound { kind: "image", id: config.image.to_string() })?;
         let lock = store.lock(&config.image, self.platform).await?;
+        // One for a newer system than the worker's is of no use to it.
+        let target = self.shared.fleet.target(self.session);
+        let lock = lock.filter(|lock| target.is_none_or(|target| lock.fits(target)));
         let mut env = image.env_vars.clone();
         env.extend(references::resolve(store, stub.workspace, &config.env).await?);
         if !config.secrets.is_empty() {
@@ -102,6 +105,7 @@ impl Session {
                 platform: lock.platform.to_string(),
                 python: lock.python,
                 requirements: lock.requirements,
+                macos: lock.macos.map(|macos| macos.to_string()).unwrap_or_default(),
             }),
             block_network: config.block_network,
             timeout_seconds: config

@@ -10,6 +10,7 @@ fn lock(requirements: &str) -> EnvLock {
         platform: Platform::X86_64Linux,
         python: "3.11".into(),
         requirements: requirements.into(),
+        macos: None,
     }
 }
 

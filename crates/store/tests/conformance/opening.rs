@@ -109,6 +109,7 @@ async fn a_change_that_cannot_be_applied_does_not_fail_its_neighbours() {
         platform: metal9_types::Platform::X86_64Linux,
         python: "3.11".into(),
         requirements: String::new(),
+        macos: None,
     };
     let (accepted, refused) = tokio::join!(accepts, fixture.store.put_lock(&image, &lock));
     assert!(matches!(refused, Err(StoreError::Database { .. })), "{refused:?}");

@@ -94,9 +94,11 @@ impl Container {
             tracing::debug!(%container, line = line.trim_end(), "environment");
         });
         let failed = |error| failure::environment(&error);
+        // A lock that was made elsewhere may be for a Python that is not here; an image that asks
+        // for any is then resolved anew.
         let lock = match &self.spec.lock {
-            Some(lock) => lock.clone(),
-            None => {
+            Some(lock) if environments.has_python(lock) => lock.clone(),
+            _ => {
                 let image = read_image(&self.spec.image_spec)?;
                 let locking = environments.lock(&image, &progress);
                 let what = "resolving the packages of the environment";

@@ -1,10 +1,13 @@
 //! What a container is made of: environments, code, processes.
 
-use metal9_env::{Environment, Environments, Progress};
-use metal9_types::{EnvLock, ImageSpec, ObjectId};
+use std::sync::Arc;
+
+use metal9_env::{EnvError, Environment, Environments, Progress};
+use metal9_types::{EnvLock, ImageSpec, MacosVersion, ObjectId, Platform, Target};
 
 use crate::code::CodeCache;
 use crate::errors::chain;
+use crate::event::NotBuilt;
 use crate::runner::{LaunchError, Launcher, Runner, Shape};
 use crate::spares::Kind;
 
@@ -66,16 +69,46 @@ impl Workshop {
     pub(crate) async fn build(
         &self,
         image: &ImageSpec,
+        macos: Option<MacosVersion>,
         progress: &Progress,
-    ) -> Result<(EnvLock, Environment), String> {
-        let environments = match self {
-            Self::Real(makings) => &makings.environments,
-            #[cfg(test)]
-            Self::Scripted(_) => return Err("nothing can be built here".to_owned()),
+    ) -> Result<(EnvLock, Environment), NotBuilt> {
+        let environments = self.environments()?;
+        // Of no meaning on other machines.
+        let macos = macos.filter(|_| cfg!(target_os = "macos"));
+        let lock = match (Platform::current(), macos) {
+            (Some(platform), Some(macos)) => {
+                let target = Target { platform, macos: Some(macos) };
+                environments.lock_for(image, target, progress).await
+            }
+            _ => environments.lock(image, progress).await,
         };
-        let failed = |error| super::failure::environment(&error).message;
-        let lock = environments.lock(image, progress).await.map_err(failed)?;
-        let environment = environments.ensure(&lock, progress).await.map_err(failed)?;
-        Ok((lock, environment))
+        let lock = lock.map_err(|error| not_built(&error))?;
+        let environment = environments.ensure(&lock, progress).await;
+        Ok((lock, environment.map_err(|error| not_built(&error))?))
     }
+
+    /// Resolves an image for machines of some kind, in silence. The error's text is one line.
+    pub(crate) async fn resolve(
+        &self,
+        image: &ImageSpec,
+        target: Target,
+    ) -> Result<EnvLock, NotBuilt> {
+        let silent: Progress = Arc::new(|_| ());
+        let locked = self.environments()?.lock_for(image, target, &silent).await;
+        locked.map_err(|error| NotBuilt { text: error.reason(), is_final: error.is_final() })
+    }
+
+    fn environments(&self) -> Result<&Environments, NotBuilt> {
+        match self {
+            Self::Real(makings) => Ok(&makings.environments),
+            #[cfg(test)]
+            Self::Scripted(_) => {
+                Err(NotBuilt { text: "nothing can be built here".to_owned(), is_final: false })
+            }
+        }
+    }
+}
+
+fn not_built(error: &EnvError) -> NotBuilt {
+    NotBuilt { text: super::failure::environment(error).message, is_final: error.is_final() }
 }

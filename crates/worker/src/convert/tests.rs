@@ -45,6 +45,7 @@ fn spec() -> wire::ContainerSpec {
             platform: "x86_64-linux".into(),
             python: "3.11".into(),
             requirements: "a==1".into(),
+            macos: String::new(),
         }),
         ..wire::ContainerSpec::default()
     }
@@ -151,11 +152,13 @@ fn a_build_tells_its_lock_or_its_error() {
         Some(Outbound::BuildFinished(built)) => built,
         other => panic!("expected the end of a build, got {other:?}"),
     };
-    assert_eq!(built(Err("no".into())).error, "no");
+    let refused = built(Err(NotBuilt { text: "no".into(), is_final: true }));
+    assert!(refused.error == "no" && refused.is_final);
     let lock = EnvLock {
         platform: Platform::Aarch64Darwin,
         python: "3.12".into(),
         requirements: String::new(),
+        macos: None,
     };
     let built = built(Ok(lock));
     assert!(built.error.is_empty());

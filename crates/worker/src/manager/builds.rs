@@ -7,14 +7,14 @@ use metal9_types::{EnvLock, ImageSpec};
 use tokio::sync::mpsc;
 
 use crate::container::Workshop;
-use crate::event::Event;
+use crate::event::{BuildTask, Event, NotBuilt};
 use crate::manager::Manager;
 
 /// Lines of a build that can wait to be told; more are lost.
 const LINES: usize = 1024;
 
 impl Manager {
-    pub(super) fn build(&mut self, build: u64, image_spec: String) {
+    pub(super) fn build(&mut self, build: u64, image_spec: String, task: BuildTask) {
         if !self.builds.insert(build) {
             tracing::warn!(build, "a build was ordered twice");
             return;
@@ -28,12 +28,14 @@ impl Manager {
                     let _ = tools.events.send(Event::BuildProgress { build, text }).await;
                 }
             };
-            let make = make(&tools.workshop, &image_spec, lines);
+            let make = make(&tools.workshop, &image_spec, task, lines);
             let (outcome, ()) = tokio::join!(make, forward);
             drop(slot);
             let outcome = match outcome {
                 Ok((lock, environment)) => {
-                    let _ = tools.events.send(Event::Prepared(environment)).await;
+                    if let Some(environment) = environment {
+                        let _ = tools.events.send(Event::Prepared(environment)).await;
+                    }
                     Ok(lock)
                 }
                 Err(error) => Err(error),
@@ -46,17 +48,30 @@ impl Manager {
 async fn make(
     workshop: &Workshop,
     image_spec: &str,
+    task: BuildTask,
     lines: mpsc::Sender<String>,
-) -> Result<(EnvLock, Environment), String> {
-    let image: ImageSpec = serde_json::from_str(image_spec)
-        .map_err(|error| format!("the image's specification could not be understood: {error}"))?;
+) -> Result<(EnvLock, Option<Environment>), NotBuilt> {
+    let image: ImageSpec = serde_json::from_str(image_spec).map_err(|error| {
+        let text = format!("the image's specification could not be understood: {error}");
+        NotBuilt { text, is_final: false }
+    })?;
     let refusals = image.native_refusals();
     if !refusals.is_empty() {
         let texts: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-        return Err(texts.join("\n"));
+        return Err(NotBuilt { text: texts.join("\n"), is_final: true });
     }
     let progress: Progress = Arc::new(move |line: &str| {
         let _ = lines.try_send(line.to_owned());
     });
-    workshop.build(&image, &progress).await
+    match task {
+        BuildTask::Here { macos } => {
+            let (lock, environment) = workshop.build(&image, macos, &progress).await?;
+            Ok((lock, Some(environment)))
+        }
+        BuildTask::Resolve(Some(target)) => Ok((workshop.resolve(&image, target).await?, None)),
+        BuildTask::Resolve(None) => {
+            let text = "this worker does not know the kind of machine".to_owned();
+            Err(NotBuilt { text, is_final: false })
+        }
+    }
 }

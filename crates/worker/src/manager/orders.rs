@@ -35,7 +35,7 @@ impl Manager {
                 self.control.extend(self.outbox.forget(attempt));
                 self.forget_if_over(attempt);
             }
-            Order::Build { build, image_spec } => self.build(build, image_spec),
+            Order::Build { build, image_spec, task } => self.build(build, image_spec, task),
             Order::Ping => self.beat(),
             Order::RotateCredential => self.tools.gateway.want_rotation(),
         }

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::container::{Arguments, Call, ContainerSpec, Workshop};
 use crate::devices::{self, Equipment};
-use crate::event::{Order, Welcome};
+use crate::event::{BuildTask, Order, Welcome};
 use crate::gateway::{Gateway, TransferError};
 use crate::outbox::Next;
 use crate::report::{Ended, Presence};
@@ -380,11 +380,16 @@ async fn a_worker_without_a_gateway_ends_at_once() {
 #[tokio::test]
 async fn a_build_that_cannot_be_read_is_answered() {
     let mut rig = Rig::start().await;
-    rig.order(Order::Build { build: 3, image_spec: "{".into() }).await;
+    rig.order(Order::Build {
+        build: 3,
+        image_spec: "{".into(),
+        task: BuildTask::Here { macos: None },
+    })
+    .await;
     let Report::Built { build: 3, outcome: Err(error) } = rig.report().await else {
         panic!("expected the end of the build");
     };
-    assert!(error.contains("could not be understood"), "{error}");
+    assert!(error.text.contains("could not be understood"), "{error:?}");
 }
 
 #[tokio::test]
