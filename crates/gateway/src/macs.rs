@@ -126,7 +126,7 @@ pub(crate) async fn has_lock(
 fn someone(shared: &Shared, target: Target) -> Option<SessionId> {
     let connections = shared.fleet.connections();
     let same = connections.iter().find(|(_, other)| other.platform == target.platform);
-    same.or(connections.first()).map(|(session, _)| *session)
+    same.or_else(|| connections.first()).map(|(session, _)| *session)
 }
 
 /// The end of a worker's resolving; nothing if the worker was lost.
