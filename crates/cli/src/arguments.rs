@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{audit, config, dev, gateway, status, task, token, worker};
+use crate::commands::{audit, config, dev, devices, gateway, status, task, token, worker};
 
 /// Everything on the command line.
 #[derive(Debug, Parser)]
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Worker(worker::Command),
     /// Show workers, containers and tasks
     Status(status::Arguments),
+    /// Show what this machine is and which GPUs it has for jobs
+    Devices(devices::Arguments),
     /// Look at tasks
     #[command(subcommand)]
     Task(task::Command),
@@ -59,6 +61,9 @@ pub(crate) enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Ask Metal for its devices and print what it says, for this program itself
+    #[command(name = metal9_device::probe::COMMAND, hide = true)]
+    ProbeMetal,
     /// Print a completion script for a shell
     Completions {
         /// The shell

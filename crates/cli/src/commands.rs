@@ -3,7 +3,9 @@
 pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod dev;
+pub(crate) mod devices;
 pub(crate) mod gateway;
+pub(crate) mod probe_metal;
 pub(crate) mod status;
 pub(crate) mod task;
 pub(crate) mod token;
@@ -27,10 +29,12 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Gateway(arguments) => gateway::run(context, &arguments),
         Command::Worker(command) => worker::run(context, command),
         Command::Status(arguments) => status::run(context, &arguments),
+        Command::Devices(arguments) => devices::run(context, &arguments),
         Command::Task(command) => task::run(context, &command),
         Command::Token(command) => token::run(context, &command),
         Command::Audit(arguments) => audit::run(context, &arguments),
         Command::Config(config::Command::Dump) => config::dump(context),
+        Command::ProbeMetal => probe_metal::run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "metal9", &mut script);

@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn every_command_has_its_help() {
-        let commands: [&[&str]; 17] = [
+        let commands: [&[&str]; 18] = [
             &[],
             &["dev"],
             &["gateway"],
@@ -51,6 +51,7 @@ mod tests {
             &["worker", "join"],
             &["worker", "run"],
             &["status"],
+            &["devices"],
             &["task"],
             &["task", "list"],
             &["task", "explain"],
@@ -76,8 +77,40 @@ mod tests {
     }
 
     #[test]
-    fn the_hidden_command_is_not_in_the_help() {
-        assert!(!stdout(&run(&["--help"])).contains("exec-shim"));
+    fn hidden_commands_are_not_in_the_help() {
+        let help = stdout(&run(&["--help"]));
+        assert!(!help.contains("exec-shim") && !help.contains("probe-metal"), "{help}");
+    }
+
+    #[test]
+    fn this_machine_s_devices_are_shown_without_a_gateway() {
+        let output = run(&["devices", "--json"]);
+        assert!(output.status.success() && stderr(&output).is_empty(), "{}", stderr(&output));
+        let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_ne!(json["machine"]["os"], "");
+        let count = |list: &serde_json::Value| list.as_array().unwrap().len();
+        assert_eq!(count(&json["devices"]), count(&json["condition"]["devices"]));
+
+        let text = stdout(&run(&["devices"]));
+        assert!(text.contains(&format!("system: {}", json["machine"]["os"].as_str().unwrap())));
+    }
+
+    #[test]
+    fn an_unknown_device_is_explained_with_a_similar_one() {
+        let output = run(&["devices", "--explain", "H10O"]);
+        assert!(output.status.success());
+        check("unknown_device.txt", &stdout(&output));
+    }
+
+    #[test]
+    fn the_probe_says_why_there_is_no_metal_or_lists_its_devices() {
+        let output = run(&["probe-metal"]);
+        assert!(output.status.success() && stderr(&output).is_empty(), "{}", stderr(&output));
+        let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(json["devices"].as_array().unwrap().is_empty(), json["reason"].is_string());
+        if cfg!(not(target_os = "macos")) {
+            assert_eq!(json["reason"], "Metal exists on macOS only");
+        }
     }
 
     #[test]

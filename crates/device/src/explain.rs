@@ -54,7 +54,7 @@ fn means(selector: &GpuSelector, is_here: bool) -> Option<String> {
         }
         _ if is_here || gpu_names::is_known(selector) => {
             let known = gpu_names::spelling(selector).unwrap_or(name);
-            format!("GPUs of the model {known}, which are not Apple's")
+            format!("GPUs of the model {known}")
         }
         _ => return None,
     })
@@ -91,10 +91,7 @@ mod tests {
         assert_eq!(explained("any", &["T4", "M1"]).matches.len(), 2);
         assert_eq!(explained("mps", &["T4", "M1"]).matches, ["M1 (simulated)"]);
         let found = explained("rtx-4090", &[]);
-        assert_eq!(
-            found.means.as_deref(),
-            Some("GPUs of the model RTX4090, which are not Apple's")
-        );
+        assert_eq!(found.means.as_deref(), Some("GPUs of the model RTX4090"));
         assert!(found.matches.is_empty());
     }
 

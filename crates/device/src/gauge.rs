@@ -38,3 +38,21 @@ impl Gauge {
         Condition { thermal, power, devices }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate;
+
+    /// A gauge goes with the task that sends heartbeats.
+    const _: fn(Gauge) -> Box<dyn Send + Sync> = |gauge| Box::new(gauge);
+
+    #[test]
+    fn every_device_has_its_place_whether_it_can_be_measured_or_not() {
+        let mut inventory = Inventory::default();
+        inventory.devices.push(simulate("H100").unwrap().device);
+        inventory.simulate(&simulate("M3 Max").unwrap());
+        let mut gauge = Gauge::new(&inventory);
+        assert_eq!(gauge.look().devices, [DeviceUse::default(), DeviceUse::default()]);
+    }
+}

@@ -28,6 +28,10 @@ pub(crate) enum Source {
     /// An entry of the I/O registry, by its id; 0 if it is not known.
     Registry(u64),
     /// A device of NVML, by its UUID.
+    #[cfg_attr(
+        not(any(target_os = "linux", test)),
+        expect(dead_code, reason = "no other system has NVML")
+    )]
     Nvml(String),
     /// Nowhere: it only pretends to be there.
     Simulated,
@@ -35,10 +39,15 @@ pub(crate) enum Source {
 
 impl Inventory {
     /// `true` if only a [`crate::probe`] can tell what jobs get of the devices: an Apple GPU's
-    /// `memory_mib` is 0 until Metal has said how much to use.
+    /// `memory_mib` is 0 until Metal has said how much to use, unless the owner has set a limit.
     #[must_use]
     pub fn needs_probe(&self) -> bool {
-        self.metal.is_none() && self.sources.iter().any(|it| matches!(it, Source::Registry(_)))
+        let machine = &self.machine;
+        let may_have_one = machine.os.starts_with("macOS")
+            && machine.chip.starts_with("Apple ")
+            && !machine.is_virtual;
+        let lists_one = self.sources.iter().any(|it| matches!(it, Source::Registry(_)));
+        self.metal.is_none() && (may_have_one || lists_one)
     }
 
     /// Takes what a probe has found: the memory that Metal recommends to use becomes each Apple

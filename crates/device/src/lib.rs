@@ -17,6 +17,7 @@ mod discover;
 mod explain;
 mod gauge;
 mod inventory;
+#[cfg(any(target_os = "linux", test))]
 mod linux;
 mod nvidia;
 pub mod probe;

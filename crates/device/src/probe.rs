@@ -108,6 +108,17 @@ pub fn run(command: Command) -> Result<Report, ProbeError> {
     read(output.status, &output.stdout, &output.stderr)
 }
 
+/// Runs this program's own [`COMMAND`], outside of any sandbox; see [`run`].
+///
+/// # Errors
+///
+/// If it is not known where this program is, and as [`run`].
+pub fn run_this_program() -> Result<Report, ProbeError> {
+    let mut command = Command::new(std::env::current_exe().map_err(ProbeError::Start)?);
+    command.arg(COMMAND);
+    run(command)
+}
+
 /// Reads what a probe has printed.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::raw::{Accelerator, Value};
+use super::raw::{Accelerator, IDENTITY, NUMBERS, STATISTICS, TEXTS, Value};
 
 /// A capture's text.
 pub(crate) fn read(name: &str) -> String {
@@ -12,8 +12,10 @@ pub(crate) fn read(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Values of sysctl.
+/// Values of sysctl, of those that are asked for.
 pub(crate) fn sysctl(values: &[(&str, Value)]) -> BTreeMap<String, Value> {
+    let asked_for = |name: &str| TEXTS.contains(&name) || NUMBERS.contains(&name);
+    assert!(values.iter().all(|(name, _)| asked_for(name)), "{values:?}");
     values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
@@ -29,26 +31,27 @@ pub(crate) fn registry(name: &str) -> Vec<Accelerator> {
             });
             found.push(Accelerator { id, class, properties: BTreeMap::new() });
         } else if let Some((name, text)) = line.split_once(" = ") {
-            if let Some(value) = value(text) {
+            let name = name.trim_matches('"');
+            // As on a Mac, only what is asked for is told.
+            if name == STATISTICS || IDENTITY.contains(&name) {
                 let properties = &mut found.last_mut().unwrap().properties;
-                properties.insert(name.trim_matches('"').to_owned(), value);
+                properties.insert(name.to_owned(), value(text));
             }
         }
     }
     found
 }
 
-/// A value as `ioreg` prints it; nothing for a kind that does not matter here.
-fn value(text: &str) -> Option<Value> {
+/// A value as `ioreg` prints it.
+fn value(text: &str) -> Value {
     if let Some(inner) = text.strip_prefix('{') {
-        let inner = inner.strip_suffix('}').unwrap();
-        let pairs = inner.split(',').map(|pair| pair.rsplit_once('=').unwrap());
-        let pairs =
-            pairs.map(|(name, text)| (name.trim_matches('"').to_owned(), value(text).unwrap()));
-        return Some(Value::Map(pairs.collect()));
+        let pairs = inner.strip_suffix('}').unwrap().split(',');
+        let pairs = pairs.map(|pair| pair.rsplit_once('=').unwrap());
+        let pairs = pairs.map(|(name, text)| (name.trim_matches('"').to_owned(), value(text)));
+        return Value::Map(pairs.collect());
     }
-    if text.starts_with('"') {
-        return Some(Value::Text(text.trim_matches('"').to_owned()));
+    match text.parse() {
+        Ok(number) => Value::Number(number),
+        Err(_) => Value::Text(text.trim_matches('"').to_owned()),
     }
-    text.parse().ok().map(Value::Number)
 }

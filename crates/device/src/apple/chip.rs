@@ -3,7 +3,7 @@
 /// A chip's generation and variant, which are also its GPU's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Chip {
-    /// As `M3`.
+    /// As `M3`, or `A18` of a Mac with a chip of that series.
     pub(crate) family: String,
     /// `Pro`, `Max`, `Ultra` or nothing.
     pub(crate) variant: &'static str,
@@ -16,7 +16,7 @@ impl Chip {
         let name = name.trim().strip_suffix("(Virtual)").unwrap_or(name).trim();
         let mut words = name.strip_prefix("Apple ")?.split_whitespace();
         let family = words.next()?;
-        let digits = family.strip_prefix('M')?;
+        let digits = family.strip_prefix(['A', 'M'])?;
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         let variant = match words.next() {
             None => "",
@@ -43,6 +43,7 @@ mod tests {
         assert_eq!(parts(" Apple M2 Ultra ").as_deref(), Some("M2/Ultra"));
         assert_eq!(parts("Apple M1 (Virtual)").as_deref(), Some("M1/"));
         assert_eq!(parts("Apple M10 Pro").as_deref(), Some("M10/Pro"));
+        assert_eq!(parts("Apple A18 Pro").as_deref(), Some("A18/Pro"));
         for other in [
             "",
             "Apple",
@@ -50,7 +51,6 @@ mod tests {
             "Apple M3 Mega",
             "Apple M3 Max 2",
             "Apple Paravirtual device",
-            "Apple A18 Pro",
             "VirtualApple @ 2.50GHz",
             "Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz",
             "kHW_AppleM1Item",

@@ -42,15 +42,14 @@ fn add_gpus(raw: &Raw, inventory: &mut Inventory) {
     let mut told = displays::parse(raw.displays.as_deref().unwrap_or_default()).into_iter();
     for gpu in raw.accelerators.iter().filter(|gpu| gpu.is_apple_gpu()) {
         let cores = gpu.number("gpu-core-count").and_then(|cores| u32::try_from(cores).ok());
-        let fallback = if cores.is_none() { told.next() } else { None };
-        let cores = cores.or(fallback.map(|gpu| gpu.cores)).unwrap_or(0);
+        let cores = cores.or_else(|| told.next().map(|gpu| gpu.cores)).unwrap_or(0);
         match gpu.text("model").and_then(Chip::parse).or_else(|| chip.clone()) {
             Some(chip) => {
                 let made = device(Vendor::Apple, (&chip.family, chip.variant), cores, memory_mib);
                 inventory.add(made, Source::Registry(gpu.id));
             }
             None => inventory.note(format!(
-                "the GPU `{}` is not offered: its name is not one of Apple's M chips",
+                "the GPU `{}` is not offered: its name is not that of a known kind of chip",
                 gpu.text("model").unwrap_or(&gpu.class)
             )),
         }
@@ -142,14 +141,14 @@ mod tests {
     fn the_owner_s_limit_is_the_memory_until_metal_speaks() {
         let mut raw = mac("Apple M4");
         raw.accelerators = captures::registry("ioreg-agx-m4-10core-trimmed.txt");
-        raw.sysctl.insert("iogpu.wired_limit_mb".into(), Value::Number(14_000));
+        raw.sysctl.extend(sysctl(&[("iogpu.wired_limit_mb", Value::Number(14_000))]));
         assert_eq!(inventory(&raw).devices[0].memory_mib, 14_000);
     }
 
     #[test]
     fn a_virtual_machine_has_no_gpu_and_says_why() {
         let mut raw = mac("Apple M1 (Virtual)");
-        raw.sysctl.insert("kern.hv_vmm_present".into(), Value::Number(1));
+        raw.sysctl.extend(sysctl(&[("kern.hv_vmm_present", Value::Number(1))]));
         raw.accelerators =
             vec![Accelerator { class: "AppleParavirtGPU".into(), ..Accelerator::default() }];
         assert!(!raw.lacks_accelerators());
@@ -166,7 +165,7 @@ mod tests {
                 .ends_with("this Mac has Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz")
         );
         let mut raw = mac("VirtualApple @ 2.50GHz");
-        raw.sysctl.insert("sysctl.proc_translated".into(), Value::Number(1));
+        raw.sysctl.extend(sysctl(&[("sysctl.proc_translated", Value::Number(1))]));
         assert!(inventory(&raw).machine.notes[0].contains("Rosetta"));
         let without = inventory(&mac("Apple M4"));
         assert!(without.machine.notes[0].contains("AGXAccelerator"));

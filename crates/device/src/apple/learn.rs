@@ -1,5 +1,7 @@
 //! What Metal says of the GPUs that macOS lists.
 
+use std::error::Error;
+
 use metal9_types::Vendor;
 
 use super::Chip;
@@ -12,7 +14,7 @@ pub(crate) fn learn(inventory: &mut Inventory, outcome: Result<Report, ProbeErro
     let report = match outcome {
         Ok(report) => report,
         Err(error) => {
-            let why = format!("Metal could not be asked: {error}");
+            let why = format!("Metal could not be asked: {}", with_causes(&error));
             return keep(inventory, &mut Vec::new(), &why);
         }
     };
@@ -34,6 +36,17 @@ pub(crate) fn learn(inventory: &mut Inventory, outcome: Result<Report, ProbeErro
         inventory.add(made, Source::Registry(told.registry_id));
     }
     inventory.metal = Some(report);
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// Keeps the Apple GPUs that Metal has `seen`, which are taken out of there, with the memory that
@@ -73,6 +86,8 @@ fn take<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     fn told(name: &str, registry_id: u64) -> MetalDevice {
@@ -130,13 +145,21 @@ mod tests {
         inventory.learn(Err(ProbeError::Silent));
         assert_eq!(inventory.devices[0].family, "H100");
         assert_eq!(inventory.devices.len(), 1);
-        assert!(inventory.machine.notes[0].contains("Metal could not be asked"));
+        assert!(inventory.machine.notes[0].contains("Metal could not be asked: the probe did not"));
+        let mut inventory = mac(7);
+        inventory.learn(Err(ProbeError::Start(io::Error::other("no such program"))));
+        assert!(inventory.machine.notes[0].ends_with("cannot be started: no such program"));
     }
 
     #[test]
     fn a_gpu_that_only_metal_knows_is_offered() {
         let mut inventory = Inventory::default();
+        inventory.machine.os = "macOS 26.4".into();
+        assert!(!inventory.needs_probe());
+        inventory.machine.chip = "Apple M4 Pro".into();
+        assert!(inventory.needs_probe());
         inventory.learn(report(vec![told("Apple M4 Pro", 3)]));
+        assert!(!inventory.needs_probe());
         assert_eq!(inventory.devices[0].name(), "M4 Pro");
         assert_eq!(inventory.sources, [Source::Registry(3)]);
     }

@@ -83,7 +83,7 @@ impl Facts {
     /// `true` in any virtual machine that shows itself.
     pub(super) fn is_virtual(&self) -> bool {
         // Makers of virtual machines, as their firmware names them.
-        const MAKERS: [&str; 8] = [
+        const MAKERS: [&str; 13] = [
             "QEMU",
             "KVM",
             "VMware",
@@ -92,11 +92,19 @@ impl Facts {
             "Xen",
             "Parallels",
             "Apple Virtualization",
+            "Google Compute Engine",
+            "Virtual Machine",
+            "OpenStack",
+            "Alibaba Cloud ECS",
+            "BHYVE",
         ];
         let dmi = format!("{} {}", self.dmi_vendor, self.dmi_product);
+        // Amazon also lends whole machines.
+        let is_amazon = self.dmi_vendor == "Amazon EC2" && !self.dmi_product.ends_with(".metal");
         self.cpu("flags").split(' ').any(|flag| flag == "hypervisor")
             || !self.hypervisor.is_empty()
             || self.device_tree_compatible.contains("linux,dummy-virt")
+            || is_amazon
             || MAKERS.iter().any(|maker| dmi.contains(maker))
     }
 }
@@ -104,6 +112,19 @@ impl Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn virtual_machines_are_known_by_their_firmware() {
+        let is_virtual = |vendor: &str, product: &str| {
+            let (dmi_vendor, dmi_product) = (vendor.into(), product.into());
+            Facts { dmi_vendor, dmi_product, ..Facts::default() }.is_virtual()
+        };
+        assert!(is_virtual("Amazon EC2", "c7g.large") && !is_virtual("Amazon EC2", "c7g.metal"));
+        assert!(is_virtual("QEMU", "Standard PC (Q35 + ICH9, 2009)"));
+        assert!(is_virtual("Microsoft Corporation", "Virtual Machine"));
+        assert!(!is_virtual("Microsoft Corporation", "Surface Pro"));
+        assert!(!is_virtual("", ""));
+    }
 
     #[test]
     fn facts_are_read_from_files_and_need_none() {

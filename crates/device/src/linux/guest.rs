@@ -57,6 +57,8 @@ pub(super) fn of_a_mac(facts: &Facts) -> Option<Host> {
 mod tests {
     use super::*;
 
+    type Change = dyn Fn(&mut Facts);
+
     const APPLE_CPU: &str = "processor\t: 0\nCPU implementer\t: 0x61\nCPU part\t: 0x000\n";
     const ARM_CPU: &str = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n";
 
@@ -69,7 +71,7 @@ mod tests {
 
     #[test]
     fn guests_on_macs_are_recognised() {
-        let cases: [(&str, &dyn Fn(&mut Facts), Host); 10] = [
+        let cases: [(&str, &Change, Host); 10] = [
             (APPLE_CPU, &|f| f.kernel = "6.10.14-linuxkit".into(), Host::Known("Docker Desktop")),
             (ARM_CPU, &|f| f.kernel = "6.12.8-orbstack-00290".into(), Host::Known("OrbStack")),
             (
@@ -104,7 +106,7 @@ mod tests {
 
     #[test]
     fn other_machines_are_not_taken_for_guests_on_macs() {
-        let cases: [(&str, &dyn Fn(&mut Facts)); 7] = [
+        let cases: [(&str, &Change); 7] = [
             (ARM_CPU, &|f| f.dmi_vendor = "Amazon EC2".into()),
             (ARM_CPU, &|f| f.kernel = "6.10.14-linuxkit".into()),
             (ARM_CPU, &|f| f.hostname = "lima-default".into()),

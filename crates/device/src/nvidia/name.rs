@@ -46,8 +46,11 @@ pub(crate) fn kind(product: &str, memory_mib: u64) -> (String, &'static str) {
         family.push_str(product.trim());
     }
     let sized = SIZED.iter().find(|(name, ..)| *name == family);
-    let variant =
-        sized.map_or("", |(_, small, large, from)| if memory_mib < *from { small } else { large });
+    let variant = sized.map_or("", |(_, small, large, from)| match memory_mib {
+        0 => "",
+        size if size < *from => small,
+        _ => large,
+    });
     (family, variant)
 }
 
@@ -139,5 +142,10 @@ mod tests {
     fn a_name_of_nothing_but_form_is_kept_whole() {
         assert_eq!(kind("NVIDIA GPU", 1).0, "NVIDIA GPU");
         assert_eq!(kind("", 1), (String::new(), ""));
+    }
+
+    #[test]
+    fn a_size_that_is_not_known_is_none() {
+        assert_eq!(kind("NVIDIA A100 80GB PCIe", 0), ("A100".to_owned(), ""));
     }
 }

@@ -5,7 +5,7 @@ use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError};
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
-use super::{Gpu, Raw};
+use super::inventory::{Gpu, Raw};
 use crate::inventory::mib;
 
 /// NVML, where there is one.
@@ -61,10 +61,18 @@ fn at(nvml: &Nvml, index: u32) -> Gpu {
     let whole = nvml.device_by_index(index).and_then(|device| {
         let name = device.name()?;
         let uuid = device.uuid()?;
-        let memory_bytes = device.memory_info()?.total;
-        Ok(Gpu { uuid, name, memory_bytes, ..health(&device) })
+        Ok(Gpu { uuid, name, memory_bytes: memory(&device)?, ..health(&device) })
     });
     whole.unwrap_or_else(|error| Gpu { trouble: Some(error.to_string()), ..Gpu::default() })
+}
+
+/// Bytes of the device's own memory; 0 if it has none.
+fn memory(device: &Device<'_>) -> Result<u64, NvmlError> {
+    match device.memory_info() {
+        Ok(memory) => Ok(memory.total),
+        Err(NvmlError::NotSupported) => Ok(0),
+        Err(error) => Err(error),
+    }
 }
 
 /// What only some devices can tell.

@@ -64,8 +64,8 @@ mod tests {
         let mut compared = Vec::new();
         for entry in std::fs::read_dir(directory).unwrap() {
             let file = entry.unwrap().file_name().into_string().unwrap();
-            let brand = ("machdep.cpu.brand_string".to_owned(), Value::Text("Apple".into()));
-            let mut raw = Raw { sysctl: [brand].into(), ..Raw::default() };
+            let brand = ("machdep.cpu.brand_string", Value::Text("Apple M0".into()));
+            let mut raw = Raw { sysctl: captures::sysctl(&[brand]), ..Raw::default() };
             if file.starts_with("ioreg") {
                 raw.accelerators = captures::registry(&file);
             } else if file.starts_with("system_profiler") {
@@ -73,7 +73,6 @@ mod tests {
             } else {
                 continue;
             }
-            raw.sysctl.insert("machdep.cpu.brand_string".into(), Value::Text("Apple M0".into()));
             let found = inventory(&raw);
             let name = found.devices[0].name();
             let (_, cores, _, basis) =
