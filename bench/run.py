@@ -28,6 +28,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import cases
 from cases import Bench, digest
+from devices import devices
 from harness import SplitFleet
 from measure import memory_mib
 from scale import scale
@@ -41,7 +42,7 @@ FLEET_CASES: Dict[str, Callable[[Bench], Dict[str, Any]]] = {
     "spawn": cases.spawn,
     "sdk": cases.sdk,
 }
-CASES = (*FLEET_CASES, "ray", "scale", "soak")
+CASES = (*FLEET_CASES, "devices", "ray", "scale", "soak")
 
 
 def options() -> argparse.Namespace:
@@ -66,6 +67,11 @@ def main() -> None:
         root = Path(directory)
         if wanted & {*FLEET_CASES, "soak"}:
             attempt(report, "fleet", lambda: with_fleet(report, wanted, asked, root))
+        if "devices" in wanted:
+            say("a worker with a simulated GPU")
+            count = 5 if asked.quick else 20
+            run = lambda: report.update(devices=devices(root / "devices", count))
+            attempt(report, "devices", run)
         if "ray" in wanted:
             attempt(report, "ray", lambda: report.update(ray=ray(asked, root)))
         if "scale" in wanted:

@@ -214,7 +214,7 @@ impl Bench {
                 power: None,
                 cached: Vec::new(),
             };
-            self.input("hello", Input::WorkerHello(hello));
+            self.input("hello", Input::WorkerHello(Box::new(hello)));
             let after = Duration::from_micros(self.seed.below(1_000_000));
             self.later(after, Event::Alive(self.workers.len() - 1));
         }

@@ -209,7 +209,7 @@ pub enum Input {
         failure: Failure,
     },
     /// A worker connected.
-    WorkerHello(WorkerHello),
+    WorkerHello(Box<WorkerHello>),
     /// A worker said something on this session.
     WorkerAlive {
         /// The worker.

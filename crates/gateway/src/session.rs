@@ -248,7 +248,7 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         }
         let told = async {
             self.define_stubs(&hello).await?;
-            self.shared.driver.send(Command::Hello(hello, drain_until)).await
+            self.shared.driver.send(Command::Hello(Box::new(hello), drain_until)).await
         };
         if let Err(error) = told.await {
             self.shared.fleet.remove(session_id);

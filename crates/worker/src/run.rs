@@ -201,7 +201,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let mut session = metal9_tasks::spawn_infallible("session", session);
     let manager =
         Manager::new(tools, paths.outbox(), spares, gauge).draining_for(options.drain, ending);
-    manager.run(inbox, shutdown).await;
+    Box::pin(manager.run(inbox, shutdown)).await;
     if tokio::time::timeout(FAREWELL, &mut session).await.is_err() {
         session.abort();
     }

@@ -156,7 +156,7 @@ impl Core {
         let Some(worker) = self.workers.get_mut(&container.worker) else { return };
         let Some(stub) = self.stubs.get_mut(&container.stub) else { return };
         let usable = worker.takes_work();
-        let serves = usable && !(worker.gpus_rest && !stub.spec.gpu.is_none());
+        let serves = usable && (!worker.gpus_rest || stub.spec.gpu.is_none());
         match container.state {
             ContainerState::Starting(_) | ContainerState::Busy(_) => {
                 let starting = matches!(container.state, ContainerState::Starting(_));
@@ -170,10 +170,8 @@ impl Core {
             ContainerState::Idle => {
                 stub.live += 1;
                 worker.idle.insert((container.since, id));
-                if usable {
-                    if let Some(class) = self.classes.get_mut(&worker.class) {
-                        class.idle.insert((container.since, id));
-                    }
+                if usable && let Some(class) = self.classes.get_mut(&worker.class) {
+                    class.idle.insert((container.since, id));
                 }
                 if serves {
                     stub.idle.insert((container.rank, container.since, id));

@@ -231,7 +231,7 @@ impl TestEnv {
     pub(super) fn reconnect(&mut self, hello: WorkerHello) -> (Vec<AttemptId>, Vec<ContainerId>) {
         assert!(self.actions.is_empty(), "left over before a hello: {:?}", self.actions);
         let (id, present) = (hello.worker, hello.session);
-        self.ok(Input::WorkerHello(hello));
+        self.ok(Input::WorkerHello(Box::new(hello)));
         match self.next() {
             Action::Welcome { worker, session, drop_attempts, drop_containers } => {
                 assert_eq!((worker, session), (id, present));

@@ -249,7 +249,7 @@ impl Chaos {
             hello.attempts.push(claim);
             hello.containers.push((container, stub(of)));
         }
-        Input::WorkerHello(hello)
+        Input::WorkerHello(Box::new(hello))
     }
 
     /// Takes note of what is to be done.
@@ -290,7 +290,7 @@ impl Chaos {
             self.note();
             let mut hello = hello(number, 1_000_000 + number, 4, 16_384);
             hello.offer.devices = vec![device(Vendor::Nvidia, "H100", "")];
-            self.env.ok(Input::WorkerHello(hello));
+            self.env.ok(Input::WorkerHello(Box::new(hello)));
             self.note();
         }
         for _ in 0..400 {

@@ -94,7 +94,7 @@ impl Driver {
     }
 
     /// A worker connected: what it has and the scheduler keeps becomes current again.
-    pub(super) async fn hello(&mut self, hello: WorkerHello, drain_until: Option<UnixMicros>) {
+    pub(super) async fn hello(&mut self, hello: Box<WorkerHello>, drain_until: Option<UnixMicros>) {
         // A worker has one session, its latest; hellos of others that were held up come too late.
         if !self.shared.fleet.is_connected(hello.session) {
             tracing::debug!(worker = %hello.worker, "a hello of a session that is over");

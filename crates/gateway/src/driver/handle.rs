@@ -19,7 +19,7 @@ pub(crate) enum Command {
     /// A call was accepted: its stub, and its task.
     Submit(Box<StubSpec>, TaskSpec),
     /// A worker connected, with until when it is being emptied, if it is.
-    Hello(WorkerHello, Option<UnixMicros>),
+    Hello(Box<WorkerHello>, Option<UnixMicros>),
     /// An attempt is over.
     Finished(Finished),
     /// A worker says that a container has ended.

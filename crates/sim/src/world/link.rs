@@ -119,7 +119,7 @@ impl World {
                     let spec = self.stubs[super::index_of(stub.0)].spec.clone();
                     self.feed(Input::DefineStub(spec), None);
                 }
-                self.feed(Input::WorkerHello(*hello), None);
+                self.feed(Input::WorkerHello(hello), None);
             }
             ToGateway::Close => self.gateway_closes(session),
             message if known.gateway_open => self.receive(session, message),
