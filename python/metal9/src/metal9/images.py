@@ -11,7 +11,7 @@ import sys
 
 # Field of the SDK's image -> field of the answer.
 _TEXTS = ("base_image", "dockerfile", "python_version", "gpu")
-_LISTS = ("python_packages", "commands")
+_LISTS = ("python_packages", "commands", "secrets")
 
 
 def images_of(module):
@@ -57,7 +57,17 @@ def _text(value):
     return str(getattr(value, "value", value) or "")
 
 
+def _be_signed_in():
+    # The SDK wants to be when a decorator is used, though nothing is called here.
+    config = os.environ.get("CONFIG_PATH") or os.path.join("~", ".beta9", "config.ini")
+    if not os.path.exists(os.path.expanduser(config)):
+        os.environ.setdefault("BETA9_TOKEN", "nobody-is-called")
+        os.environ.setdefault("BETA9_GATEWAY_HOST", "127.0.0.1")
+        os.environ.setdefault("BETA9_GATEWAY_PORT", "1")
+
+
 def main(path):
+    _be_signed_in()
     directory = os.path.dirname(os.path.abspath(path))
     sys.path.insert(0, directory)
     name = os.path.splitext(os.path.basename(path))[0]
