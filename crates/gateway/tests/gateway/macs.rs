@@ -85,7 +85,7 @@ async fn a_build_warns_of_macs_that_are_there_and_is_asked_for_when_the_first_co
     assert!(!exists(&client).await?, "nobody knows of Macs yet");
     mac.unresolvable = Some(REASON.into());
     let building = worker.while_building(build(&client));
-    let (said, success) = mac.while_building(building).await?;
+    let (said, success) = Box::pin(mac.while_building(building)).await?;
     ensure!(success && said.contains(REASON) && said.contains("come to a Mac"), "{said}");
     assert_eq!(mac.resolved_for, ["14.0"], "whoever is a Mac is asked first");
     assert!(exists(&client).await?, "it is known what Macs can have");
@@ -101,7 +101,7 @@ async fn an_image_for_macs_only_is_made_on_the_mac() -> Result<()> {
     let mut mac = connect_mac(&fixture).await?;
     worker.unbuildable = true;
     let building = worker.while_building(build(&client));
-    let (said, success) = mac.while_building(building).await?;
+    let (said, success) = Box::pin(mac.while_building(building)).await?;
     ensure!(success && said.contains("not on x86_64-linux: pyobjc is for macOS"), "{said}");
     fixture.running.stop().await
 }
