@@ -28,9 +28,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import cases
 from cases import Bench, digest
+from decisions import decisions
+from devices import devices
 from harness import SplitFleet
 from measure import memory_mib
-from decisions import decisions
 from scale import scale
 from soak import soak
 from table import show
@@ -42,7 +43,7 @@ FLEET_CASES: Dict[str, Callable[[Bench], Dict[str, Any]]] = {
     "spawn": cases.spawn,
     "sdk": cases.sdk,
 }
-CASES = ("core", *FLEET_CASES, "ray", "scale", "soak")
+CASES = ("core", *FLEET_CASES, "devices", "ray", "scale", "soak")
 
 
 def options() -> argparse.Namespace:
@@ -70,6 +71,11 @@ def main() -> None:
             attempt(report, "core", lambda: report.update(core=decisions(asked.quick)))
         if wanted & {*FLEET_CASES, "soak"}:
             attempt(report, "fleet", lambda: with_fleet(report, wanted, asked, root))
+        if "devices" in wanted:
+            say("a worker with a simulated GPU")
+            count = 5 if asked.quick else 20
+            run = lambda: report.update(devices=devices(root / "devices", count))
+            attempt(report, "devices", run)
         if "ray" in wanted:
             attempt(report, "ray", lambda: report.update(ray=ray(asked, root)))
         if "scale" in wanted:

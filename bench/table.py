@@ -136,6 +136,16 @@ def _scale(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
     ]
 
 
+def _devices(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
+    best = min(figures["joins"], key=lambda join: join["accepted_seconds"])
+    return [
+        _most("worker with a simulated GPU, idle, resident", figures["idle"]["rss_mib"], 20, "MiB"),
+        _most("from `worker join` to the first GPU job accepted", best["accepted_seconds"], 1, "s"),
+        _plain("   of which joining", f"{best['join_seconds']:.2f} s"),
+        _most("cold GPU job without imports, p50", figures["cold"]["p50_ms"], 150, "ms"),
+    ]
+
+
 def _soak(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
     calls, growth = figures["calls"], figures["growth_per_hour"]
     whole = figures["complete"] == calls
@@ -161,6 +171,7 @@ SECTIONS: Dict[str, Callable[[Dict[str, Any], Dict[str, Any]], List[Row]]] = {
     "spawn": _spawn,
     "sdk": _sdk,
     "memory_after": _after,
+    "devices": _devices,
     "scale": _scale,
     "soak": _soak,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    audit, config, dev, devices, doctor, gateway, selftest, status, task, token, worker,
+    audit, config, dev, devices, doctor, gateway, image, selftest, status, task, token, worker,
 };
 
 /// Everything on the command line.
@@ -55,6 +55,9 @@ pub(crate) enum Command {
     /// Look at tasks
     #[command(subcommand)]
     Task(task::Command),
+    /// Look at images
+    #[command(subcommand)]
+    Image(image::Command),
     /// Manage tokens
     #[command(subcommand)]
     Token(token::Command),

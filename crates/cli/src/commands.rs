@@ -6,6 +6,7 @@ pub(crate) mod dev;
 pub(crate) mod devices;
 pub(crate) mod doctor;
 pub(crate) mod gateway;
+pub(crate) mod image;
 pub(crate) mod probe_metal;
 pub(crate) mod selftest;
 pub(crate) mod status;
@@ -32,6 +33,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Worker(command) => worker::run(context, command),
         Command::Status(arguments) => status::run(context, &arguments),
         Command::Devices(arguments) => devices::run(context, &arguments),
+        Command::Image(command) => image::run(context, command),
         Command::Task(command) => task::run(context, &command),
         Command::Token(command) => token::run(context, &command),
         Command::Audit(arguments) => audit::run(context, &arguments),

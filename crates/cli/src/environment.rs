@@ -40,6 +40,9 @@ pub(crate) const SDK_CONFIG: &str = "CONFIG_PATH";
 /// Who has called `sudo`.
 pub(crate) const SUDO_USER: &str = "SUDO_USER";
 
+/// The Python environment that is active in the shell.
+pub(crate) const VIRTUAL_ENV: &str = "VIRTUAL_ENV";
+
 /// A variable's value; one that is empty counts as not set.
 pub(crate) fn read(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

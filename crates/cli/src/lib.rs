@@ -15,6 +15,7 @@ mod doctor;
 mod entry;
 mod environment;
 mod failure;
+mod image_check;
 mod logging;
 mod machine;
 mod open_files;

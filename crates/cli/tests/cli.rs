@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn every_command_has_its_help() {
-        let commands: [&[&str]; 23] = [
+        let commands: [&[&str]; 25] = [
             &[],
             &["dev"],
             &["gateway"],
@@ -54,6 +54,8 @@ mod tests {
             &["worker", "logs"],
             &["status"],
             &["devices"],
+            &["image"],
+            &["image", "check"],
             &["task"],
             &["task", "list"],
             &["task", "explain"],

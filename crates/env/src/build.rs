@@ -49,7 +49,7 @@ impl Build<'_> {
     }
 
     async fn steps(&self, held: &File, progress: &Progress) -> Result<(), EnvError> {
-        let packages = match package_count(&self.lock.requirements) {
+        let packages = match self.lock.package_count() {
             1 => "1 package".to_owned(),
             count => format!("{count} packages"),
         };
@@ -103,24 +103,5 @@ impl Build<'_> {
         tokio::task::spawn_blocking(move || work(&target)).await.unwrap_or_else(|error| {
             Err(EnvError::files("work on", &self.target.dir, std::io::Error::other(error)))
         })
-    }
-}
-
-/// How many packages a lock has.
-fn package_count(requirements: &str) -> usize {
-    requirements
-        .lines()
-        .filter(|line| !line.starts_with([' ', '-', '#']) && !line.is_empty())
-        .count()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packages_are_counted_without_their_hashes_and_options() {
-        let lock = "--index-url https://a.example\nsix==1 \\\n    --hash=sha256:0\nrich==2\n";
-        assert_eq!(package_count(lock), 2);
     }
 }

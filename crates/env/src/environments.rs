@@ -118,7 +118,22 @@ impl Environments {
         target: Target,
         progress: &Progress,
     ) -> Result<EnvLock, EnvError> {
-        lock::resolve(&self.0.uv, &self.0.pythons, spec, target, progress).await
+        let is_here = Platform::current() == Some(target.platform);
+        lock::resolve(&self.0.uv, &self.0.pythons, spec, target, is_here, progress).await
+    }
+
+    /// The same for a machine that is not this one, whatever this one is: the Python that the image
+    /// asks for need not be here.
+    ///
+    /// # Errors
+    /// As for [`Self::lock_for`].
+    pub async fn lock_elsewhere(
+        &self,
+        spec: &ImageSpec,
+        target: Target,
+        progress: &Progress,
+    ) -> Result<EnvLock, EnvError> {
+        lock::resolve(&self.0.uv, &self.0.pythons, spec, target, false, progress).await
     }
 
     /// `true` if the Python of a lock is on this machine.

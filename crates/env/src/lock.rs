@@ -12,20 +12,20 @@ use crate::{EnvError, Progress};
 /// Holds the SDK that an environment gets if the caller did not say which one it runs.
 const SDK_PIN: &str = include_str!("../../../python/sdk.txt");
 
-/// Resolves an image for a platform. For another one than this machine's, only wheels count: what
-/// has to be built from source could fail there, and nobody here can try.
+/// Resolves an image for a platform. Unless it will be installed here, only wheels count: what has
+/// to be built from source could fail elsewhere, and nobody here can try.
 pub(crate) async fn resolve(
     uv: &Uv,
     pythons: &Pythons,
     spec: &ImageSpec,
     target: Target,
+    is_here: bool,
     progress: &Progress,
 ) -> Result<EnvLock, EnvError> {
     let Target { platform, macos } = target;
     let requirements = requirements(spec)?;
     // An unreadable version was refused above.
     let wanted = spec.python_version.parse().unwrap_or(PythonVersion::Any);
-    let is_here = Platform::current() == Some(platform);
     let (minor, python) = match (pythons.find(wanted), wanted) {
         (Ok(found), _) => found,
         // Another machine may have a version this one lacks: any interpreter can resolve for it.

@@ -30,6 +30,13 @@ pub struct FakeWorker {
 pub struct Session {
     /// What the gateway answered to Hello.
     pub welcome: wire::Welcome,
+    /// Why no image can be had on the machines it is asked to resolve one for.
+    pub unresolvable: Option<String>,
+    /// `true` if no image can be had on itself either.
+    pub unbuildable: bool,
+    /// Macs that it was asked to resolve an image for, by their oldest macOS.
+    pub resolved_for: Vec<String>,
+    platform: String,
     sender: mpsc::Sender<wire::WorkerMessage>,
     stream: Streaming<wire::GatewayMessage>,
 }
@@ -116,6 +123,7 @@ impl FakeWorker {
     ) -> Result<Session> {
         let channel = Channel::from_shared(format!("http://{grpc}"))?.connect().await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
+        let platform = hello.platform.clone();
         sender.send(wire::WorkerMessage { message: Some(ToGateway::Hello(hello)) }).await?;
         let mut request = Request::new(ReceiverStream::new(receiver));
         let bearer = MetadataValue::try_from(format!("Bearer {}", self.credential))?;
@@ -125,7 +133,16 @@ impl FakeWorker {
         let Some(FromGateway::Welcome(welcome)) = first.and_then(|message| message.message) else {
             bail!("the gateway did not answer with Welcome")
         };
-        Ok(Session { welcome, sender, stream })
+        let (unresolvable, resolved_for) = (None, Vec::new());
+        Ok(Session {
+            welcome,
+            unresolvable,
+            unbuildable: false,
+            resolved_for,
+            platform,
+            sender,
+            stream,
+        })
     }
 }
 
@@ -148,21 +165,7 @@ impl Session {
             let message = within("a message of the gateway", self.stream.message()).await??;
             let message = message.context("the session ended")?.message;
             match message.context("an empty message")? {
-                FromGateway::BuildImage(build) => {
-                    let lock = wire::Lock {
-                        platform: "x86_64-linux".into(),
-                        python: "3.11".into(),
-                        requirements: String::new(),
-                        macos: String::new(),
-                    };
-                    let finished = wire::BuildFinished {
-                        build_id: build.build_id,
-                        error: String::new(),
-                        lock: Some(lock),
-                        is_final: false,
-                    };
-                    self.say(ToGateway::BuildFinished(finished)).await?;
-                }
+                FromGateway::BuildImage(build) => self.built(build.build_id).await?,
                 FromGateway::ResolveImage(resolve) => self.resolved(resolve).await?,
                 FromGateway::Ping(_) | FromGateway::OutputAck(_) => {}
                 other => return Ok(other),
@@ -170,8 +173,30 @@ impl Session {
         }
     }
 
-    /// Answers that an image can be had on whatever machines it is asked for.
-    async fn resolved(&self, resolve: wire::ResolveImage) -> Result<()> {
+    async fn built(&self, build_id: u64) -> Result<()> {
+        let error = self.unresolvable.clone().filter(|_| self.unbuildable).unwrap_or_default();
+        let lock = wire::Lock {
+            platform: self.platform.clone(),
+            python: "3.11".into(),
+            ..Default::default()
+        };
+        let is_final = !error.is_empty();
+        let finished = wire::BuildFinished { build_id, error, lock: Some(lock), is_final };
+        self.say(ToGateway::BuildFinished(finished)).await
+    }
+
+    /// Answers whether an image can be had on the machines it is asked for.
+    async fn resolved(&mut self, resolve: wire::ResolveImage) -> Result<()> {
+        self.resolved_for.push(resolve.macos.clone());
+        if let Some(reason) = &self.unresolvable {
+            let finished = wire::BuildFinished {
+                build_id: resolve.build_id,
+                error: reason.clone(),
+                is_final: true,
+                ..Default::default()
+            };
+            return self.say(ToGateway::BuildFinished(finished)).await;
+        }
         let lock = wire::Lock {
             platform: resolve.platform,
             python: "3.11".into(),

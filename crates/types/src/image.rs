@@ -312,6 +312,13 @@ impl EnvLock {
         self.platform == target.platform && old_enough
     }
 
+    /// How many packages it has.
+    #[must_use]
+    pub fn package_count(&self) -> usize {
+        let is_package = |line: &&str| !line.starts_with([' ', '-', '#']) && !line.is_empty();
+        self.requirements.lines().filter(is_package).count()
+    }
+
     /// `true` if a hash stands behind every package, so that nothing else can be installed.
     #[must_use]
     pub fn is_hashed(&self) -> bool {
@@ -391,6 +398,17 @@ mod tests {
         // As kept before anybody asked for a version.
         lock.macos = None;
         assert!(lock.fits(Target::mac(version("13.6"))));
+    }
+
+    #[test]
+    fn packages_are_counted_without_their_hashes_and_options() {
+        let lock = EnvLock {
+            platform: Platform::X86_64Linux,
+            python: "3.12".into(),
+            requirements: "--index-url https://a\nsix==1 \\\n    --hash=sha256:0\nrich==2\n".into(),
+            macos: None,
+        };
+        assert_eq!(lock.package_count(), 2);
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod fixture;
 #[cfg(test)]
 mod hostile_worker;
 #[cfg(test)]
+mod macs;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod restart;

@@ -14,22 +14,20 @@ const MIB: u64 = 1024 * 1024;
 pub(super) fn look(path: &Path) -> Directory {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let there = nearest(&path);
-    let free = statvfs(there).ok().map(|disk| {
-        // Their types differ from system to system.
-        #[allow(
-            clippy::useless_conversion,
-            clippy::unnecessary_cast,
-            reason = "not on all systems"
-        )]
-        let (blocks, size) = (disk.blocks_available() as u64, disk.fragment_size() as u64);
-        blocks.saturating_mul(size) / MIB
-    });
+    let free = statvfs(there)
+        .ok()
+        .map(|disk| wide(disk.blocks_available()).saturating_mul(wide(disk.fragment_size())) / MIB);
     Directory {
         unwritable: try_to_write(there).err().map(|error| error.to_string()),
         filesystem: filesystem(there),
         free_mib: free,
         path,
     }
+}
+
+/// The numbers have different types on different systems.
+fn wide(number: impl Into<u64>) -> u64 {
+    number.into()
 }
 
 /// Makes a file that is gone at once.
