@@ -37,11 +37,10 @@ def test_what_ran_is_told_at_the_next_start(split, gate, rebooted):
         noted["boot"]["id"] = "another one"
         note.write_text(json.dumps(noted))
     worker.start()
-    split.wait_for_workers(1)
     what = "machine rebooted" if rebooted else "worker was killed or crashed"
     sentence = f"the {what} while 1 job ran"
+    eventually(lambda: sentence in split.gateway.text(before[1]), what="the gateway is told")
     assert sentence in worker.text(before[0]) and call.task_id in worker.text(before[0])
-    assert sentence in split.gateway.text(before[1])
     assert api.wait(call.task_id) == "ERROR"
     assert not note.exists(), "it is told once"
 
