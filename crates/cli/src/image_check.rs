@@ -187,7 +187,7 @@ mod tests {
     fn an_apple_gpu_needs_macs_and_another_some_linux() {
         assert_eq!(
             image(&["m3-max"], ON_LINUX, &[]).missing,
-            ["`f` asks for gpu \"M3MAX\", and its image cannot be had on aarch64-apple-darwin"]
+            ["`f` asks for gpu \"M3 Max\", and its image cannot be had on aarch64-apple-darwin"]
         );
         assert!(image(&["m3-max"], ON_MACS, &[]).missing.is_empty());
         assert!(image(&["H100"], &[Platform::X86_64Linux], &[]).missing.is_empty());
