@@ -52,7 +52,7 @@ def waiting(app, command, directory, within=60):
 @pytest.mark.parametrize(
     "imports, gpu, told",
     [
-        ("from metal9 import function", '"m1 ultra"', '"M1ULTRA"'),
+        ("from metal9 import function", '"m1 ultra"', '"M1 Ultra"'),
         ("import metal9; from beta9 import function", '["Metal", "H100"]', '"METAL" or "H100"'),
         ("from beta9 import function", '"any"', '"ANY"'),
     ],

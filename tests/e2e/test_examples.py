@@ -1,5 +1,6 @@
 """The examples do what their pages say."""
 
+import json
 import shutil
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 from harness.daemon import REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples"
+PACKAGE = REPOSITORY / "python" / "metal9" / "src"
 
 EXPECTED = {
     "quickstart.py": [
@@ -25,9 +27,29 @@ EXPECTED = {
     ],
 }
 
+# Their packages are too large to install here, or they need a GPU.
+RESOLVED = {
+    "any_of.py": ["x86_64-linux", "aarch64-apple-darwin"],
+    "mlx_lm_generate.py": ["aarch64-apple-darwin"],
+    "mps_training.py": ["aarch64-apple-darwin"],
+}
+
+# These run in test_apple_gpu.py.
+ON_A_MAC = {"mlx_matmul.py"}
+
 
 def test_every_example_is_tested():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(EXPECTED)
+    tested = [*EXPECTED, *RESOLVED, *ON_A_MAC]
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(tested)
+
+
+@pytest.mark.parametrize("name", RESOLVED)
+def test_an_example_that_cannot_run_here_is_imported_and_its_image_resolved(fleet, name):
+    platforms = [word for platform in RESOLVED[name] for word in ("--platform", platform)]
+    command = ["image", "check", str(EXAMPLES / name), "--python", sys.executable, "--json"]
+    done = fleet.metal9(*command, *platforms, PYTHONPATH=str(PACKAGE))
+    [image] = json.loads(done.stdout)["images"]
+    assert all(place["resolves"] for place in image["platforms"]) and len(image["users"]) == 1
 
 
 @pytest.mark.parametrize("name", EXPECTED)

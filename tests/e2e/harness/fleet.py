@@ -113,15 +113,19 @@ class DevFleet:
         """Runs the SDK's command line."""
         return self._run([sys.executable, "-m", "beta9", *arguments], code)
 
-    def metal9(self, *arguments: str, code: Optional[int] = 0) -> subprocess.CompletedProcess:
-        """Runs metal9's own command line."""
-        return self._run([str(binary()), *arguments], code)
+    def metal9(
+        self, *arguments: str, code: Optional[int] = 0, **env: str
+    ) -> subprocess.CompletedProcess:
+        """Runs metal9's own command line, with `env` in its environment."""
+        return self._run([str(binary()), *arguments], code, env)
 
-    def _run(self, command: List[str], code: Optional[int]) -> subprocess.CompletedProcess:
+    def _run(
+        self, command: List[str], code: Optional[int], env: Optional[Dict[str, str]] = None
+    ) -> subprocess.CompletedProcess:
         done = subprocess.run(
             command,
             cwd=self.home,
-            env=client_environment(self.config, self.home),
+            env={**client_environment(self.config, self.home), **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

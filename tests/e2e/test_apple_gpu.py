@@ -1,0 +1,101 @@
+"""Programs that ask for an Apple GPU, on a simulated Mac: `metal9 dev --simulate-device M3-Max`."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from harness import App, DevFleet
+from harness.daemon import REPOSITORY
+
+USES = {"PYTHONPATH": str(REPOSITORY / "python" / "metal9" / "src")}
+
+
+@pytest.fixture(scope="module")
+def mac(gates):
+    """A gateway and a worker that pretends to be a Mac."""
+    place = Path(tempfile.mkdtemp(prefix=".e2e-mac-", dir=Path.home()))
+    fleet = DevFleet(place / "state", "--simulate-device", "M3-Max")
+    try:
+        fleet.start()
+        yield fleet
+        fleet.stop()
+    finally:
+        if fleet.daemon.running:
+            fleet.daemon.kill()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture
+def app(mac, tmp_path):
+    """Runs users' programs against it."""
+    app = App(tmp_path, mac.config)
+    yield app
+    app.close()
+
+
+# MLX for the processor, since this is no Mac.
+PROGRAM = """
+import json
+{imports}
+
+@function(gpu={gpu}, image=Image(python_packages=["mlx[cpu]"]))
+def total(numbers):
+    import mlx.core as mx
+    return mx.array(numbers).sum().item()
+
+if __name__ == "__main__":
+    print(json.dumps([total.remote([1, 2, 3])]))
+"""
+
+
+@pytest.mark.parametrize(
+    "imports, gpu",
+    [
+        ("from metal9 import Image, function", '"m3-max"'),
+        ("import metal9; from beta9 import Image, function", '["M1 Ultra", "Apple M3"]'),
+        ("from beta9 import Image, function", '"any"'),
+    ],
+)
+def test_a_program_gets_the_gpu_however_it_imports_the_sdk(app, imports, gpu):
+    done = app(PROGRAM.format(imports=imports, gpu=gpu), env=USES, within=240)
+    assert done.json == [6]
+    assert "waiting: " not in done.stdout
+
+
+def test_a_client_without_metal9_reaches_the_mac_by_its_pool(app, mac):
+    [worker] = mac.api.get("/api/v1/status").json()["workers"]
+    imports = "from beta9 import Image, function"
+    source = PROGRAM.format(imports=imports, gpu=f'"any", pool="{worker["pool"]}"')
+    assert app(source, within=240).json == [6]
+
+
+def test_an_image_that_macs_cannot_have_is_refused_before_anything_runs(app):
+    # It has no wheels for Macs.
+    source = """
+        from metal9 import Image, function
+
+        @function(gpu="MPS", image=Image(python_packages=["nvidia-nvtx-cu12"]))
+        def never():
+            return "it ran"
+
+        if __name__ == "__main__":
+            print("end:", never.remote())
+    """
+    done = app(source, env=USES, within=240)
+    said = done.stdout + done.stderr
+    assert "nvidia-nvtx-cu12" in said and "has no wheels with a matching platform tag" in said, done
+    assert 'gpu "MPS" is in Macs only' in said and "hint: " in said, done
+    assert "end: it ran" not in said and "Running app:never" not in said
+
+
+def test_the_matrix_example_runs_as_it_is(app):
+    directory = app.directory()
+    shutil.copy(REPOSITORY / "examples" / "mlx_matmul.py", directory)
+    command = [sys.executable, "mlx_matmul.py"]
+    done = app.launch(command, directory, USES).finish(within=240)
+    assert done.code == 0, done
+    assert "multiplying on Device(cpu, 0)" in done.stdout, done
+    assert "1024 x 1024: " in done.stdout and "billion operations a second" in done.stdout
