@@ -126,7 +126,7 @@ def test_a_program_that_says_nothing_of_images_is_an_error(check, program, code,
 def test_a_python_without_metal9_is_told_how_to_get_it(check):
     done = check(program="from metal9 import function", package=os.devnull)
     assert done.returncode == 1
-    assert "hint: `pip install metal9`" in done.stderr
+    assert "hint: install the Python package metal9" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["app.py", "--package", "six"], ["nowhere.py"]])

@@ -89,12 +89,12 @@ fn find_python() -> Result<PathBuf, Failure> {
 fn not_imported(program: &Path, stderr: &str) -> Failure {
     let failure = Failure::request(anyhow!(stderr.trim().to_owned()))
         .context(format!("`{}` cannot be imported", program.display()));
-    let package = match () {
-        () if stderr.contains(NO_METAL9) => "metal9",
-        () if stderr.contains(NO_SDK) => "beta9",
+    let install = match () {
+        () if stderr.contains(NO_METAL9) => "install the Python package metal9 (python/metal9)",
+        () if stderr.contains(NO_SDK) => "`pip install beta9`",
         () => return failure,
     };
-    failure.hint(format!("`pip install {package}`, or name a Python that has it with `--python`"))
+    failure.hint(format!("{install}, or name a Python that has it with `--python`"))
 }
 
 fn read(answer: &str) -> serde_json::Result<Vec<Asked>> {
@@ -144,7 +144,7 @@ mod tests {
         let program = Path::new("app.py");
         let text = |stderr: &str| not_imported(program, stderr).to_string();
         let missing = text("Traceback\nModuleNotFoundError: No module named 'metal9'\n");
-        assert!(missing.contains("hint: `pip install metal9`"), "{missing}");
+        assert!(missing.contains("hint: install the Python package metal9"), "{missing}");
         assert!(missing.starts_with("error: `app.py` cannot be imported\n"), "{missing}");
         assert!(!text("ValueError: x").contains("hint"));
     }
