@@ -263,6 +263,28 @@ def test_a_list_of_which_nothing_is_there_names_all_of_it(api, machines):
     assert call.value[0][0]["family"] == "H100"
 
 
+PROGRAM = """
+from beta9 import function
+
+@function(gpu="H100")
+def look():
+    import os
+    return os.environ["METAL9_DEVICES"]
+
+if __name__ == "__main__":
+    print("given", look.remote())
+"""
+
+
+def test_a_program_is_shown_why_its_call_waits(app, machines):
+    machines.add("M3-Max")
+    program = app.start(PROGRAM)
+    program.wait_for('waiting: gpu "H100" is on no worker; there is M3 Max (simulated)')
+    machines.add("H100")
+    done = program.finish()
+    assert done.code == 0 and "H100 (simulated)" in done.stdout.split("given")[1], done
+
+
 def test_a_linux_guest_on_a_mac_cannot_reach_metal(api, machines):
     machines.pretend(is_guest_on_mac=True, is_virtual=True)
     call = waits(
