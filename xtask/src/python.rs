@@ -34,6 +34,12 @@ impl Venv {
         {
             return Ok(venv);
         }
+        if venv.directory.is_symlink() {
+            let place = venv.directory.display();
+            bail!(
+                "{place} is a link and not up to date: making it anew would empty what it names; remove it"
+            );
+        }
         println!("preparing .venv with {}", pins::SDK.trim());
         venv.create()?;
         venv.install()?;

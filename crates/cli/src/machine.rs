@@ -1,6 +1,6 @@
 //! What machine this is, for reports.
 
-use metal9_device::{Gauge, discover, probe};
+use metal9_device::{Gauge, discover_with, probe};
 use metal9_types::Thermal;
 use serde::Serialize;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
@@ -38,10 +38,7 @@ impl Machine {
         let what = RefreshKind::nothing()
             .with_cpu(CpuRefreshKind::nothing())
             .with_memory(MemoryRefreshKind::nothing().with_ram());
-        let mut inventory = discover();
-        if inventory.needs_probe() {
-            inventory.learn(probe::run_this_program());
-        }
+        let inventory = discover_with(probe::run_this_program);
         let system = System::new_with_specifics(what).ok();
         let first = system.as_ref().and_then(|system| system.cpus().first());
         let profile = if cfg!(debug_assertions) { " (debug build)" } else { "" };

@@ -1,6 +1,7 @@
 //! Looking at the machine that this runs on.
 
 use crate::Inventory;
+use crate::probe::{ProbeError, Report};
 
 /// Finds out what this machine is and which accelerators it has.
 ///
@@ -12,4 +13,15 @@ pub fn discover() -> Inventory {
     return crate::apple::discover();
     #[cfg(target_os = "linux")]
     return crate::linux::discover();
+}
+
+/// As [`discover`], with what Metal says where [`Inventory::needs_probe`] calls for it: then `probe`
+/// is asked, which starts a process and waits for it.
+#[must_use]
+pub fn discover_with(probe: impl FnOnce() -> Result<Report, ProbeError>) -> Inventory {
+    let mut inventory = discover();
+    if inventory.needs_probe() {
+        inventory.learn(probe());
+    }
+    inventory
 }

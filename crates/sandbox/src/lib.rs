@@ -46,4 +46,4 @@ pub use run::{Output, run};
 pub use shim::{SHIM_COMMAND, shim_main};
 #[cfg(not(target_os = "linux"))]
 pub use tree::end_strays;
-pub use tree::names;
+pub use tree::{end_found, names};

@@ -6,6 +6,7 @@
 
 use std::io;
 
+mod ending;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
@@ -17,6 +18,7 @@ use macos as system;
 mod marks;
 mod snapshot;
 
+pub use ending::end_found;
 #[cfg(not(target_os = "linux"))]
 pub use macos::end_strays;
 pub use marks::names;

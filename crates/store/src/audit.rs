@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use metal9_types::{TaskId, TokenId, WorkerId, WorkspaceId};
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use crate::clock::now;
@@ -189,6 +189,22 @@ impl Store {
         T: Send + 'static,
     {
         self.write(doing, Noted { data, apply, happened, entry }, apply_noted::<D, T>).await
+    }
+
+    /// Makes a change of one statement and, if it met a row, notes it: both or neither. `true` if
+    /// it met one.
+    pub(crate) async fn change_noted<D>(
+        &self,
+        doing: &'static str,
+        entry: AuditEntry,
+        data: D,
+        apply: Apply<D, SqliteQueryResult>,
+    ) -> Result<bool, StoreError>
+    where
+        D: Send + std::marker::Sync + 'static,
+    {
+        let met = |done: &SqliteQueryResult| done.rows_affected() > 0;
+        self.write_noted(doing, entry, data, apply, met).await.map(|done| met(&done))
     }
 
     /// Notes something, and returns when the note is on disk.

@@ -89,22 +89,18 @@ impl By<'_> {
         name: &str,
     ) -> Result<bool, StoreError> {
         self.store
-            .write_noted(
+            .change_noted(
                 "delete a secret",
                 self.actor.or_in(workspace).did("secret.delete", name),
                 (workspace, name.to_owned()),
                 |(workspace, name), conn| {
-                    Box::pin(async move {
-                        let done =
-                            sqlx::query("DELETE FROM secrets WHERE workspace = ? AND name = ?")
-                                .bind(&workspace.0.as_bytes()[..])
-                                .bind(name)
-                                .execute(conn)
-                                .await?;
-                        Ok(done.rows_affected() > 0)
-                    })
+                    Box::pin(
+                        sqlx::query("DELETE FROM secrets WHERE workspace = ? AND name = ?")
+                            .bind(&workspace.0.as_bytes()[..])
+                            .bind(name)
+                            .execute(conn),
+                    )
                 },
-                |deleted| *deleted,
             )
             .await
     }

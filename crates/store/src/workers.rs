@@ -85,23 +85,20 @@ impl By<'_> {
         id: Uuid,
     ) -> Result<bool, StoreError> {
         self.store
-            .write_noted(
+            .change_noted(
                 "take a join token back",
                 self.actor.or_in(workspace).did("join_token.revoke", id.to_string()),
                 (workspace, id),
                 |(workspace, id), conn| {
-                    Box::pin(async move {
-                        let done = sqlx::query(
+                    Box::pin(
+                        sqlx::query(
                             "UPDATE join_tokens SET revoked = 1 WHERE workspace = ? AND id = ?",
                         )
                         .bind(&workspace.0.as_bytes()[..])
                         .bind(&id.as_bytes()[..])
-                        .execute(conn)
-                        .await?;
-                        Ok(done.rows_affected() > 0)
-                    })
+                        .execute(conn),
+                    )
                 },
-                |done| *done,
             )
             .await
     }
@@ -140,24 +137,21 @@ impl By<'_> {
         let credential = new_token();
         let issued = self
             .store
-            .write_noted(
+            .change_noted(
                 "issue a worker's credential",
                 self.actor.did("worker.rotate", worker.to_string()).with("issued"),
                 (worker, token_hash(&credential)),
                 |(worker, hash), conn| {
-                    Box::pin(async move {
-                        let done = sqlx::query(
+                    Box::pin(
+                        sqlx::query(
                             "UPDATE workers SET next_credential = ? \
                              WHERE id = ? AND revoked_at IS NULL",
                         )
                         .bind(&hash[..])
                         .bind(&worker.0.as_bytes()[..])
-                        .execute(conn)
-                        .await?;
-                        Ok(done.rows_affected() > 0)
-                    })
+                        .execute(conn),
+                    )
                 },
-                |issued| *issued,
             )
             .await?;
         if !issued {
@@ -177,25 +171,22 @@ impl By<'_> {
         id: WorkerId,
     ) -> Result<bool, StoreError> {
         self.store
-            .write_noted(
+            .change_noted(
                 "shut a worker out",
                 self.actor.or_in(workspace).did("worker.revoke", id.to_string()),
                 (workspace, id, now()),
                 |(workspace, id, at), conn| {
-                    Box::pin(async move {
-                        let done = sqlx::query(
+                    Box::pin(
+                        sqlx::query(
                             "UPDATE workers SET revoked_at = coalesce(revoked_at, ?3), \
                              next_credential = NULL WHERE workspace = ?1 AND id = ?2",
                         )
                         .bind(&workspace.0.as_bytes()[..])
                         .bind(&id.0.as_bytes()[..])
                         .bind(*at)
-                        .execute(conn)
-                        .await?;
-                        Ok(done.rows_affected() > 0)
-                    })
+                        .execute(conn),
+                    )
                 },
-                |done| *done,
             )
             .await
     }
@@ -218,13 +209,13 @@ impl By<'_> {
             (false, None) => "worker.uncordon",
         };
         self.store
-            .write_noted(
+            .change_noted(
                 "cordon a worker",
                 self.actor.or_in(workspace).did(action, id.to_string()),
                 (workspace, id, cordoned, drain_until),
                 |(workspace, id, cordoned, drain_until), conn| {
-                    Box::pin(async move {
-                        let done = sqlx::query(
+                    Box::pin(
+                        sqlx::query(
                             "UPDATE workers SET cordoned = ?, drain_until = ? \
                              WHERE workspace = ? AND id = ?",
                         )
@@ -232,12 +223,9 @@ impl By<'_> {
                         .bind(*drain_until)
                         .bind(&workspace.0.as_bytes()[..])
                         .bind(&id.0.as_bytes()[..])
-                        .execute(conn)
-                        .await?;
-                        Ok(done.rows_affected() > 0)
-                    })
+                        .execute(conn),
+                    )
                 },
-                |done| *done,
             )
             .await
     }
@@ -253,22 +241,18 @@ impl By<'_> {
         id: WorkerId,
     ) -> Result<bool, StoreError> {
         self.store
-            .write_noted(
+            .change_noted(
                 "remove a worker",
                 self.actor.or_in(workspace).did("worker.remove", id.to_string()),
                 (workspace, id),
                 |(workspace, id), conn| {
-                    Box::pin(async move {
-                        let query = "DELETE FROM workers WHERE workspace = ? AND id = ?";
-                        let done = sqlx::query(query)
+                    Box::pin(
+                        sqlx::query("DELETE FROM workers WHERE workspace = ? AND id = ?")
                             .bind(&workspace.0.as_bytes()[..])
                             .bind(&id.0.as_bytes()[..])
-                            .execute(conn)
-                            .await?;
-                        Ok(done.rows_affected() > 0)
-                    })
+                            .execute(conn),
+                    )
                 },
-                |done| *done,
             )
             .await
     }
@@ -300,25 +284,22 @@ impl Store {
     /// The new credential was used: from now on it is the only one.
     async fn take_credential(&self, worker: &WorkerRow, hash: [u8; 32]) -> Result<(), StoreError> {
         let actor = Actor::worker(worker.workspace, worker.id, "");
-        self.write_noted(
+        self.change_noted(
             "take a worker's new credential",
             actor.did("worker.rotate", worker.id.to_string()).with("taken"),
             (worker.id, hash, now()),
             |(worker, hash, at), conn| {
-                Box::pin(async move {
-                    let done = sqlx::query(
+                Box::pin(
+                    sqlx::query(
                         "UPDATE workers SET credential = next_credential, next_credential = NULL, \
                          rotated_at = ?3 WHERE id = ?1 AND next_credential = ?2",
                     )
                     .bind(&worker.0.as_bytes()[..])
                     .bind(&hash[..])
                     .bind(*at)
-                    .execute(conn)
-                    .await?;
-                    Ok(done.rows_affected() > 0)
-                })
+                    .execute(conn),
+                )
             },
-            |taken| *taken,
         )
         .await
         .map(drop)

@@ -67,13 +67,12 @@ pub(crate) fn find(options: &Options) -> Result<Found, DevicesError> {
     let pretence = options.simulate_machine.as_deref().map(Pretence::read).transpose()?;
     let mut inventory = match &pretence {
         Some(_) => Inventory::default(),
-        None => metal9_device::discover(),
+        None => metal9_device::discover_with(|| {
+            let mut command = Command::new(&options.shim);
+            command.arg(probe::COMMAND);
+            probe::run(command)
+        }),
     };
-    if inventory.needs_probe() {
-        let mut command = Command::new(&options.shim);
-        command.arg(probe::COMMAND);
-        inventory.learn(probe::run(command));
-    }
     for name in &options.simulate_devices {
         inventory.simulate(&metal9_device::simulate(name)?);
     }
@@ -108,15 +107,18 @@ impl Equipment {
 
     /// Whether the real GPU of a Mac is among these.
     pub(crate) fn has_mac_gpu(&self, given: &[usize]) -> bool {
-        let mut given = given.iter().filter_map(|&place| self.devices.get(place));
-        given.any(|device| device.vendor == Vendor::Apple && !device.simulated)
+        self.given(given).any(|device| device.vendor == Vendor::Apple && !device.simulated)
+    }
+
+    /// The devices at these places.
+    pub(crate) fn given(&self, places: &[usize]) -> impl Iterator<Item = &Device> {
+        places.iter().filter_map(|&place| self.devices.get(place))
     }
 
     /// The variables that tell a job which of the devices are its own. CUDA shows it no others.
     pub(crate) fn variables(&self, given: &[usize]) -> Vec<(&'static str, String)> {
-        let devices: Vec<_> = given
-            .iter()
-            .filter_map(|&place| self.devices.get(place))
+        let devices: Vec<_> = self
+            .given(given)
             .map(|device| {
                 json!({
                     "name": device.name(),

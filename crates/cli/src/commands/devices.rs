@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use metal9_device::{Explanation, Gauge, Inventory, discover, explain, probe};
+use metal9_device::{Explanation, Gauge, Inventory, discover_with, explain, probe};
 use metal9_types::{Condition, Device, DeviceUse, Machine, Power, Thermal};
 use serde::Serialize;
 
@@ -41,10 +41,7 @@ struct Explained {
 /// If stdout cannot be written to.
 pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     context.start_log("warn")?;
-    let mut inventory = discover();
-    if inventory.needs_probe() {
-        inventory.learn(probe::run_this_program());
-    }
+    let inventory = discover_with(probe::run_this_program);
     if let Some(name) = &arguments.explain {
         let explanation = explain(name, &inventory.devices);
         let explained = Explained { explanation, notes: inventory.machine.notes };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Subcommand;
 use metal9_tasks::CancellationToken;
-use metal9_worker::{JoinOptions, Options};
+use metal9_worker::{JoinOptions, Joined, Options};
 use serde_json::json;
 
 use crate::client;
@@ -164,9 +164,16 @@ fn join(context: &Context, arguments: Join) -> Result<(), Failure> {
         state_dir: settings.state_dir,
     };
     let _spinner = Spinner::start("joining");
-    let joined = context::ask(async {
-        let joined = metal9_worker::join(&options).await;
-        joined.map_err(|error| {
+    let joined = ask_to_join(&options)?;
+    let (id, pool) = (joined.worker_id.to_string(), joined.pool);
+    let value = json!({ "worker_id": id, "pool": pool, "state": options.state_dir });
+    context.output.show(&value, || format!("joined pool {pool} as worker {id}\n"))
+}
+
+/// Joins a gateway.
+fn ask_to_join(options: &JoinOptions) -> Result<Joined, Failure> {
+    context::ask(async {
+        metal9_worker::join(options).await.map_err(|error| {
             let hint = error.hint();
             let failure = Failure::request(error).context("cannot join the gateway");
             match hint {
@@ -174,10 +181,7 @@ fn join(context: &Context, arguments: Join) -> Result<(), Failure> {
                 None => failure,
             }
         })
-    })?;
-    let (id, pool) = (joined.worker_id.to_string(), joined.pool);
-    let value = json!({ "worker_id": id, "pool": pool, "state": options.state_dir });
-    context.output.show(&value, || format!("joined pool {pool} as worker {id}\n"))
+    })
 }
 
 fn serve(context: &Context, arguments: &Run) -> Result<(), Failure> {

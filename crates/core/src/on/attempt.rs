@@ -59,15 +59,13 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         let Some(task) = self.attempts.get(&assigned.attempt).copied() else { return };
-        let container = self.containers.get(&assigned.container);
-        let stub = container.map(|container| container.stub);
-        // That a short call has begun is said only with its end.
-        let warm = container.is_some_and(|it| it.call_began == assigned.since);
-        let began = if warm { Some(assigned.since) } else { assigned.started };
-        if let Some(began) = began
-            && let Some(stub) = stub.and_then(|stub| self.stubs.get_mut(&stub))
+        // A short call of a warm container says that it has begun only with its end, so its container
+        // knows when that was.
+        if let Some(container) = self.containers.get(&assigned.container)
+            && matches!(container.state, ContainerState::Busy(_))
+            && let Some(stub) = self.stubs.get_mut(&container.stub)
         {
-            stub.saw_call(now, now.since(began));
+            stub.saw_call(now, now.since(container.call_began));
         }
         match outcome {
             CallOutcome::Returned => self.end_task(task, TaskStatus::Complete, None, actions),

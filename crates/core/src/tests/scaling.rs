@@ -17,8 +17,8 @@ fn fleet(cores: u64, millicores: u64) -> Sim {
     Sim::new(env, &[(1, 1)])
 }
 
-#[test]
-fn a_thousand_short_calls_are_served_by_few_containers() {
+/// A fleet with one warm container and a thousand calls of a millisecond each.
+fn a_thousand_short_calls() -> Sim {
     let mut sim = fleet(16, 1000);
     sim.pace(stub(1), 300, 1);
     sim.env.submit(0);
@@ -26,6 +26,12 @@ fn a_thousand_short_calls_are_served_by_few_containers() {
     for number in 1..=1000 {
         sim.env.submit(number);
     }
+    sim
+}
+
+#[test]
+fn a_thousand_short_calls_are_served_by_few_containers() {
+    let mut sim = a_thousand_short_calls();
     let took = sim.run(1001, MINUTE);
     assert!(sim.container_count(stub(1)) <= 4, "{}", sim.container_count(stub(1)));
     assert!(took < Duration::from_millis(700), "{took:?}");
@@ -134,13 +140,7 @@ fn a_large_idle_fleet_takes_a_whole_queue_at_once() {
 
 #[test]
 fn calls_that_are_slow_because_the_machine_is_full_bring_no_more_containers() {
-    let mut sim = fleet(16, 1000);
-    sim.pace(stub(1), 300, 1);
-    sim.env.submit(0);
-    sim.run(1, MINUTE);
-    for number in 1..=1000 {
-        sim.env.submit(number);
-    }
+    let mut sim = a_thousand_short_calls();
     // Four share what is worth one: each call takes ten times as long as it could.
     sim.pace(stub(1), 300, 10);
     sim.run(1001, MINUTE);

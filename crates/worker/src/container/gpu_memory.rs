@@ -6,10 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
-/// What the job was given, as JSON; there if it was given anything.
-const DEVICES: &str = "METAL9_DEVICES";
+use metal9_types::{Device, Vendor};
 
 /// MiB that the job may use; our runner tells MLX, which reads no variables.
 const MEMORY: &str = "METAL9_GPU_MEMORY_MIB";
@@ -24,12 +21,17 @@ const MUCH: &str = "PYTORCH_MPS_LOW_WATERMARK_RATIO";
 /// Whether PyTorch calculates on the processor what Metal lacks.
 const FALLBACK: &str = "PYTORCH_ENABLE_MPS_FALLBACK";
 
-/// Adds what a job with an Apple GPU needs; `asked_mib` is 0 for a job that did not say.
-pub(super) fn limit(variables: &mut BTreeMap<String, String>, asked_mib: u64) {
+/// Adds what a job that was given an Apple GPU needs; `asked_mib` is 0 for a job that did not say.
+pub(super) fn limit<'d>(
+    variables: &mut BTreeMap<String, String>,
+    given: impl IntoIterator<Item = &'d Device>,
+    asked_mib: u64,
+) {
     // Nobody but us says so.
     variables.remove(MEMORY);
-    let devices = variables.get(DEVICES).and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let Some(recommended) = devices.as_ref().and_then(recommended) else { return };
+    let apple = given.into_iter().find(|device| device.vendor == Vendor::Apple);
+    // 0 if it is not known what Metal recommends.
+    let Some(recommended) = apple.map(|device| device.memory_mib) else { return };
     // Silently slow is worse than an error that says what to change.
     variables.entry(FALLBACK.to_owned()).or_insert_with(|| "0".to_owned());
     let budget = match (asked_mib, recommended) {
@@ -47,13 +49,6 @@ pub(super) fn limit(variables: &mut BTreeMap<String, String>, asked_mib: u64) {
     }
 }
 
-/// What Metal recommends for the Apple GPU of a job, in MiB: 0 if that is not known, nothing if the
-/// job has none.
-fn recommended(devices: &Value) -> Option<u64> {
-    let apple = devices.as_array()?.iter().find(|device| device["vendor"] == "apple")?;
-    Some(apple["memory_mib"].as_u64().unwrap_or(0))
-}
-
 /// The watermarks, in ten-thousandths rounded down.
 fn ratios(budget: u64, recommended: u64) -> [String; 2] {
     let most = (u128::from(budget) * 10_000 / u128::from(recommended)).max(10);
@@ -64,14 +59,33 @@ fn ratios(budget: u64, recommended: u64) -> [String; 2] {
 mod tests {
     use super::*;
 
-    const M3_MAX: &str = r#"[{"vendor":"apple","family":"M3","variant":"Max","memory_mib":49152}]"#;
+    const M3_MAX_MIB: u64 = 49152;
 
-    fn limited(variables: &[(&str, &str)], asked_mib: u64) -> BTreeMap<String, String> {
+    fn device(vendor: Vendor, memory_mib: u64) -> Device {
+        Device {
+            vendor,
+            family: String::new(),
+            variant: String::new(),
+            cores: 0,
+            memory_mib,
+            slots: 1,
+            simulated: false,
+        }
+    }
+
+    fn limited(
+        given: &[Device],
+        variables: &[(&str, &str)],
+        asked_mib: u64,
+    ) -> BTreeMap<String, String> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let mut variables = variables.iter().map(owned).collect();
-        limit(&mut variables, asked_mib);
-        variables.remove(DEVICES);
+        limit(&mut variables, given, asked_mib);
         variables
+    }
+
+    fn limited_on_a_mac(variables: &[(&str, &str)], asked_mib: u64) -> BTreeMap<String, String> {
+        limited(&[device(Vendor::Apple, M3_MAX_MIB)], variables, asked_mib)
     }
 
     fn expect(variables: &BTreeMap<String, String>, wanted: &[(&str, &str)]) {
@@ -83,16 +97,16 @@ mod tests {
     #[test]
     fn the_request_is_the_limit_of_both_libraries() {
         expect(
-            &limited(&[(DEVICES, M3_MAX)], 8192),
+            &limited_on_a_mac(&[], 8192),
             &[(MEMORY, "8192"), (FALLBACK, "0"), (MOST, "0.1666"), (MUCH, "0.1499")],
         );
     }
 
     #[test]
     fn more_than_metal_recommends_or_no_request_is_what_it_recommends() {
-        for asked in [0, 49152, 1 << 40] {
+        for asked in [0, M3_MAX_MIB, 1 << 40] {
             expect(
-                &limited(&[(DEVICES, M3_MAX)], asked),
+                &limited_on_a_mac(&[], asked),
                 &[(MEMORY, "49152"), (FALLBACK, "0"), (MOST, "1.0000"), (MUCH, "0.9000")],
             );
         }
@@ -100,31 +114,35 @@ mod tests {
 
     #[test]
     fn a_tiny_request_is_a_limit_still() {
-        let variables = limited(&[(DEVICES, M3_MAX)], 1);
+        let variables = limited_on_a_mac(&[], 1);
         assert_eq!((&*variables[MOST], &*variables[MUCH]), ("0.0010", "0.0009"));
     }
 
     #[test]
     fn users_may_let_operations_fall_back_but_not_lift_their_limit() {
-        let variables =
-            limited(&[(DEVICES, M3_MAX), (FALLBACK, "1"), (MOST, "0.0"), (MEMORY, "999999")], 8192);
+        let theirs = [(FALLBACK, "1"), (MOST, "0.0"), (MEMORY, "999999")];
+        let variables = limited_on_a_mac(&theirs, 8192);
         assert_eq!(variables[FALLBACK], "1");
         assert_eq!((&*variables[MOST], &*variables[MEMORY]), ("0.1666", "8192"));
     }
 
     #[test]
     fn without_the_recommendation_only_mlx_can_be_limited() {
-        let unknown = r#"[{"vendor":"apple","memory_mib":0}]"#;
-        expect(&limited(&[(DEVICES, unknown)], 512), &[(MEMORY, "512"), (FALLBACK, "0")]);
-        expect(&limited(&[(DEVICES, unknown)], 0), &[(FALLBACK, "0")]);
+        let unknown = [device(Vendor::Apple, 0)];
+        expect(&limited(&unknown, &[], 512), &[(MEMORY, "512"), (FALLBACK, "0")]);
+        expect(&limited(&unknown, &[], 0), &[(FALLBACK, "0")]);
     }
 
     #[test]
     fn other_jobs_are_left_alone() {
-        let h100 = r#"[{"vendor":"nvidia","family":"H100","memory_mib":81920}]"#;
-        for devices in [h100, "[]", "nonsense", "{}"] {
-            expect(&limited(&[(DEVICES, devices)], 512), &[]);
-        }
-        expect(&limited(&[(MEMORY, "5")], 512), &[]);
+        expect(&limited(&[device(Vendor::Nvidia, 81920)], &[], 512), &[]);
+        expect(&limited(&[], &[], 512), &[]);
+        expect(&limited(&[], &[(MEMORY, "5")], 512), &[]);
+    }
+
+    #[test]
+    fn an_apple_gpu_counts_wherever_it_stands() {
+        let mixed = [device(Vendor::Nvidia, 81920), device(Vendor::Apple, M3_MAX_MIB)];
+        assert_eq!(limited(&mixed, &[], 8192)[MEMORY], "8192");
     }
 }

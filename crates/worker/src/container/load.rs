@@ -34,9 +34,10 @@ impl Container {
             self.addresses.clone()
         });
         let mut env = variables(&self.spec, &addresses, &job.call.job_token, &self.tools.hostname);
-        let devices = self.tools.equipment.variables(&self.spec.devices);
+        let (equipment, given) = (&self.tools.equipment, &self.spec.devices);
+        let devices = equipment.variables(given);
         env.extend(devices.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        gpu_memory::limit(&mut env, self.spec.memory_mib);
+        gpu_memory::limit(&mut env, equipment.given(given), self.spec.memory_mib);
         let load = Load {
             env,
             code_dir: runner.directory.code().to_string_lossy().into_owned(),

@@ -4,28 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, umount2};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpid};
-
-/// How often strays are looked for: those that are killed may have been starting others.
-const LOOKS: usize = 5;
+use nix::unistd::getpid;
 
 /// Kills every process that was started with one of these directories in a variable of its
 /// environment, as all jobs and builds are, or that lost its parent while it was at work in one;
 /// returns how many.
 pub(super) fn end_strays(directories: &[&Path]) -> usize {
-    let mut ended = 0;
-    for _ in 0..LOOKS {
-        let strays: Vec<i32> = processes().filter(|pid| is_stray(*pid, directories)).collect();
-        if strays.is_empty() {
-            break;
-        }
-        ended += strays.len();
-        for pid in strays {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-    }
-    ended
+    metal9_sandbox::end_found(|| processes().filter(|pid| is_stray(*pid, directories)).collect())
 }
 
 fn processes() -> impl Iterator<Item = i32> {

@@ -7,7 +7,7 @@ use metal9_service::{Place, Scope};
 use metal9_worker::{IdentityError, JoinOptions};
 use nix::unistd::{Uid, User, chown};
 
-use crate::context;
+use crate::commands::worker::ask_to_join;
 use crate::failure::Failure;
 use crate::talk;
 
@@ -52,16 +52,7 @@ pub(super) fn ensure(arguments: Arguments, place: &Place, state: &Path) -> Resul
     let state_dir = state.to_owned();
     let options = JoinOptions { gateway, fingerprint, token, pool, state_dir };
     let created = first_missing(state);
-    let joined = context::ask(async {
-        metal9_worker::join(&options).await.map_err(|error| {
-            let hint = error.hint();
-            let failure = Failure::request(error).context("cannot join the gateway");
-            match hint {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            }
-        })
-    })?;
+    let joined = ask_to_join(&options)?;
     talk::say(format_args!("joined pool {} as worker {}", joined.pool, joined.worker_id));
     if place.scope == Scope::System {
         hand_over(place, state, created.as_deref())?;
