@@ -20,21 +20,13 @@ use crate::run;
 use tools::Tools;
 
 /// The system that is compiled for.
-const TARGET: &str = "aarch64-apple-darwin";
+pub(crate) const TARGET: &str = "aarch64-apple-darwin";
 
 /// The oldest macOS that the program starts on; MLX's wheels ask for the same.
 const OLDEST_MACOS: &str = "14.0";
 
 /// What the workspace may consist of but the program's own code, one library a directory.
 const SYSTEM: [&str; 2] = ["/usr/lib/", "/System/Library/"];
-
-/// The options of a check.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    /// Link a release build too, and print its size
-    #[arg(long)]
-    release: bool,
-}
 
 /// Whether the check can be made here; else why not, for people.
 pub(crate) fn obstacle() -> Result<Option<String>> {
@@ -49,23 +41,19 @@ pub(crate) fn obstacle() -> Result<Option<String>> {
 /// # Errors
 ///
 /// If a tool cannot be had, anything does not compile or link, or the program is not as it must be.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if let Some(obstacle) = obstacle()? {
-        anyhow::bail!("cannot check for macOS: {obstacle}");
-    }
-    let build = Build { tools: Tools::ensure()?, directory: crate::root().join("target/darwin") };
-    build.write_stubs()?;
+pub(crate) fn run() -> Result<()> {
+    let build = Build::prepare()?;
     timed("checked the workspace", || build.check())?;
-    let mut profiles = vec![("debug", &[][..])];
-    if arguments.release {
-        profiles.push(("release", &["--release"]));
-    }
-    for (profile, options) in profiles {
-        timed(&format!("linked a {profile} build"), || build.link(options))?;
-        let program = build.directory.join("build").join(TARGET).join(profile).join("metal9");
-        println!("{}", examine(&program)?);
-    }
-    Ok(())
+    build.link("dev", "debug").map(drop)
+}
+
+/// Links the program with a profile of our own, looks at it as [`run`] does, and returns where it is.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn link(profile: &str) -> Result<PathBuf> {
+    Build::prepare()?.link(profile, profile)
 }
 
 fn timed(what: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
@@ -95,6 +83,16 @@ struct Build {
 }
 
 impl Build {
+    fn prepare() -> Result<Self> {
+        if let Some(obstacle) = obstacle()? {
+            anyhow::bail!("cannot compile for macOS: {obstacle}");
+        }
+        let directory = crate::root().join("target/darwin");
+        let build = Self { tools: Tools::ensure()?, directory };
+        build.write_stubs()?;
+        Ok(build)
+    }
+
     fn sdk(&self) -> PathBuf {
         self.directory.join("sdk")
     }
@@ -118,9 +116,16 @@ impl Build {
         run::quietly("cargo check for macOS", &mut check)
     }
 
-    fn link(&self, options: &[&str]) -> Result<()> {
-        let mut build = self.cargo("build", &["--workspace", "--bin", "metal9"]);
-        run::quietly("cargo build for macOS", build.args(options))
+    /// Links the program; `place` is where cargo puts what it builds with the profile.
+    fn link(&self, profile: &str, place: &str) -> Result<PathBuf> {
+        let mut build =
+            self.cargo("build", &["--workspace", "--bin", "metal9", "--profile", profile]);
+        timed(&format!("linked a {place} build"), || {
+            run::quietly("cargo build for macOS", &mut build)
+        })?;
+        let program = self.directory.join("build").join(TARGET).join(place).join("metal9");
+        println!("{}", examine(&program)?);
+        Ok(program)
     }
 
     fn cargo(&self, subcommand: &str, arguments: &[&str]) -> Command {

@@ -1,4 +1,5 @@
-//! The project's own chores: `cargo xtask demo`, `test`, `check-darwin`, `fuzz`, `chaos`, `bench` and `tidy`.
+//! The project's own chores: `cargo xtask demo`, `test`, `check-darwin`, `dist`, `fuzz`,
+//! `chaos`, `sim`, `bench` and `tidy`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to a person is its job")]
@@ -8,6 +9,7 @@ mod bench;
 mod chaos;
 mod darwin;
 mod demo;
+mod dist;
 mod fuzz;
 mod pins;
 mod python;
@@ -38,7 +40,9 @@ enum Chore {
     /// Install what the tests need and run all of them
     Test(test::Arguments),
     /// Compile everything for Macs and link the program, on Linux
-    CheckDarwin(darwin::Arguments),
+    CheckDarwin,
+    /// Build what is released, as `install.sh` fetches it
+    Dist(dist::Arguments),
     /// Feed hostile input to what reads other people's bytes, for a bounded time
     Fuzz(fuzz::Arguments),
     /// Run under load and random faults, and check every call
@@ -55,7 +59,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
-        Chore::CheckDarwin(arguments) => darwin::run(&arguments),
+        Chore::CheckDarwin => darwin::run(),
+        Chore::Dist(arguments) => dist::run(&arguments),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::Chaos(arguments) => chaos::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),

@@ -10,6 +10,7 @@ mod env;
 mod explaining;
 mod fairness;
 mod limits;
+mod lru;
 mod matching;
 mod placing;
 mod random;
