@@ -19,6 +19,7 @@ from beta9.clients.function import FunctionInvokeRequest
 
 from harness import Proxy, SplitFleet, eventually, processes
 from harness.api import headers
+from harness.clock import stepped
 from harness.waiting import last
 
 WORK = {
@@ -516,27 +517,10 @@ def test_a_state_directory_that_cannot_be_written_is_named_at_the_start(faulty, 
 
 # ---- the clock ----
 
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-
-
 def test_steps_of_the_clock_neither_end_nor_lose_calls(faulty, stub, tmp_path):
-    if FAKETIME is None:
-        pytest.skip("needs Debian's package `faketime`")
-    trace, gate, clock = tmp_path / "trace", tmp_path / "gate", tmp_path / "clock"
+    trace, gate = tmp_path / "trace", tmp_path / "gate"
     os.mkfifo(gate)
-    clock.write_text("+0\n")
-    plain = faulty.gateway.env
-    faulty.gateway.stop()
-    faulty.gateway.env = {
-        **plain,
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-    try:
-        faulty.start_gateway()
-        faulty.wait_for_workers(1)
+    with stepped(faulty, tmp_path / "clock") as clock:
         caller = Caller(faulty, stub, 7, str(trace), gate=str(gate))
         waiting = threading.Thread(target=caller.try_once)
         waiting.start()
@@ -544,7 +528,7 @@ def test_steps_of_the_clock_neither_end_nor_lose_calls(faulty, stub, tmp_path):
         lost = faulty.gateway.text().count("worker lost")
         years = []
         for step in ("+3650d", "-3650d"):
-            clock.write_text(f"{step}\n")
+            clock.step(step)
             call = faulty.api.call(stub, 3, os.devnull)
             assert call.value == 9
             years.append(int(faulty.api.task(call.task_id)["created_at"][:4]))
@@ -558,7 +542,3 @@ def test_steps_of_the_clock_neither_end_nor_lose_calls(faulty, stub, tmp_path):
         eventually(caller.try_once, what="the call ends", within=30)
         check(caller, trace, 49)
         assert faulty.gateway.text().count("worker lost") == lost
-    finally:
-        faulty.gateway.kill()
-        faulty.gateway.env = plain
-        faulty.start_gateway()

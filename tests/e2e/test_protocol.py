@@ -135,10 +135,9 @@ def test_arguments_that_are_no_pickle_fail_the_call_and_not_the_worker(api):
     "method",
     [
         "/pod.PodService/CreatePod",
-        "/endpoint.EndpointService/StartEndpointServe",
-        "/taskqueue.TaskQueueService/TaskQueuePut",
-        "/volume.VolumeService/GetOrCreateVolume",
-        "/gateway.GatewayService/DeployStub",
+        "/shell.ShellService/CreateStandaloneShell",
+        "/disk.DiskService/ListDisks",
+        "/bot.BotService/PopBotTask",
     ],
 )
 def test_what_is_not_there_yet_says_so_in_a_sentence(api, method):

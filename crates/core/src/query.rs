@@ -191,6 +191,12 @@ impl Core {
         views
     }
 
+    /// How many calls of a stub wait for a container or have one.
+    #[must_use]
+    pub fn calls_of(&self, stub: StubId) -> usize {
+        self.stubs.get(&stub).map_or(0, |stub| stub.waiting + stub.calls.len())
+    }
+
     /// A container; nothing for one that is unknown or gone.
     #[must_use]
     pub fn container(&self, id: ContainerId) -> Option<ContainerView> {

@@ -25,6 +25,7 @@ use crate::job_token::Signer;
 use crate::macs::Impossible;
 use crate::options::Options;
 use crate::revocations::Revocations;
+use crate::scales::Scales;
 use crate::shared::{Shared, SharedRef};
 use crate::tls::{self, SettingsError};
 use crate::{audit, grpc, http, metrics};
@@ -137,6 +138,7 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         revocations: Revocations::default(),
         intruders: Intruders::default(),
         joins: JoinLimit::default(),
+        scales: Scales::default(),
         grpc_addr,
         http_addr,
         certificates,
@@ -146,6 +148,9 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         options,
     });
     metrics::recorder();
+    for (stub, containers) in shared.store.scales().await.map_err(StartError::Recover)? {
+        shared.scales.set(stub, Some(containers));
+    }
     let mut driver = Driver::new(Arc::clone(&shared), receiver);
     let recovered = driver.recover().await.map_err(StartError::Recover)?;
     tracing::info!(%grpc_addr, %http_addr, recovered, epoch = shared.store.epoch(), "gateway started");
@@ -207,6 +212,8 @@ impl Gateway {
             }
         });
         crate::retention::start(Arc::clone(&shared));
+        crate::schedules::start(Arc::clone(&shared));
+        metal9_tasks::spawn_infallible("metrics", metrics::keep_up(stop.clone()));
         metal9_tasks::spawn_infallible("audit log", audit::keep(Arc::clone(&shared)));
         if let Some(certificates) = &shared.certificates {
             let watching = tls::keep_current(certificates.clone(), stop.clone());

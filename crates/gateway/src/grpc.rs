@@ -6,18 +6,23 @@
 
 mod authorize;
 mod build_image;
+mod change_deployment;
 mod cordon_worker;
 mod create_token;
 mod delete_token;
+mod deploy_stub;
 mod export_workspace_config;
 mod function_invoke;
+mod function_schedule;
 mod function_service;
 mod gateway_service;
 mod get_or_create_stub;
+mod get_url;
 mod head_object;
 mod image_service;
 mod image_spec;
 mod list_containers;
+mod list_deployments;
 mod list_machines;
 mod list_pools;
 mod list_tasks;
@@ -29,6 +34,7 @@ mod server;
 mod sign_payload;
 mod stop_container;
 mod stop_tasks;
+mod taskqueue_service;
 mod toggle_token;
 mod verify_image_build;
 

@@ -4,6 +4,7 @@ mod audit;
 mod error;
 mod explain;
 mod health;
+mod invoke;
 mod join_tokens;
 mod logs;
 mod prometheus;
@@ -12,6 +13,7 @@ mod status;
 mod subscribe;
 mod task;
 mod tokens;
+mod urls;
 mod workers;
 mod workspace;
 
@@ -23,9 +25,11 @@ use axum::extract::connect_info::ConnectInfo;
 use axum::http::request::Parts;
 use axum::routing::{delete, get, post};
 use metal9_tasks::CancellationToken;
+use metal9_types::StubKind;
 
 use crate::auth::{Caller, bearer};
 use crate::doors::{Door, serve_http};
+use crate::error::ApiError;
 use crate::shared::SharedRef;
 use error::HttpError;
 
@@ -52,6 +56,11 @@ pub(crate) async fn serve(shared: SharedRef, door: Door, shutdown: CancellationT
         .route("/api/v1/worker/{id}/cordon", post(standing::cordon))
         .route("/api/v1/worker/{id}/uncordon", post(standing::uncordon))
         .route("/api/v1/worker/{id}/drain", post(standing::drain))
+        .route("/api/v1/stub/{id}/url", get(urls::stub))
+        .route("/api/v1/deployment/{id}/url", get(urls::deployment))
+        .nest("/function", invoke::routes(StubKind::Function))
+        .nest("/schedule", invoke::routes(StubKind::Schedule))
+        .nest("/taskqueue", invoke::routes(StubKind::Taskqueue))
         .fallback(error::no_such_route)
         .layer(axum::middleware::map_response(error::in_json))
         .with_state(shared);
@@ -66,9 +75,19 @@ impl FromRequestParts<SharedRef> for Caller {
     type Rejection = HttpError;
 
     async fn from_request_parts(parts: &mut Parts, shared: &SharedRef) -> Result<Self, HttpError> {
-        let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
-        let peer = parts.extensions.get::<ConnectInfo<Peer>>();
-        let peer = peer.map(|ConnectInfo(Peer(peer))| peer.ip().to_canonical().to_string());
-        Ok(shared.caller(bearer(header), &peer.unwrap_or_default()).await?)
+        Ok(header_caller(parts, shared).await?)
     }
+}
+
+/// Who calls, by the token in the header.
+async fn header_caller(parts: &Parts, shared: &SharedRef) -> Result<Caller, ApiError> {
+    let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
+    shared.caller(bearer(header), &peer(parts)).await
+}
+
+/// The address that a request came from; empty if unknown.
+fn peer(parts: &Parts) -> String {
+    let peer = parts.extensions.get::<ConnectInfo<Peer>>();
+    let peer = peer.map(|ConnectInfo(Peer(peer))| peer.ip().to_canonical().to_string());
+    peer.unwrap_or_default()
 }

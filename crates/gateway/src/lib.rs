@@ -10,12 +10,14 @@
 
 #![forbid(unsafe_code)]
 
+mod accept;
 mod admission;
 mod arguments;
 mod audit;
 mod auth;
 mod builds;
 mod cordon;
+mod deployed;
 mod disk;
 mod doors;
 mod driver;
@@ -28,12 +30,15 @@ mod http;
 mod hub;
 mod intruders;
 mod job_token;
+mod json_call;
 mod macs;
 mod metrics;
 mod options;
 mod references;
 mod retention;
 mod revocations;
+mod scales;
+mod schedules;
 mod session;
 mod shared;
 mod timestamps;

@@ -1,9 +1,11 @@
 //! The gateway's metrics: names, units and meanings in one place.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use metal9_tasks::CancellationToken;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
 /// Tasks accepted.
 pub(crate) const TASKS_ACCEPTED: &str = "metal9_tasks_accepted_total";
@@ -30,11 +32,18 @@ pub(crate) const IGNORED_INPUTS: &str = "metal9_scheduler_ignored_inputs_total";
 /// Sampled checks of the scheduler's books that failed.
 pub(crate) const INVARIANT_VIOLATIONS: &str = "metal9_scheduler_invariant_violations_total";
 
+/// Bounds that durations are counted by, in seconds.
+const BUCKETS: [f64; 12] =
+    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+/// How long measurements lie where they were put down.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 /// The process's one recorder, installed at first use.
 pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     HANDLE
-        .get_or_init(|| match PrometheusBuilder::new().install_recorder() {
+        .get_or_init(|| match install() {
             Ok(handle) => {
                 describe();
                 Some(handle)
@@ -45,6 +54,23 @@ pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
             }
         })
         .as_ref()
+}
+
+fn install() -> Result<PrometheusHandle, BuildError> {
+    PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()
+}
+
+/// Takes what was measured out of where it was put down, until `shutdown`: else it stays there one by
+/// one until somebody reads the metrics.
+pub(crate) async fn keep_up(shutdown: CancellationToken) {
+    let Some(recorder) = recorder() else { return };
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => recorder.run_upkeep(),
+            () = shutdown.cancelled() => return,
+        }
+    }
 }
 
 fn describe() {

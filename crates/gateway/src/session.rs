@@ -133,7 +133,10 @@ impl WorkerApi {
         let stubs: BTreeSet<StubId> = hello.containers.iter().map(|(_, stub)| *stub).collect();
         for stub in stubs {
             if let Some(stub) = self.shared.store.stub(stub).await? {
-                self.shared.driver.input(Input::DefineStub(stub_spec(&stub))).await?;
+                self.shared
+                    .driver
+                    .input(Input::DefineStub(stub_spec(&self.shared.scales, &stub)))
+                    .await?;
             }
         }
         Ok(())

@@ -21,6 +21,7 @@ use crate::job_token::Signer;
 use crate::macs::Impossible;
 use crate::options::Options;
 use crate::revocations::Revocations;
+use crate::scales::Scales;
 
 /// What every part of the gateway can reach; always behind an [`Arc`].
 pub(crate) struct Shared {
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) revocations: Revocations,
     pub(crate) intruders: Intruders,
     pub(crate) joins: JoinLimit,
+    pub(crate) scales: Scales,
     pub(crate) grpc_addr: SocketAddr,
     pub(crate) http_addr: SocketAddr,
     /// What both ports show; nothing if they speak plain text.
@@ -60,5 +62,14 @@ impl Shared {
             None if self.grpc_addr.ip().is_unspecified() => "127.0.0.1".to_owned(),
             None => self.grpc_addr.ip().to_string(),
         }
+    }
+
+    /// Where HTTP is served, as others reach it; without a slash at the end.
+    pub(crate) fn http_url(&self) -> String {
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        let host = self.advertised_host();
+        // Numbers with colons stand in brackets.
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        format!("{scheme}://{host}:{}", self.http_addr.port())
     }
 }

@@ -12,8 +12,8 @@ pub mod worker;
 
 pub use limits::{
     MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, function_client, function_server, gateway_client,
-    gateway_server, image_client, image_server, secret_client, secret_server, worker_client,
-    worker_server,
+    gateway_server, image_client, image_server, secret_client, secret_server, taskqueue_client,
+    taskqueue_server, worker_client, worker_server,
 };
 
 /// The version of the worker protocol that this build speaks, sent in Hello and Welcome.

@@ -12,6 +12,10 @@ use crate::beta9::image::image_service_client::ImageServiceClient;
 use crate::beta9::image::image_service_server::{ImageService, ImageServiceServer};
 use crate::beta9::secret::secret_service_client::SecretServiceClient;
 use crate::beta9::secret::secret_service_server::{SecretService, SecretServiceServer};
+use crate::beta9::taskqueue::task_queue_service_client::TaskQueueServiceClient;
+use crate::beta9::taskqueue::task_queue_service_server::{
+    TaskQueueService, TaskQueueServiceServer,
+};
 use crate::worker::worker_service_client::WorkerServiceClient;
 use crate::worker::worker_service_server::{WorkerService, WorkerServiceServer};
 
@@ -53,5 +57,6 @@ limited! {
     gateway_client -> GatewayServiceClient, gateway_server -> GatewayServiceServer<GatewayService>;
     image_client -> ImageServiceClient, image_server -> ImageServiceServer<ImageService>;
     secret_client -> SecretServiceClient, secret_server -> SecretServiceServer<SecretService>;
+    taskqueue_client -> TaskQueueServiceClient, taskqueue_server -> TaskQueueServiceServer<TaskQueueService>;
     worker_client -> WorkerServiceClient, worker_server -> WorkerServiceServer<WorkerService>;
 }

@@ -15,8 +15,8 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use metal9_store::{NewTask, Store, TaskChange};
 use metal9_types::{
-    AttemptId, GpuRequest, ImageId, ObjectId, Resources, StubConfig, StubId, StubKind, TaskId,
-    TaskStatus, WorkspaceId,
+    AttemptId, GpuRequest, ImageId, ObjectId, Resources, Serving, Stage, StubConfig, StubId,
+    StubKind, TaskId, TaskStatus, WorkspaceId,
 };
 use uuid::Uuid;
 
@@ -145,6 +145,8 @@ fn report(
 fn config() -> StubConfig {
     StubConfig {
         kind: StubKind::Function,
+        stage: Stage::Run,
+        serving: Serving::default(),
         name: "function/app:square".into(),
         app: "app".into(),
         object: ObjectId(Uuid::nil()),

@@ -20,6 +20,7 @@ mod by;
 mod cache;
 mod clock;
 mod columns;
+mod deployments;
 mod directory;
 mod error;
 mod identity;
@@ -30,6 +31,7 @@ mod objects;
 mod retention;
 mod rotation;
 mod rows;
+mod schedules;
 mod secrets;
 mod store;
 mod stubs;
@@ -39,6 +41,7 @@ mod writer;
 
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditRow};
 pub use by::{By, JoinTokenRow};
+pub use deployments::{DeploymentChange, DeploymentFilter, DeploymentRow, NewDeployment};
 pub use error::StoreError;
 pub use logs::{Appended, LOG_LIMIT_BYTES, LogStream, TaskLogs};
 pub use objects::{ObjectStream, ObjectUpload};
@@ -47,4 +50,5 @@ pub use rows::{
     Accepted, Bootstrap, Changed, Identity, Joined, NewTask, NewToken, SecretInfo, SecretRow,
     StubRow, TaskChange, TaskFilter, TaskRow, TokenKind, TokenRow, UnixMicros, WorkerRow,
 };
+pub use schedules::ScheduleRow;
 pub use store::Store;

@@ -146,7 +146,9 @@ async fn delete_stubs(
 ) -> Result<Vec<StubId>, sqlx::Error> {
     let rows = sqlx::query(
         "DELETE FROM stubs WHERE used_at < ? \
-         AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.stub = stubs.id) RETURNING id",
+         AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.stub = stubs.id) \
+         AND NOT EXISTS (SELECT 1 FROM deployments WHERE deployments.stub = stubs.id) \
+         RETURNING id",
     )
     .bind(before)
     .fetch_all(conn)

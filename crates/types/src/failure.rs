@@ -24,6 +24,8 @@ pub enum Tier {
 pub enum FailureKind {
     /// The user's function raised, or its module could not be imported.
     Exception,
+    /// The user's function raised what its queue is to try again for (`retry_for`).
+    RetryFor,
     /// The runner process ended by itself before it returned (`os._exit`, a signal).
     Crash,
     /// The job used more memory than it asked for.
@@ -49,7 +51,7 @@ impl FailureKind {
     #[must_use]
     pub fn tier(self) -> Tier {
         match self {
-            Self::Exception | Self::Crash | Self::Cancelled => Tier::User,
+            Self::Exception | Self::RetryFor | Self::Crash | Self::Cancelled => Tier::User,
             Self::Setup | Self::ResultTooLarge => Tier::Input,
             Self::Memory | Self::Timeout | Self::Expired => Tier::Limit,
             Self::WorkerLost | Self::Internal => Tier::Platform,
@@ -57,10 +59,10 @@ impl FailureKind {
     }
 
     /// `true` if another attempt may end differently: the container died or was lost, rather than
-    /// the user's code answering.
+    /// the user's code answering, or the user said so.
     #[must_use]
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::Crash | Self::WorkerLost | Self::Internal)
+        matches!(self, Self::RetryFor | Self::Crash | Self::WorkerLost | Self::Internal)
     }
 
     /// The state a task ends in when its last attempt failed like this.

@@ -116,6 +116,10 @@ uuid_id!(
     StubId, "stub"
 );
 uuid_id!(
+    /// One version of a stub that stays callable under a name.
+    DeploymentId, "deployment"
+);
+uuid_id!(
     /// One call.
     TaskId, "task"
 );

@@ -1,6 +1,7 @@
 //! One configured unit of work.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,16 +13,20 @@ use crate::{GpuRequest, ImageId, ObjectId, Resources};
 pub enum StubKind {
     /// A function that is called.
     Function,
+    /// A function that is called at the times of a schedule.
+    Schedule,
+    /// A function whose calls are put into a queue, with JSON for arguments and results.
+    Taskqueue,
 }
 
 impl StubKind {
-    /// Reads the client API's `stub_type`; nothing for a kind this version does not run.
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Function, Self::Schedule, Self::Taskqueue];
+
+    /// Reads the kind's name; nothing for a kind this version does not run.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "function" => Some(Self::Function),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
     /// The kind's name in the client API.
@@ -29,7 +34,95 @@ impl StubKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Function => "function",
+            Self::Schedule => "schedule",
+            Self::Taskqueue => "taskqueue",
         }
+    }
+}
+
+/// What a stub was made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// To be called by the program that made it.
+    #[default]
+    Run,
+    /// To stay, as a version of a deployment.
+    Deployment,
+    /// To be tried out while its code changes.
+    Serve,
+}
+
+/// The client API's `stub_type`: a kind, and after a slash what it is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StubType {
+    /// What it is.
+    pub kind: StubKind,
+    /// What it is for.
+    pub stage: Stage,
+}
+
+impl StubType {
+    /// Reads the client API's text; nothing for one that this version does not run.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, stage) = match text.split_once('/') {
+            None => (text, Stage::Run),
+            Some((kind, "deployment")) => (kind, Stage::Deployment),
+            Some((kind, "serve")) => (kind, Stage::Serve),
+            Some(_) => return None,
+        };
+        StubKind::parse(kind).map(|kind| Self { kind, stage })
+    }
+}
+
+impl fmt::Display for StubType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match self.stage {
+            Stage::Run => "",
+            Stage::Deployment => "/deployment",
+            Stage::Serve => "/serve",
+        };
+        write!(f, "{}{stage}", self.kind.as_str())
+    }
+}
+
+/// How a stub that stays takes its calls.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Serving {
+    /// `true` if only those with a token of the workspace may call it.
+    pub authorized: bool,
+    /// Processes in one container.
+    pub workers: u32,
+    /// Calls that one container takes at a time.
+    pub concurrent_requests: u32,
+    /// Calls that may wait or run at a time; 0 for no limit but the gateway's own.
+    pub max_pending_tasks: u32,
+    /// Containers that are kept although there are no calls.
+    pub min_containers: u32,
+    /// Containers at most; 0 for no limit.
+    pub max_containers: u32,
+    /// Calls for which one container is enough.
+    pub tasks_per_container: u32,
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        Self {
+            authorized: true,
+            workers: 1,
+            concurrent_requests: 1,
+            max_pending_tasks: 0,
+            min_containers: 0,
+            max_containers: 0,
+            tasks_per_container: 1,
+        }
+    }
+}
+
+impl Serving {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -54,8 +147,14 @@ pub struct Schema {
 /// All that makes one stub. Two stubs with equal configuration are the same stub.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct StubConfig {
-    /// What it is for.
+    /// What it is.
     pub kind: StubKind,
+    /// What it was made for.
+    #[serde(default, skip_serializing_if = "is_run")]
+    pub stage: Stage,
+    /// How it takes calls, where it stays.
+    #[serde(default, skip_serializing_if = "Serving::is_default")]
+    pub serving: Serving,
     /// Its name, as `function/app:square`.
     pub name: String,
     /// The application it belongs to.
@@ -103,4 +202,17 @@ pub struct StubConfig {
     pub allow_list: Vec<String>,
     /// The client's free-form JSON.
     pub extra: String,
+}
+
+impl StubConfig {
+    /// Its type in the client API.
+    #[must_use]
+    pub fn stub_type(&self) -> StubType {
+        StubType { kind: self.kind, stage: self.stage }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_run(stage: &Stage) -> bool {
+    *stage == Stage::Run
 }

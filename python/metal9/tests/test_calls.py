@@ -310,3 +310,43 @@ def test_a_call_without_a_handler_is_an_error(start):
     worker = start()
     worker.ready()
     assert "no handler" in worker.error()[1]
+
+
+QUEUE = """
+from beta9 import task_queue
+
+class Flaky(Exception):
+    pass
+
+class Flakier(Flaky):
+    pass
+
+@task_queue(retry_for=[Flaky])
+def main(kind):
+    if kind == "value": return {"n": [1, None]}
+    if kind == "nothing": return None
+    if kind == "object": return object()
+    raise {"named": Flaky, "derived": Flakier, "other": ValueError}[kind]("no")
+"""
+
+
+def queue_reply(worker, kind):
+    return worker.reply(worker.begin_raw(b'{"args": ["%s"]}' % kind.encode()))
+
+
+def test_a_queues_results_are_json(load):
+    worker = load(QUEUE, stub_type="taskqueue/deployment")
+    assert queue_reply(worker, "value")["data"] == b'{"n": [1, null]}'
+    assert queue_reply(worker, "nothing")["data"] == b"null"
+
+
+def test_a_queues_result_that_is_no_json_is_told(load):
+    worker = load(QUEUE, stub_type="taskqueue")
+    assert queue_reply(worker, "object")["data"] == b"null"
+    assert "of type object, is no JSON" in worker.stderr()
+
+
+def test_only_what_a_queue_names_is_to_be_tried_again(load):
+    worker = load(QUEUE, stub_type="taskqueue")
+    kinds = {kind: queue_reply(worker, kind)["kind"] for kind in ("named", "derived", "other")}
+    assert kinds == {"named": "retry_for", "derived": "exception", "other": "exception"}

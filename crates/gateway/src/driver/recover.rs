@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use metal9_core::{Input, StubSpec, TaskSpec};
 use metal9_store::{StoreError, StubRow, TaskRow};
-use metal9_types::TaskId;
+use metal9_types::{Serving, TaskId};
 
 use super::Driver;
+use crate::scales::Scales;
 use crate::shared::Shared;
 use crate::timestamps;
 
@@ -31,7 +32,7 @@ fn variable<T: std::str::FromStr>(stub: &StubRow, wanted: &str) -> Option<T> {
 }
 
 /// What the scheduler must know of a stub.
-pub(crate) fn stub_spec(stub: &StubRow) -> StubSpec {
+pub(crate) fn stub_spec(scales: &Scales, stub: &StubRow) -> StubSpec {
     let config = &stub.config;
     let seconds = variable(stub, KEEP_WARM_VARIABLE).unwrap_or(config.keep_warm_seconds);
     let seconds = if seconds.is_finite() { seconds.clamp(0.0, 86_400.0) } else { 0.0 };
@@ -48,8 +49,18 @@ pub(crate) fn stub_spec(stub: &StubRow) -> StubSpec {
         priority: variable(stub, PRIORITY_VARIABLE)
             .unwrap_or(0_i32)
             .clamp(-MOST_PRIORITY, MOST_PRIORITY),
-        max_containers: variable(stub, MAX_CONTAINERS_VARIABLE).filter(|most: &u32| *most > 0),
+        max_containers: scales
+            .of(stub.id)
+            .map(|count| count.saturating_mul(config.serving.workers))
+            .or_else(|| variable(stub, MAX_CONTAINERS_VARIABLE).filter(|most: &u32| *most > 0))
+            .or_else(|| processes(&config.serving)),
     }
+}
+
+/// How many processes a stub may have. The scheduler counts each as a container of its own, since
+/// each takes one call at a time.
+fn processes(serving: &Serving) -> Option<u32> {
+    (serving.max_containers > 0).then(|| serving.max_containers.saturating_mul(serving.workers))
 }
 
 /// What the scheduler must know of a task.
@@ -104,7 +115,7 @@ impl Driver {
         spec.attempts_used = row.attempts_used;
         spec.recovered = Some(Duration::from_micros(waited));
         Shared::watch_for_client(shared, live);
-        self.input(Input::DefineStub(stub_spec(&stub)), None).await;
+        self.input(Input::DefineStub(stub_spec(&self.shared.scales, &stub)), None).await;
         self.input(Input::Submit(spec), None).await;
         Ok(())
     }

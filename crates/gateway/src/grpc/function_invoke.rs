@@ -5,23 +5,19 @@
 //! code and the result. A client that lost its stream opens another with the task's id and the
 //! number of bytes of output it has; it never starts a second task.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metal9_proto::MAX_MESSAGE_BYTES;
 use metal9_proto::beta9::function::{FunctionInvokeRequest, FunctionInvokeResponse};
-use metal9_store::{Accepted, NewTask, StubRow, TaskRow};
-use metal9_types::{Failure, FailureKind, StubId, TaskId, TaskStatus};
-use tokio::sync::oneshot;
+use metal9_store::TaskRow;
+use metal9_types::{Failure, FailureKind, TaskId, TaskStatus};
 use tonic::codegen::BoxStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
+use crate::accept::{Call, NewCall, accept, own_stub};
 use crate::admission::Claim;
 use crate::auth::Caller;
-use crate::driver::{Command, stub_spec, task_spec};
 use crate::error::ApiError;
 use crate::hub::{Ended, Live};
 use crate::metrics;
@@ -35,8 +31,6 @@ type Messages = Yielder<Result<FunctionInvokeResponse, Status>>;
 
 /// The most output in one message.
 const OUTPUT_CHUNK: usize = 64 * 1024;
-/// The longest request id that is kept.
-const MAX_REQUEST_ID: usize = 200;
 
 pub(super) async fn invoke(
     shared: &SharedRef,
@@ -51,7 +45,10 @@ pub(super) async fn invoke(
         return reattach(shared, &caller, open, task, offset).await;
     }
     let request_id = header(&metadata, "x-beta9-request-id").map(str::to_owned);
-    let accepted = accept(shared, &caller, request, request_id).await?;
+    let stub = own_stub(shared, &caller, &request.stub_id).await?;
+    let headless = request.headless;
+    let call = NewCall { stub, arguments: request.args, headless, request_id };
+    let accepted = accept(shared, call).await?;
     ::metrics::histogram!(metrics::ACCEPT_SECONDS).record(arrived.elapsed());
     match accepted {
         Call::New(fresh) => Ok(stream(shared, &caller, open, Source::Live(fresh.attend()), 0)),
@@ -62,127 +59,6 @@ pub(super) async fn invoke(
 /// A header's value; nothing if it is missing or empty.
 fn header<'a>(metadata: &'a MetadataMap, name: &str) -> Option<&'a str> {
     metadata.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
-}
-
-enum Call {
-    New(Unattended),
-    Known(TaskId),
-}
-
-/// A task that was accepted and that nobody follows yet. If its client has gone meanwhile, the task
-/// is treated like any other whose client went.
-struct Unattended {
-    shared: SharedRef,
-    live: Option<Arc<Live>>,
-}
-
-impl Unattended {
-    fn attend(mut self) -> Arc<Live> {
-        self.live.take().unwrap_or_else(|| unreachable!("it is taken here only"))
-    }
-}
-
-impl Drop for Unattended {
-    fn drop(&mut self) {
-        if let Some(live) = self.live.take() {
-            Shared::watch_for_client(&self.shared, live);
-        }
-    }
-}
-
-async fn accept(
-    shared: &SharedRef,
-    caller: &Caller,
-    request: FunctionInvokeRequest,
-    request_id: Option<String>,
-) -> Result<Call, ApiError> {
-    let stub = own_stub(shared, caller, &request.stub_id).await?;
-    if request.args.len() > MAX_MESSAGE_BYTES {
-        return Err(ApiError::Limit(format!(
-            "the arguments are {:.1} MiB; a call may carry {} MiB: put large data into a file of \
-             the project or a store that the function reads",
-            request.args.len() as f64 / 1_048_576.0,
-            MAX_MESSAGE_BYTES / (1024 * 1024),
-        )));
-    }
-    if request_id.as_ref().is_some_and(|id| id.len() > MAX_REQUEST_ID) {
-        let message = format!("x-beta9-request-id is longer than {MAX_REQUEST_ID} characters");
-        return Err(ApiError::Invalid(message));
-    }
-    let bytes = request.args.len() as u64;
-    let claim = match admit(shared, caller, bytes) {
-        Ok(claim) => claim,
-        Err(refused) => {
-            // What was accepted before is no new call, however often it is asked for.
-            let known = match &request_id {
-                Some(id) => shared.store.task_of_request(caller.workspace, id).await?,
-                None => None,
-            };
-            ::metrics::counter!(metrics::CALLS_REFUSED).increment(u64::from(known.is_none()));
-            return known.map(Call::Known).ok_or(refused);
-        }
-    };
-    let task = NewTask {
-        id: TaskId(Uuid::now_v7()),
-        workspace: caller.workspace,
-        stub: stub.id,
-        arguments: request.args,
-        headless: request.headless,
-        request_id,
-    };
-    // A client that goes away takes its request's future with it. What is accepted must reach the
-    // scheduler all the same, so this is done beside the request.
-    let (answer, answered) = oneshot::channel();
-    let accepting = accept_task(SharedRef::clone(shared), claim, stub, task);
-    metal9_tasks::spawn_infallible("accept a call", async move {
-        // Nobody may be there any more to take it.
-        let _ = answer.send(accepting.await);
-    });
-    answered.await.unwrap_or(Err(ApiError::Unavailable("the gateway is stopping")))
-}
-
-async fn accept_task(
-    shared: SharedRef,
-    claim: Claim,
-    stub: Arc<StubRow>,
-    new: NewTask,
-) -> Result<Call, ApiError> {
-    let task = new.id;
-    // The entry is there before the task is durable, so that nothing it says can be missed.
-    let pending = TaskStatus::Pending;
-    let live = shared.hub.open(claim, task, new.workspace, new.headless, pending, 0);
-    shared.arguments.put(task, &new.arguments);
-    match shared.store.accept_task(new).await {
-        Ok(Accepted::New) => {}
-        Ok(Accepted::Duplicate(known)) => {
-            shared.hub.forget(task);
-            shared.arguments.take(task);
-            return Ok(Call::Known(known));
-        }
-        Err(error) => {
-            shared.hub.forget(task);
-            shared.arguments.take(task);
-            return Err(error.into());
-        }
-    }
-    metal9_faults::point("accepted").await;
-    ::metrics::counter!(metrics::TASKS_ACCEPTED).increment(1);
-    let (stub, task) = (Box::new(stub_spec(&stub)), task_spec(task, &stub));
-    shared.driver.send(Command::Submit(stub, task)).await?;
-    Ok(Call::New(Unattended { shared, live: Some(live) }))
-}
-
-/// Asks whether there is room for one more call.
-fn admit(shared: &Shared, caller: &Caller, bytes: u64) -> Result<Claim, ApiError> {
-    shared.disk.room_for("the call", bytes)?;
-    shared.admission.task(caller.workspace, bytes)
-}
-
-async fn own_stub(shared: &Shared, caller: &Caller, id: &str) -> Result<Arc<StubRow>, ApiError> {
-    let missing = || ApiError::NotFound { kind: "stub", id: shown(id) };
-    let stub = StubId::from_str(id).map_err(|_| missing())?;
-    let stub = shared.store.stub(stub).await?.ok_or_else(missing)?;
-    if stub.workspace == caller.workspace { Ok(stub) } else { Err(missing()) }
 }
 
 async fn reattach(

@@ -4,6 +4,8 @@ use metal9_proto::beta9::function as wire;
 use tonic::{Request, Response, Status};
 
 use super::function_invoke::{InvokeStream, invoke};
+use super::function_schedule::schedule;
+use super::reply;
 use crate::shared::SharedRef;
 
 #[derive(Clone)]
@@ -24,5 +26,14 @@ impl wire::function_service_server::FunctionService for FunctionApi {
         request: Request<wire::FunctionInvokeRequest>,
     ) -> Result<Response<InvokeStream>, Status> {
         Ok(invoke(&self.shared, request).await?)
+    }
+
+    async fn function_schedule(
+        &self,
+        request: Request<wire::FunctionScheduleRequest>,
+    ) -> Result<Response<wire::FunctionScheduleResponse>, Status> {
+        let caller = self.shared.grpc_caller(request.metadata()).await?;
+        let result = schedule(&self.shared, &caller, request.into_inner()).await;
+        reply(result, |err_msg| wire::FunctionScheduleResponse { err_msg, ..Default::default() })
     }
 }

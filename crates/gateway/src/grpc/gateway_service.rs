@@ -4,10 +4,10 @@ use metal9_proto::beta9::gateway as wire;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    authorize, cordon_worker, create_token, delete_token, export_workspace_config,
-    get_or_create_stub, head_object, list_containers, list_machines, list_pools, list_tasks,
-    list_tokens, list_workers, put_object_stream, reply, sign_payload, stop_container, stop_tasks,
-    toggle_token,
+    authorize, change_deployment, cordon_worker, create_token, delete_token, deploy_stub,
+    export_workspace_config, get_or_create_stub, get_url, head_object, list_containers,
+    list_deployments, list_machines, list_pools, list_tasks, list_tokens, list_workers,
+    put_object_stream, reply, sign_payload, stop_container, stop_tasks, toggle_token,
 };
 use crate::shared::SharedRef;
 
@@ -85,6 +85,55 @@ impl wire::gateway_service_server::GatewayService for GatewayApi {
         request: Request<wire::GetOrCreateStubRequest>,
     ) -> Result<Response<wire::GetOrCreateStubResponse>, Status> {
         serve!(self, request, get_or_create_stub::get_or_create, GetOrCreateStubResponse, err_msg)
+    }
+
+    async fn deploy_stub(
+        &self,
+        request: Request<wire::DeployStubRequest>,
+    ) -> Result<Response<wire::DeployStubResponse>, Status> {
+        serve!(self, request, deploy_stub::deploy, DeployStubResponse, err_msg)
+    }
+
+    async fn list_deployments(
+        &self,
+        request: Request<wire::ListDeploymentsRequest>,
+    ) -> Result<Response<wire::ListDeploymentsResponse>, Status> {
+        serve!(self, request, list_deployments::list, ListDeploymentsResponse, err_msg)
+    }
+
+    async fn start_deployment(
+        &self,
+        request: Request<wire::StartDeploymentRequest>,
+    ) -> Result<Response<wire::StartDeploymentResponse>, Status> {
+        serve!(self, request, change_deployment::start, StartDeploymentResponse, err_msg)
+    }
+
+    async fn stop_deployment(
+        &self,
+        request: Request<wire::StopDeploymentRequest>,
+    ) -> Result<Response<wire::StopDeploymentResponse>, Status> {
+        serve!(self, request, change_deployment::stop, StopDeploymentResponse, err_msg)
+    }
+
+    async fn scale_deployment(
+        &self,
+        request: Request<wire::ScaleDeploymentRequest>,
+    ) -> Result<Response<wire::ScaleDeploymentResponse>, Status> {
+        serve!(self, request, change_deployment::scale, ScaleDeploymentResponse, err_msg)
+    }
+
+    async fn delete_deployment(
+        &self,
+        request: Request<wire::DeleteDeploymentRequest>,
+    ) -> Result<Response<wire::DeleteDeploymentResponse>, Status> {
+        serve!(self, request, change_deployment::delete, DeleteDeploymentResponse, err_msg)
+    }
+
+    async fn get_url(
+        &self,
+        request: Request<wire::GetUrlRequest>,
+    ) -> Result<Response<wire::GetUrlResponse>, Status> {
+        serve!(self, request, get_url::get, GetUrlResponse, err_msg)
     }
 
     async fn list_tasks(

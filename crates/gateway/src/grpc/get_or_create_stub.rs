@@ -2,7 +2,7 @@
 
 use metal9_proto::beta9::gateway::{GetOrCreateStubRequest, GetOrCreateStubResponse};
 use metal9_types::{
-    Device, GpuRequest, ImageId, MacosVersion, Refusal, StubConfig, StubKind, Target,
+    Device, GpuRequest, ImageId, MacosVersion, Refusal, StubConfig, StubType, Target,
 };
 
 use crate::auth::Caller;
@@ -10,7 +10,7 @@ use crate::error::ApiError;
 use crate::macs::{self, Verdict};
 use crate::references;
 use crate::shared::Shared;
-use crate::validate::{environment, gpu, names, policy, resources, schema, shown};
+use crate::validate::{environment, gpu, names, policy, resources, schema, serving, shown};
 
 /// Gives the stub for this configuration; an equal one is the same stub.
 pub(super) async fn get_or_create(
@@ -45,14 +45,15 @@ async fn check(
     caller: &Caller,
     request: GetOrCreateStubRequest,
 ) -> Result<StubConfig, ApiError> {
-    let kind = StubKind::parse(&request.stub_type).ok_or_else(|| {
+    let StubType { kind, stage } = StubType::parse(&request.stub_type).ok_or_else(|| {
         invalid(format!(
-            "`{}` is not supported by metal9 {}; it runs functions",
+            "`{}` is not supported by metal9 {}; it runs functions, schedules and task queues",
             shown(&request.stub_type),
             env!("CARGO_PKG_VERSION")
         ))
     })?;
     refuse_unsupported(&request)?;
+    let serving = serving::serving(kind, &request)?;
     // All that needs no look at the state comes first: a bad request costs no reading.
     let resources = resources::resources(request.cpu, request.memory)?;
     let policy = request.task_policy.unwrap_or_default();
@@ -103,6 +104,8 @@ async fn check(
     }
     Ok(StubConfig {
         kind,
+        stage,
+        serving,
         name,
         app,
         object,

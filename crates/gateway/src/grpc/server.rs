@@ -3,7 +3,7 @@
 use metal9_proto::worker::worker_service_server::WorkerServiceServer;
 use metal9_proto::{
     FILE_DESCRIPTOR_SET, beta9, function_server, gateway_server, image_server, secret_server,
-    worker_server,
+    taskqueue_server, worker_server,
 };
 use metal9_tasks::CancellationToken;
 use metal9_tls::Peer;
@@ -13,6 +13,7 @@ use super::function_service::FunctionApi;
 use super::gateway_service::GatewayApi;
 use super::image_service::ImageApi;
 use super::secret_service::SecretApi;
+use super::taskqueue_service::TaskqueueApi;
 use crate::auth::PEER_HEADER;
 use crate::doors::{Door, GateLayer, grpc_server};
 use crate::session::WorkerApi;
@@ -43,6 +44,7 @@ pub(crate) async fn serve(
     routes.add_service(function_server(FunctionApi::new(SharedRef::clone(&shared))));
     routes.add_service(image_server(ImageApi::new(SharedRef::clone(&shared))));
     routes.add_service(secret_server(SecretApi::new(SharedRef::clone(&shared))));
+    routes.add_service(taskqueue_server(TaskqueueApi::new(SharedRef::clone(&shared))));
     routes.add_service(worker_server(WorkerApi::new(SharedRef::clone(&shared))));
     match reflection() {
         Ok((v1, v1alpha)) => {

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use metal9_store::TaskRow;
-use metal9_types::{TaskId, TaskStatus};
+use metal9_types::{StubKind, TaskId, TaskStatus};
 use serde_json::{Value, json};
 
 use super::error::HttpError;
@@ -37,8 +37,13 @@ pub(super) async fn task_json(shared: &Shared, row: &TaskRow) -> Result<Value, A
         TaskStatus::Complete => shared.store.task_result(row.id).await?,
         _ => None,
     };
-    // A pickle means nothing to JSON; the SDK unpickles this shape.
-    let result = result.map_or(Value::Null, |bytes| json!({ "base64": STANDARD.encode(bytes) }));
+    let stub = shared.store.stub(row.stub).await?;
+    let as_json = stub.is_some_and(|stub| stub.config.kind == StubKind::Taskqueue);
+    let result = result.map_or(Value::Null, |bytes| match as_json {
+        true => serde_json::from_slice(&bytes).unwrap_or_default(),
+        // A pickle means nothing to JSON; the SDK unpickles this shape.
+        false => json!({ "base64": STANDARD.encode(bytes) }),
+    });
     Ok(json!({
         "id": row.id.to_string(),
         "external_id": row.id.to_string(),

@@ -89,7 +89,7 @@ impl Session {
             stub_id: stub.id.to_string(),
             workspace_id: stub.workspace.to_string(),
             container_name: container.api_name(stub.id),
-            stub_type: config.kind.as_str().to_owned(),
+            stub_type: config.stub_type().to_string(),
             object_id: config.object.to_string(),
             handler: config.handler.clone(),
             on_start: config.on_start.clone(),

@@ -27,6 +27,29 @@ pub(crate) fn name(what: &str, text: String) -> Result<String, ApiError> {
     Err(refuse(what, "choose a short name in one line"))
 }
 
+/// Characters of a deployment's name.
+const MAX_DEPLOYMENT: usize = 100;
+/// What stands in addresses at the place of a name.
+const RESERVED: [&str; 2] = ["id", "public"];
+
+/// Checks the name of a deployment, which is part of its address.
+pub(crate) fn deployment(text: String) -> Result<String, ApiError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let why = if text.is_empty() {
+        "is missing".to_owned()
+    } else if text.len() > MAX_DEPLOYMENT {
+        format!("is longer than {MAX_DEPLOYMENT} characters")
+    } else if !text.chars().all(plain) || !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        "is no part of an address".to_owned()
+    } else if RESERVED.contains(&text.as_str()) {
+        "means something else in addresses".to_owned()
+    } else {
+        return Ok(text);
+    };
+    let what = format!("the deployment's name `{}` {why}", shown(&text));
+    Err(refuse(what, "use letters, digits, `-`, `_` and `.`, as `--name my-api`"))
+}
+
 /// Checks the name of a pool, which is not empty.
 pub(crate) fn pool(text: String) -> Result<String, ApiError> {
     if text.trim().is_empty() {

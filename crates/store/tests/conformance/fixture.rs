@@ -3,8 +3,8 @@ use std::path::Path;
 use bytes::Bytes;
 use metal9_store::{NewTask, Store, TaskChange};
 use metal9_types::{
-    GpuRequest, ImageId, ObjectId, Resources, StubConfig, StubId, StubKind, TaskId, TaskStatus,
-    WorkspaceId,
+    GpuRequest, ImageId, ObjectId, Resources, Serving, Stage, StubConfig, StubId, StubKind, TaskId,
+    TaskStatus, WorkspaceId,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -70,6 +70,8 @@ pub(crate) fn change(task: TaskId, status: TaskStatus) -> TaskChange {
 pub(crate) fn config(name: &str) -> StubConfig {
     StubConfig {
         kind: StubKind::Function,
+        stage: Stage::Run,
+        serving: Serving::default(),
         name: name.into(),
         app: "app".into(),
         object: ObjectId(Uuid::nil()),

@@ -39,6 +39,7 @@ pub(crate) fn crash(exit: Exit, when: &str) -> Failure {
 /// The runner answered with an error; `kind` is the protocol's.
 pub(crate) fn answered(kind: &str, text: String) -> Failure {
     let kind = match kind {
+        "retry_for" => FailureKind::RetryFor,
         "result_too_large" => FailureKind::ResultTooLarge,
         _ => FailureKind::Exception,
     };

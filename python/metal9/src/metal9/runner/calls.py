@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 
 # Bytes; what is left of a 16 MiB gRPC message after generous room for the fields around it.
@@ -100,10 +101,10 @@ def _from_json(payload: bytes, pickle_error: Exception):
         ) from pickle_error
 
 
-def encode_result(sdk, handler_name: str, value) -> bytes:
-    """The cloudpickle of a handler's value. Raises CallError if there is none or if it is too big to be sent."""
+def encode_result(sdk, handler_name: str, value, as_json: bool = False) -> bytes:
+    """A handler's value as cloudpickle, or as JSON. Raises CallError if it cannot be written so or is too big to be sent."""
     try:
-        data = sdk.cloudpickle.dumps(value)
+        data = _to_json(handler_name, value) if as_json else sdk.cloudpickle.dumps(value)
     except Exception as error:
         from .errors import describe
 
@@ -119,6 +120,19 @@ def encode_result(sdk, handler_name: str, value) -> bytes:
             % (handler_name, _mebibytes(len(data)), _mebibytes(MAX_RESULT)),
         )
     return data
+
+
+def _to_json(handler_name: str, value) -> bytes:
+    try:
+        return json.dumps(value).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        # The work is done and must not be done again for want of a result, so this is no failure.
+        print(
+            "the value returned by %s, of type %s, is no JSON (%s): the task has no result"
+            % (handler_name, _type_name(value), error),
+            file=sys.stderr,
+        )
+        return b"null"
 
 
 def _type_name(value) -> str:

@@ -37,6 +37,9 @@ class Handler:
         self._sdk = sdk
         self._loop = None
         self._function = sdk.load_handler()
+        # Whoever puts a call into a queue may have no Python to read a pickle with.
+        self.speaks_json = os.environ.get("STUB_TYPE", "").partition("/")[0] == "taskqueue"
+        self._retry_for = sdk.retry_for(self._function) if self.speaks_json else ()
         self.on_start_value = sdk.run_on_start(self.run)
 
     def call(self, context, args, kwargs):
@@ -44,6 +47,10 @@ class Handler:
         if self._function.is_async:
             return self.run(self._function.__acall__(context, *args, **kwargs))
         return self._function(context, *args, **kwargs)
+
+    def wants_retry(self, error: BaseException) -> bool:
+        """Whether the queue's `retry_for` names exactly this kind of error."""
+        return type(error) in self._retry_for
 
     def run(self, coroutine):
         """Runs `coroutine` on the loop that lives as long as the process, so clients kept between calls stay usable."""

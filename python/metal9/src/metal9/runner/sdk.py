@@ -80,6 +80,10 @@ class Sdk:
         """Imports the handler the environment names. Raises what the import raised."""
         return self._unwrapped(self.common.FunctionHandler)
 
+    def retry_for(self, function) -> tuple:
+        """The kinds of errors after which a queue tries again."""
+        return tuple(getattr(getattr(function, "parent_abstraction", None), "retry_for", None) or ())
+
     def run_on_start(self, run_async):
         """Runs the lifecycle function, if there is one, and returns its value."""
         target = self.common.config.on_start

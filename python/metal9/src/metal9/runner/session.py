@@ -144,7 +144,8 @@ class Session:
         self.send({"type": "started", "id": call.id})
         with self._interrupts.allow():
             value = self._handler.call(context, args, kwargs)
-            return value, calls.encode_result(self._sdk, self._handler.name, value)
+            as_json = self._handler.speaks_json
+            return value, calls.encode_result(self._sdk, self._handler.name, value, as_json)
 
     def _failure(self, call, error):
         if isinstance(error, calls.CallError):
@@ -154,7 +155,9 @@ class Session:
             return {"type": "error", "id": call.id, "kind": error.kind, "text": errors.one_line(str(error))}
         errors.show(error, self._internal)
         text = errors.describe(error)
-        return {"type": "error", "id": call.id, "kind": "exception", "text": text}
+        wants_retry = self._handler is not None and self._handler.wants_retry(error)
+        kind = "retry_for" if wants_retry else "exception"
+        return {"type": "error", "id": call.id, "kind": kind, "text": text}
 
     def _restore(self, streams, on_term) -> None:
         self._output.restore(streams)

@@ -1,0 +1,92 @@
+//! Finding what a deployment's name, id or stub stands for, and where it is called.
+
+use std::sync::Arc;
+
+use metal9_store::{DeploymentRow, StubRow};
+use metal9_types::{DeploymentId, Stage, StubKind, WorkspaceId};
+
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::shared::Shared;
+use crate::validate::{refuse, shown};
+
+fn missing(id: &str) -> ApiError {
+    ApiError::NotFound { kind: "deployment", id: shown(id) }
+}
+
+/// The caller's deployment of this id.
+///
+/// # Errors
+/// If there is none.
+pub(crate) async fn own_deployment(
+    shared: &Shared,
+    caller: &Caller,
+    id: &str,
+) -> Result<DeploymentRow, ApiError> {
+    let deployment: DeploymentId = id.trim().parse().map_err(|_| missing(id))?;
+    let row = shared.store.deployment(caller.workspace, deployment).await?;
+    row.ok_or_else(|| missing(id))
+}
+
+/// The stub that a name stands for: of this version (`v3`), or of the newest that takes calls
+/// (`latest`, or nothing said).
+///
+/// # Errors
+/// If there is none, or it was stopped.
+pub(crate) async fn named(
+    shared: &Shared,
+    workspace: WorkspaceId,
+    kind: StubKind,
+    name: &str,
+    version: &str,
+) -> Result<Arc<StubRow>, ApiError> {
+    let asked = if version.is_empty() { name.to_owned() } else { format!("{name}/{version}") };
+    let version = match version {
+        "" | "latest" => None,
+        text => {
+            let number = text.strip_prefix('v').and_then(|number| number.parse().ok());
+            Some(number.ok_or_else(|| missing(&asked))?)
+        }
+    };
+    let found = shared.store.deployment_named(workspace, kind, name, version).await?;
+    let deployment = found.ok_or_else(|| missing(&asked))?;
+    require_active(&deployment)?;
+    let stub = shared.store.stub(deployment.stub).await?;
+    stub.ok_or_else(|| missing(&asked))
+}
+
+/// Makes sure that a stub takes calls: one that was made for a deployment does while that does.
+///
+/// # Errors
+/// If its deployment was stopped or removed.
+pub(crate) async fn require_callable(shared: &Shared, stub: &StubRow) -> Result<(), ApiError> {
+    if stub.config.stage != Stage::Deployment {
+        return Ok(());
+    }
+    match shared.store.deployment_of_stub(stub.id).await? {
+        Some(deployment) => require_active(&deployment),
+        None => Err(missing(&stub.id.to_string())),
+    }
+}
+
+fn require_active(deployment: &DeploymentRow) -> Result<(), ApiError> {
+    if deployment.active {
+        return Ok(());
+    }
+    let DeploymentRow { name, version, id, .. } = deployment;
+    Err(refuse(
+        format!("deployment `{name}` version {version} is stopped"),
+        &format!("start it with `beta9 deployment start {id}`"),
+    ))
+}
+
+/// Where a stub is called over HTTP: by its deployment's name and version, or by its own id.
+pub(crate) fn url(shared: &Shared, stub: &StubRow, deployment: Option<&DeploymentRow>) -> String {
+    let base = shared.http_url();
+    let kind = stub.config.kind.as_str();
+    match deployment {
+        _ if !stub.config.serving.authorized => format!("{base}/{kind}/public/{}", stub.id),
+        Some(DeploymentRow { name, version, .. }) => format!("{base}/{kind}/{name}/v{version}"),
+        None => format!("{base}/{kind}/id/{}", stub.id),
+    }
+}
