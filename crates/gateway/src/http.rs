@@ -6,6 +6,8 @@ mod explain;
 mod health;
 mod invoke;
 mod join_tokens;
+mod log_lines;
+mod log_stream;
 mod logs;
 mod prometheus;
 mod standing;
@@ -56,6 +58,8 @@ pub(crate) async fn serve(shared: SharedRef, door: Door, shutdown: CancellationT
         .route("/api/v1/worker/{id}/cordon", post(standing::cordon))
         .route("/api/v1/worker/{id}/uncordon", post(standing::uncordon))
         .route("/api/v1/worker/{id}/drain", post(standing::drain))
+        .route("/api/v1/logs/{workspace}", get(log_lines::page))
+        .route("/api/v1/logs/{workspace}/stream", get(log_stream::stream))
         .route("/api/v1/stub/{id}/url", get(urls::stub))
         .route("/api/v1/deployment/{id}/url", get(urls::deployment))
         .nest("/function", invoke::routes(StubKind::Function))

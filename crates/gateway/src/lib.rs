@@ -31,6 +31,7 @@ mod hub;
 mod intruders;
 mod job_token;
 mod json_call;
+mod log_search;
 mod macs;
 mod metrics;
 mod options;

@@ -1,9 +1,9 @@
-//! Reading typed values out of rows.
+//! Reading typed values out of rows, and putting lists of values into queries.
 
 use metal9_types::TaskStatus;
 use serde::de::DeserializeOwned;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -76,4 +76,24 @@ pub(crate) fn to_json<T: serde::Serialize>(
 ) -> Result<String, StoreError> {
     serde_json::to_string(value)
         .map_err(|error| StoreError::Corrupt { what, why: error.to_string() })
+}
+
+/// Adds `before`, the values and `after`; nothing where there is no value.
+pub(crate) fn any_of<T>(
+    query: &mut QueryBuilder<Sqlite>,
+    before: &'static str,
+    values: impl ExactSizeIterator<Item = T>,
+    after: &'static str,
+) where
+    T: for<'q> sqlx::Encode<'q, Sqlite> + sqlx::Type<Sqlite>,
+{
+    if values.len() == 0 {
+        return;
+    }
+    query.push(before);
+    let mut list = query.separated(", ");
+    for value in values {
+        list.push_bind(value);
+    }
+    query.push(after);
 }

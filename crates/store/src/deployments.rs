@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::clock::{new_uuid, now};
-use crate::columns::Columns;
+use crate::columns::{Columns, any_of};
 use crate::store::database;
 use crate::{By, Store, StoreError, UnixMicros};
 
@@ -193,9 +193,14 @@ impl Store {
         filter: &DeploymentFilter,
     ) -> Result<Vec<DeploymentRow>, StoreError> {
         let mut query = select_of(workspace);
-        any_of(&mut query, " AND id IN (", filter.ids.iter().map(|id| id.0.as_bytes().to_vec()));
-        any_of(&mut query, " AND name IN (", filter.names.iter().cloned());
-        any_of(&mut query, " AND version IN (", filter.versions.iter().copied());
+        any_of(
+            &mut query,
+            " AND id IN (",
+            filter.ids.iter().map(|id| id.0.as_bytes().to_vec()),
+            ")",
+        );
+        any_of(&mut query, " AND name IN (", filter.names.iter().cloned(), ")");
+        any_of(&mut query, " AND version IN (", filter.versions.iter().copied(), ")");
         if let Some(active) = filter.active {
             query.push(" AND active = ").push_bind(active);
         }
@@ -281,25 +286,6 @@ fn select_of(workspace: WorkspaceId) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new(SELECT);
     query.push("workspace = ").push_bind(workspace.0.as_bytes().to_vec());
     query
-}
-
-/// Adds a condition, unless there are no values.
-fn any_of<T>(
-    query: &mut QueryBuilder<Sqlite>,
-    condition: &str,
-    values: impl ExactSizeIterator<Item = T>,
-) where
-    T: sqlx::Encode<'static, Sqlite> + sqlx::Type<Sqlite> + Send + 'static,
-{
-    if values.len() == 0 {
-        return;
-    }
-    query.push(condition);
-    let mut list = query.separated(", ");
-    for value in values {
-        list.push_bind(value);
-    }
-    query.push(")");
 }
 
 fn deployment_row(row: &SqliteRow) -> Result<DeploymentRow, StoreError> {

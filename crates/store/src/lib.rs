@@ -43,7 +43,7 @@ pub use audit::{Actor, AuditEntry, AuditFilter, AuditRow};
 pub use by::{By, JoinTokenRow};
 pub use deployments::{DeploymentChange, DeploymentFilter, DeploymentRow, NewDeployment};
 pub use error::StoreError;
-pub use logs::{Appended, LOG_LIMIT_BYTES, LogStream, TaskLogs};
+pub use logs::{Appended, LOG_LIMIT_BYTES, LogPiece, LogStream, TaskLogs};
 pub use objects::{ObjectStream, ObjectUpload};
 pub use retention::Unused;
 pub use rows::{

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use metal9_types::{AttemptId, TaskId};
 
 use self::file::TaskLog;
+use crate::UnixMicros;
 
 /// Bytes of job output kept per task.
 pub const LOG_LIMIT_BYTES: u64 = 256 << 20;
@@ -52,6 +53,19 @@ pub enum Appended {
         /// Bytes of text the task has now.
         end_offset: u64,
     },
+}
+
+/// A piece of output, as it was written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogPiece {
+    /// When.
+    pub at: UnixMicros,
+    /// Where.
+    pub stream: LogStream,
+    /// What.
+    pub text: String,
+    /// Bytes of text that the task's log has up to here.
+    pub end_offset: u64,
 }
 
 /// The logs of all tasks. Cloning it is cheap and gives the same logs.
@@ -142,6 +156,22 @@ impl TaskLogs {
         let reading = self.with(task, move |log| log.prepare_read(text_offset)).await?;
         let Some(reading) = reading else { return Ok(String::new()) };
         blocking(move || reading.read(max_bytes)).await
+    }
+
+    /// The same as pieces that say when and where each was written: at least one, and no more
+    /// after `max_bytes`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn pieces(
+        &self,
+        task: TaskId,
+        text_offset: u64,
+        max_bytes: usize,
+    ) -> io::Result<Vec<LogPiece>> {
+        let reading = self.with(task, move |log| log.prepare_read(text_offset)).await?;
+        let Some(reading) = reading else { return Ok(Vec::new()) };
+        blocking(move || reading.pieces(max_bytes)).await
     }
 
     /// Bytes of text a task's log has.

@@ -256,6 +256,8 @@ pub struct TaskFilter {
     pub stubs: Vec<StubId>,
     /// Of a stub with one of these names.
     pub stub_names: Vec<String>,
+    /// Of a stub of one of these applications.
+    pub apps: Vec<String>,
     /// In one of these containers.
     pub containers: Vec<ContainerId>,
     /// At most this many; 0 means 1000.

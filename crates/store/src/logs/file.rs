@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use metal9_types::AttemptId;
 
 use super::record::{self, HEADER, Source};
-use super::{Appended, LogStream};
+use super::{Appended, LogPiece, LogStream};
 
 /// Text between two marks. A read begins at a mark.
 const MARK_EVERY: u64 = 64 * 1024;
@@ -233,6 +233,37 @@ impl Reading {
             at += len;
         }
         self.whole_characters(text)
+    }
+
+    /// Pieces with when and where each was written, until they have `max_bytes` of text or more.
+    pub(super) fn pieces(&self, max_bytes: usize) -> io::Result<Vec<LogPiece>> {
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.mark.file))?;
+        let mut reader = BufReader::with_capacity(MARK_EVERY as usize, file);
+        let (mut at, mut taken) = (self.mark.text, 0);
+        let mut pieces = Vec::new();
+        let mut text = Vec::new();
+        while at < self.end && taken < max_bytes {
+            let Some(header) = record::next(&mut reader, &mut text)? else {
+                return Err(self.damaged());
+            };
+            let start = at;
+            at += u64::from(header.len);
+            if at <= self.from {
+                continue;
+            }
+            let whole = std::str::from_utf8(&text).map_err(|_| self.damaged())?;
+            let skipped = usize::try_from(self.from.saturating_sub(start)).unwrap_or(usize::MAX);
+            let text = whole.get(skipped..).unwrap_or_default().to_owned();
+            taken += text.len();
+            pieces.push(LogPiece {
+                at: header.at,
+                stream: header.source.stream(),
+                text,
+                end_offset: at,
+            });
+        }
+        Ok(pieces)
     }
 
     fn whole_characters(&self, text: Vec<u8>) -> io::Result<String> {

@@ -1,20 +1,22 @@
 //! One record of a log: a header and a text.
 //!
 //! Numbers are little endian: magic (4 bytes), checksum (4), attempt (8), sequence (8), length of
-//! the text (4), source (1), text.
+//! the text (4), source (1), Unix microseconds (8), text.
 
 use std::io::{self, Read};
 
 use metal9_types::AttemptId;
 
 use super::LogStream;
+use crate::UnixMicros;
+use crate::clock::now;
 
-pub(super) const HEADER: usize = 29;
+pub(super) const HEADER: usize = 37;
 
 /// Bytes of text in one record at most.
 pub(super) const LONGEST: usize = 16 << 20;
 
-const MAGIC: [u8; 4] = *b"m9l1";
+const MAGIC: [u8; 4] = *b"m9l2";
 
 /// Where a record's text came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +41,15 @@ impl From<LogStream> for Source {
 impl Source {
     const ALL: [Self; 4] = [Self::Stdout, Self::Stderr, Self::System, Self::Limit];
 
+    /// The stream that readers are told of.
+    pub(super) fn stream(self) -> LogStream {
+        match self {
+            Self::Stdout => LogStream::Stdout,
+            Self::Stderr => LogStream::Stderr,
+            Self::System | Self::Limit => LogStream::System,
+        }
+    }
+
     fn code(self) -> u8 {
         match self {
             Self::Stdout => 1,
@@ -55,6 +66,8 @@ pub(super) struct Header {
     pub(super) sequence: u64,
     pub(super) len: u32,
     pub(super) source: Source,
+    /// When it was written.
+    pub(super) at: UnixMicros,
 }
 
 /// A record's bytes.
@@ -77,6 +90,7 @@ pub(super) fn encode(
     record.extend_from_slice(&sequence.to_le_bytes());
     record.extend_from_slice(&len.to_le_bytes());
     record.push(source.code());
+    record.extend_from_slice(&now().to_le_bytes());
     record.extend_from_slice(text.as_bytes());
     let checksum = checksum(&[&record[8..]]);
     record[4..8].copy_from_slice(&checksum.to_le_bytes());
@@ -100,7 +114,8 @@ pub(super) fn decode(bytes: &[u8; HEADER]) -> Option<Header> {
     let len = u32::from_le_bytes(take(&mut rest)?);
     let [code] = take(&mut rest)?;
     let source = Source::ALL.into_iter().find(|source| source.code() == code)?;
-    (len as usize <= LONGEST).then_some(Header { checksum, attempt, sequence, len, source })
+    let at = UnixMicros::from_le_bytes(take(&mut rest)?);
+    (len as usize <= LONGEST).then_some(Header { checksum, attempt, sequence, len, source, at })
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {

@@ -217,3 +217,31 @@ async fn text_that_comes_when_it_is_over_is_not_kept() {
     assert_eq!(all(&logs).await, "kept");
     assert!(logs.is_idle(TASK));
 }
+
+#[tokio::test]
+async fn pieces_say_when_and_where_they_were_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = open(&dir);
+    let before = crate::clock::now();
+    add(&logs, FIRST, 1, "one ").await;
+    logs.append(TASK, FIRST, 2, LogStream::Stderr, "two ").await.unwrap();
+    logs.append(TASK, AttemptId(0), 0, LogStream::System, "three").await.unwrap();
+    let after = crate::clock::now();
+
+    let logs = open(&dir);
+    let pieces = logs.pieces(TASK, 0, usize::MAX).await.unwrap();
+    let told: Vec<_> = pieces.iter().map(|it| (it.stream, &*it.text, it.end_offset)).collect();
+    assert_eq!(
+        told,
+        [
+            (LogStream::Stdout, "one ", 4),
+            (LogStream::Stderr, "two ", 8),
+            (LogStream::System, "three", 13)
+        ]
+    );
+    assert!(pieces.iter().all(|piece| (before..=after).contains(&piece.at)));
+    let rest = logs.pieces(TASK, 6, usize::MAX).await.unwrap();
+    assert_eq!((&*rest[0].text, rest.len()), ("o ", 2));
+    assert_eq!(logs.pieces(TASK, 4, 1).await.unwrap(), pieces[1..2]);
+    assert_eq!(logs.pieces(TASK, 13, 1).await.unwrap(), []);
+}

@@ -6,7 +6,7 @@ use metal9_types::{TaskId, TaskStatus, WorkspaceId};
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{select_tasks, task_row};
-use crate::columns::Columns;
+use crate::columns::{Columns, any_of};
 use crate::store::database;
 use crate::{Store, StoreError, TaskFilter, TaskRow};
 
@@ -30,6 +30,7 @@ impl Store {
             + filter.statuses.len()
             + filter.stubs.len()
             + filter.stub_names.len()
+            + filter.apps.len()
             + filter.containers.len();
         if values > MOST_VALUES {
             return Err(StoreError::Invalid {
@@ -157,29 +158,14 @@ fn select(workspace: WorkspaceId, filter: &TaskFilter) -> QueryBuilder<Sqlite> {
         query.push_bind(workspace.0.as_bytes().to_vec());
         any_of(&mut query, " AND name IN (", filter.stub_names.iter().cloned(), "))");
     }
+    if !filter.apps.is_empty() {
+        query.push(" AND t.stub IN (SELECT id FROM stubs WHERE workspace = ");
+        query.push_bind(workspace.0.as_bytes().to_vec());
+        any_of(&mut query, " AND config ->> 'app' IN (", filter.apps.iter().cloned(), "))");
+    }
     let containers = filter.containers.iter().map(|id| id.0.cast_signed());
     any_of(&mut query, " AND t.container IN (", containers, ")");
     query.push(" ORDER BY t.created_at DESC, t.id DESC LIMIT ");
     query.push_bind(if filter.limit == 0 { USUAL_LIMIT } else { filter.limit });
     query
-}
-
-/// Adds `before`, the values and `after`; nothing where there is no value.
-fn any_of<T>(
-    query: &mut QueryBuilder<Sqlite>,
-    before: &'static str,
-    values: impl ExactSizeIterator<Item = T>,
-    after: &'static str,
-) where
-    T: for<'q> sqlx::Encode<'q, Sqlite> + sqlx::Type<Sqlite>,
-{
-    if values.len() == 0 {
-        return;
-    }
-    query.push(before);
-    let mut list = query.separated(", ");
-    for value in values {
-        list.push_bind(value);
-    }
-    query.push(after);
 }

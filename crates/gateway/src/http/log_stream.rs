@@ -1,0 +1,120 @@
+//! GET /api/v1/logs/{workspace}/stream: lines of output as they come, as server-sent events.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures::Stream;
+use metal9_store::UnixMicros;
+use metal9_types::TaskId;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::error::HttpError;
+use super::log_lines::Parameters;
+use crate::auth::Caller;
+use crate::log_search::{Line, Splitter, Target, Wish, wanted};
+use crate::shared::{Shared, SharedRef};
+use crate::timestamps::now;
+
+/// Events that may wait for a client that reads slowly.
+const QUEUE: usize = 64;
+/// How long new output may wait to be seen.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Bytes read at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// Sends an event `log` per line that is written from now on, or after the line whose id the client
+/// had last. Does not end by itself.
+pub(super) async fn stream(
+    State(shared): State<SharedRef>,
+    caller: Caller,
+    Path(workspace): Path<String>,
+    Query(asked): Query<Parameters>,
+    headers: HeaderMap,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, HttpError> {
+    let (target, mut wish) = asked.read(&shared, &caller, &workspace).await?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let last = last.and_then(|id| id.trim().parse::<UnixMicros>().ok());
+    wish.since = Some(last.map_or_else(now, |last| last + 1));
+    let open = shared.admission.stream(caller.workspace)?;
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let mut leave = caller.leave.clone();
+    metal9_tasks::spawn_infallible("log stream", async move {
+        let _open = open;
+        let mut follower = Follower { target, wish, seen: HashMap::new() };
+        loop {
+            match follower.new_lines(&shared).await {
+                Ok(lines) => {
+                    for line in lines {
+                        if sender.send(Ok(event(&line))).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Err(error) => {
+                    let error = json!({ "error": error.to_string() }).to_string();
+                    // Nobody may be there to read it.
+                    let _ = sender.send(Ok(Event::default().event("error").data(error))).await;
+                    return;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = sender.closed() => return,
+                _ = leave.over() => return,
+                () = shared.shutdown.cancelled() => return,
+            }
+        }
+    });
+    Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default()))
+}
+
+fn event(line: &Line) -> Event {
+    Event::default().id(line.at.to_string()).event("log").data(line.json().to_string())
+}
+
+/// What was told so far.
+struct Follower {
+    target: Target,
+    wish: Wish,
+    /// Of each task, how far its output was read, and what of it has no end yet.
+    seen: HashMap<TaskId, (u64, Splitter)>,
+}
+
+impl Follower {
+    /// Lines that were written since the last look, in the order of time.
+    async fn new_lines(&mut self, shared: &Shared) -> std::io::Result<Vec<Line>> {
+        let tasks = self.target.tasks(shared).await.map_err(std::io::Error::other)?;
+        let mut found = Vec::new();
+        let since = self.wish.since.unwrap_or_default();
+        for task in &tasks {
+            let ended_before = task.ended_at.is_some_and(|end| end < since);
+            if ended_before && !self.seen.contains_key(&task.id) {
+                continue;
+            }
+            let logs = shared.store.logs();
+            let end = logs.len(task.id).await?;
+            let (offset, splitter) =
+                self.seen.entry(task.id).or_insert_with(|| (0, Splitter::new(task)));
+            while *offset < end {
+                let pieces = logs.pieces(task.id, *offset, CHUNK).await?;
+                let Some(last) = pieces.last() else { break };
+                *offset = last.end_offset;
+                let lines = pieces.into_iter().flat_map(|piece| splitter.add(piece));
+                found.extend(lines.filter(|line| wanted(line, &self.wish)));
+            }
+            if task.status.is_terminal() && *offset == end {
+                found.extend(splitter.rest().into_iter().filter(|line| wanted(line, &self.wish)));
+            }
+        }
+        // What is no longer among the newest is not looked at again.
+        self.seen.retain(|id, _| tasks.iter().any(|task| task.id == *id));
+        found.sort_by_key(|line| line.at);
+        Ok(found)
+    }
+}
