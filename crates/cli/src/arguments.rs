@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     audit, config, dev, devices, doctor, gateway, image, selftest, status, task, token, worker,
+    workspace,
 };
 
 /// Everything on the command line.
@@ -61,6 +62,9 @@ pub(crate) enum Command {
     /// Manage tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Manage workspaces, the tenants of an installation
+    #[command(subcommand)]
+    Workspace(workspace::Command),
     /// Show who did what
     Audit(audit::Arguments),
     /// Look for what could keep this machine from working

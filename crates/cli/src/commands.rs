@@ -13,6 +13,7 @@ pub(crate) mod status;
 pub(crate) mod task;
 pub(crate) mod token;
 pub(crate) mod worker;
+pub(crate) mod workspace;
 
 use clap::CommandFactory as _;
 
@@ -36,6 +37,7 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Image(command) => image::run(context, command),
         Command::Task(command) => task::run(context, &command),
         Command::Token(command) => token::run(context, &command),
+        Command::Workspace(command) => workspace::run(context, &command),
         Command::Audit(arguments) => audit::run(context, &arguments),
         Command::Doctor(arguments) => doctor::run(context, &arguments),
         Command::Selftest(arguments) => selftest::run(context, &arguments),

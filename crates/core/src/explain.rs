@@ -4,7 +4,7 @@ mod gpu;
 
 use std::collections::BTreeMap;
 
-use metal9_types::{Moment, TaskId, WorkerId};
+use metal9_types::{Moment, Resources, TaskId, WorkerId};
 use serde::Serialize;
 
 use crate::StubSpec;
@@ -335,24 +335,26 @@ impl Core {
     }
 }
 
-/// What of its share the workspace has used up.
+/// What of its share the workspace has used up: whatever keeps out one more call.
 fn capped(core: &Core, key: GroupKey) -> String {
     let rules = core.rules(key.workspace);
-    let Some(share) = core.shares.get(&key.workspace) else { return String::new() };
-    let gpus = core.stubs.get(&key.stub).is_some_and(|stub| !stub.spec.gpu.is_none());
-    match (rules.max_gpus, rules.max_cpu_millicores) {
-        (Some(most), _) if gpus && share.gpus >= most => {
-            format!("the workspace uses {} of the {most} gpus it may have", share.gpus)
-        }
-        (_, Some(most)) => {
-            let used = share.cpu_millicores;
-            format!("the workspace uses {used} of the {most} millicores it may have")
-        }
-        (Some(most), None) => {
-            format!("the workspace uses {} of the {most} gpus it may have", share.gpus)
-        }
-        (None, None) => "the workspace has all that it may have".to_owned(),
-    }
+    let (Some(share), Some(stub)) = (core.shares.get(&key.workspace), core.stubs.get(&key.stub))
+    else {
+        return String::new();
+    };
+    let Resources { cpu_millicores, memory_mib } = stub.spec.resources;
+    let gpus = if stub.spec.gpu.is_none() { 0 } else { u64::from(stub.spec.gpu.count.max(1)) };
+    let all = [
+        (rules.max_gpus, share.gpus, gpus, "gpus"),
+        (rules.max_cpu_millicores, share.cpu_millicores, cpu_millicores, "millicores"),
+        (rules.max_memory_mib, share.memory_mib, memory_mib, "MiB of memory"),
+        (rules.max_containers, share.calls as u64, 1, "containers"),
+    ];
+    let full = all.into_iter().find_map(|(most, used, more, what)| {
+        let most = most.filter(|most| more > 0 && used.saturating_add(more) > *most)?;
+        Some(format!("the workspace uses {used} of the {most} {what} it may have"))
+    });
+    full.unwrap_or_else(|| "the workspace has all that it may have".to_owned())
 }
 
 /// No worker got past the first requirement.

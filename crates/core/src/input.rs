@@ -53,13 +53,23 @@ pub struct WorkspaceRules {
     pub weight: u32,
     /// Processor that its calls may use together.
     pub max_cpu_millicores: Option<u64>,
+    /// MiB of memory that its calls may use together.
+    pub max_memory_mib: Option<u64>,
     /// Accelerators that its calls may use together.
     pub max_gpus: Option<u64>,
+    /// Calls that it may have running.
+    pub max_containers: Option<u64>,
 }
 
 impl Default for WorkspaceRules {
     fn default() -> Self {
-        Self { weight: 1, max_cpu_millicores: None, max_gpus: None }
+        Self {
+            weight: 1,
+            max_cpu_millicores: None,
+            max_memory_mib: None,
+            max_gpus: None,
+            max_containers: None,
+        }
     }
 }
 

@@ -234,6 +234,16 @@ impl Core {
         self.attempts.get(&id).copied()
     }
 
+    /// `true` if a worker has a container of a stub with this code.
+    #[must_use]
+    pub fn has_use_for(&self, worker: WorkerId, object: &str) -> bool {
+        let containers = self.workers.get(&worker).into_iter().flat_map(|it| &it.containers);
+        let mut stubs = containers
+            .filter_map(|id| self.containers.get(id))
+            .filter_map(|container| self.stubs.get(&container.stub));
+        stubs.any(|stub| stub.spec.object == object)
+    }
+
     /// How much there is of everything. Looks at every container, not at every task.
     #[must_use]
     pub fn counts(&self) -> Counts {

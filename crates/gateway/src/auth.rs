@@ -118,6 +118,21 @@ impl Caller {
     }
 }
 
+impl Shared {
+    /// Refuses callers other than the owner of the oldest workspace, who looks after the
+    /// installation.
+    pub(crate) async fn require_operator(&self, caller: &Caller) -> Result<(), ApiError> {
+        let first = self.store.default_workspace().await?;
+        let is_first = first.is_some_and(|(workspace, _)| workspace == caller.workspace);
+        match caller.rights {
+            Rights::Owner if is_first => Ok(()),
+            _ => Err(ApiError::Forbidden(
+                "only the owner of the installation's first workspace may manage workspaces and add workers",
+            )),
+        }
+    }
+}
+
 /// The bearer token of a request's `authorization`, if it has one.
 pub(crate) fn bearer(header: Option<&str>) -> Option<&str> {
     let (scheme, token) = header?.split_once(' ')?;

@@ -18,6 +18,9 @@ mod tokens;
 mod urls;
 mod workers;
 mod workspace;
+mod workspaces;
+
+pub(crate) use workspaces::rules;
 
 use std::net::SocketAddr;
 
@@ -25,7 +28,7 @@ use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::extract::connect_info::ConnectInfo;
 use axum::http::request::Parts;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use metal9_tasks::CancellationToken;
 use metal9_types::StubKind;
 
@@ -42,6 +45,8 @@ pub(crate) async fn serve(shared: SharedRef, door: Door, shutdown: CancellationT
         .route("/metrics", get(prometheus::metrics))
         .route("/api/v1/health", get(health::health))
         .route("/api/v1/status", get(status::status))
+        .route("/api/v1/workspace", get(workspaces::list).post(workspaces::create))
+        .route("/api/v1/workspace/{name}/limits", put(workspaces::limit))
         .route("/api/v1/workspace/current", get(workspace::current))
         .route("/api/v1/task/{workspace}/{task}", get(task::get))
         .route("/api/v1/task/{workspace}/{task}/subscribe", get(subscribe::subscribe))

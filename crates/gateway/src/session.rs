@@ -284,8 +284,9 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         &self,
         request: Request<wire::FetchArgumentsRequest>,
     ) -> Result<Response<BoxStream<wire::Chunk>>, Status> {
-        self.worker(&request).await?;
-        transfer::fetch_arguments(&self.shared, AttemptId(request.into_inner().attempt_id)).await
+        let worker = self.worker(&request).await?.id;
+        let attempt = AttemptId(request.into_inner().attempt_id);
+        transfer::fetch_arguments(&self.shared, worker, attempt).await
     }
 
     async fn push_result(

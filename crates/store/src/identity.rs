@@ -274,7 +274,7 @@ async fn insert_first_workspace(
     Ok(made)
 }
 
-async fn insert_token(
+pub(crate) async fn insert_token(
     row: &TokenRow,
     hash: &[u8; 32],
     conn: &mut SqliteConnection,

@@ -37,6 +37,7 @@ mod store;
 mod stubs;
 mod tasks;
 mod workers;
+mod workspaces;
 mod writer;
 
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditRow};
@@ -52,3 +53,4 @@ pub use rows::{
 };
 pub use schedules::ScheduleRow;
 pub use store::Store;
+pub use workspaces::{WorkspaceLimits, WorkspaceRow};

@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::anyhow;
 use metal9_tls::{Protocol, Trust};
 use serde_json::Value;
-use ureq::Agent;
 use ureq::http::Response;
+use ureq::typestate::WithBody;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector as _, TcpConnector};
+use ureq::{Agent, RequestBuilder};
 
 use super::secure::Secure;
 use crate::failure::Failure;
@@ -68,7 +69,23 @@ impl Http {
     ///
     /// See [`Http::get`].
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let mut request = self.agent.post(format!("{}{path}", self.base));
+        self.send_json(self.agent.post(format!("{}{path}", self.base)), body)
+    }
+
+    /// Sets something.
+    ///
+    /// # Errors
+    ///
+    /// See [`Http::get`].
+    pub(crate) fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.send_json(self.agent.put(format!("{}{path}", self.base)), body)
+    }
+
+    fn send_json(
+        &self,
+        mut request: RequestBuilder<WithBody>,
+        body: &Value,
+    ) -> Result<Value, Failure> {
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }

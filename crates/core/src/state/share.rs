@@ -50,6 +50,7 @@ pub(crate) struct Share {
     pub(crate) held: u64,
     /// What those have.
     pub(crate) cpu_millicores: u64,
+    pub(crate) memory_mib: u64,
     pub(crate) gpus: u64,
     /// Its queues.
     pub(crate) queues: usize,
@@ -72,6 +73,7 @@ impl Share {
         };
         change(&mut self.held, cost);
         change(&mut self.cpu_millicores, spec.resources.cpu_millicores);
+        change(&mut self.memory_mib, spec.resources.memory_mib);
         change(&mut self.gpus, gpus);
         self.calls = if more { self.calls + 1 } else { self.calls.saturating_sub(1) };
     }
@@ -83,7 +85,9 @@ impl Share {
             more == 0 || limit.is_none_or(|limit| used.saturating_add(more) <= limit)
         };
         within(rules.max_cpu_millicores, self.cpu_millicores, spec.resources.cpu_millicores)
+            && within(rules.max_memory_mib, self.memory_mib, spec.resources.memory_mib)
             && within(rules.max_gpus, self.gpus, gpus)
+            && within(rules.max_containers, self.calls as u64, 1)
     }
 }
 

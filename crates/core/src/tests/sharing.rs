@@ -204,3 +204,27 @@ fn a_worker_that_starts_as_many_containers_as_it_may_is_named_so() {
         "waiting: the worker with room is starting as many containers as it may; it is next"
     );
 }
+
+#[test]
+fn each_limit_of_a_workspace_is_named_when_it_is_reached() {
+    let none = WorkspaceRules::default();
+    let limits = [
+        (WorkspaceRules { max_memory_mib: Some(300), ..none }, "256 of the 300 MiB of memory"),
+        (WorkspaceRules { max_containers: Some(2), ..none }, "2 of the 2 containers"),
+        (WorkspaceRules { max_cpu_millicores: Some(2999), ..none }, "2000 of the 2999 millicores"),
+    ];
+    for (rules, said) in limits {
+        let mut env = TestEnv::new().stub();
+        env.ok(Input::SetWorkspace { workspace: workspace(1), rules });
+        env.hello(1, 1, 8);
+        for number in 1..=3 {
+            env.submit(number);
+        }
+        let given = env.all_given();
+        assert_eq!(given.len(), 2);
+        let sentence = env.sentence(3);
+        assert!(sentence.contains(&format!("the workspace uses {said} it may have")), "{sentence}");
+        env.finish(given[0]);
+        assert_eq!(env.given().task, task(3));
+    }
+}

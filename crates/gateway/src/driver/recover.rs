@@ -78,12 +78,16 @@ pub(crate) fn task_spec(task: TaskId, stub: &StubRow) -> TaskSpec {
 }
 
 impl Driver {
-    /// Tells the scheduler which workers are to get nothing new, and hands every unfinished task
+    /// Tells the scheduler what workspaces may have and which workers are to get nothing new, and hands every unfinished task
     /// back to it.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn recover(&mut self) -> Result<usize, StoreError> {
+        for row in self.shared.store.workspaces().await? {
+            let rules = crate::http::rules(row.limits);
+            self.input(Input::SetWorkspace { workspace: row.id, rules }, None).await;
+        }
         for worker in self.shared.store.cordoned_workers().await? {
             self.input(Input::Cordon { worker: worker.id, on: true }, None).await;
         }

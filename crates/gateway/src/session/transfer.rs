@@ -21,7 +21,9 @@ pub(super) async fn fetch_object(
 ) -> Result<Response<BoxStream<wire::Chunk>>, Status> {
     let missing = || ApiError::NotFound { kind: "object", id: request.object_id.clone() };
     let object: ObjectId = request.object_id.parse().map_err(|_| missing())?;
-    if !shared.store.object_exists(worker.workspace, object).await.map_err(ApiError::from)? {
+    // A worker runs jobs of every workspace, and gets the code of those that it runs.
+    let (worker, wanted) = (worker.id, object.to_string());
+    if !shared.driver.query(move |core, _| core.has_use_for(worker, &wanted)).await? {
         return Err(missing().into());
     }
     let reader = shared.store.object_reader(object).await.map_err(ApiError::from)?;
@@ -35,11 +37,15 @@ pub(super) async fn fetch_object(
 
 pub(super) async fn fetch_arguments(
     shared: &Shared,
+    worker: WorkerId,
     attempt: AttemptId,
 ) -> Result<Response<BoxStream<wire::Chunk>>, Status> {
     let missing = || ApiError::NotFound { kind: "attempt", id: attempt.to_string() };
-    let task = shared.driver.query(move |core, _| core.attempt_task(attempt)).await?;
-    let task = task.ok_or_else(missing)?;
+    let task = shared.driver.query(move |core, _| {
+        let task = core.task(core.attempt_task(attempt)?)?;
+        (task.worker == Some(worker)).then_some(task.task)
+    });
+    let task = task.await?.ok_or_else(missing)?;
     let arguments = shared.store.task_arguments(task).await.map_err(ApiError::from)?;
     let arguments = arguments.ok_or_else(missing)?;
     let starts = (0..arguments.len()).step_by(CHUNK_BYTES);

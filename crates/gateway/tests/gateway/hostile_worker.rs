@@ -240,3 +240,43 @@ async fn a_worker_cannot_end_the_call_of_another() -> Result<()> {
     assert_eq!((end.output.as_str(), &end.result[..]), ("mine\n", &b"mine"[..]));
     fixture.running.stop().await
 }
+
+/// What the gateway answers to a worker that wants the code and the arguments of an attempt.
+async fn fetched(
+    fixture: &crate::fixture::Fixture,
+    worker: &FakeWorker,
+    assign: &wire::Assign,
+) -> Result<[Code; 2]> {
+    let grpc = fixture.running.grpc;
+    let channel = Channel::from_shared(format!("http://{grpc}"))?.connect().await?;
+    let mut client = worker_client(channel);
+    let bearer = format!("Bearer {}", worker.credential());
+    let object_id = assign.container.clone().unwrap_or_default().object_id;
+    let mut object = Request::new(wire::FetchObjectRequest { object_id });
+    object.metadata_mut().insert("authorization", bearer.parse()?);
+    let mut arguments = Request::new(wire::FetchArgumentsRequest { attempt_id: assign.attempt_id });
+    arguments.metadata_mut().insert("authorization", bearer.parse()?);
+    let code = |answer: Option<tonic::Status>| answer.map_or(Code::Ok, |status| status.code());
+    Ok([
+        code(client.fetch_object(object).await.err()),
+        code(client.fetch_arguments(arguments).await.err()),
+    ])
+}
+
+#[tokio::test]
+async fn a_worker_gets_the_code_and_the_arguments_of_its_own_calls_only() -> Result<()> {
+    let fixture = fresh().await?;
+    let client = fixture.client().await?;
+    let mut worker = fixture.worker.connect(fixture.running.grpc, &[], &[]).await?;
+    let stub = worker.while_building(client.stub(&StubOptions::default())).await?;
+    let call = client.invoke(&stub, b"secret", false).await?;
+    let assign = worker.assignment().await?;
+    let thief = FakeWorker::join(fixture.running.grpc, &fixture.second_join).await?;
+    let _session = thief.connect(fixture.running.grpc, &[], &[]).await?;
+
+    assert_eq!(fetched(&fixture, &thief, &assign).await?, [Code::NotFound, Code::NotFound]);
+    assert_eq!(fetched(&fixture, &fixture.worker, &assign).await?, [Code::Ok, Code::Ok]);
+    worker.returned(assign.attempt_id, b"value").await?;
+    call.end().await?;
+    fixture.running.stop().await
+}

@@ -26,3 +26,5 @@ mod tasks;
 mod tasks_end_once;
 #[cfg(test)]
 mod workers;
+#[cfg(test)]
+mod workspaces;
