@@ -39,6 +39,14 @@ enum Suite {
     E2e,
 }
 
+impl Suite {
+    /// `true` for those that need nothing but the processor: they take what the others leave of it,
+    /// which wait for processes, timers and the disk most of the time.
+    fn can_wait(self) -> bool {
+        matches!(self, Self::Darwin | Self::Deny)
+    }
+}
+
 struct Outcome {
     name: String,
     took: Duration,
@@ -55,12 +63,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let begun = Instant::now();
     let logs = crate::root().join("target/xtask");
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
-    let mut outcomes = Vec::new();
-    for suite in Suite::value_variants() {
-        if arguments.only.is_empty() || arguments.only.contains(suite) {
-            outcomes.push(attempt(*suite, &logs));
-        }
+    let chosen = |suite: &Suite| arguments.only.is_empty() || arguments.only.contains(suite);
+    let suites = Suite::value_variants().iter().copied().filter(chosen);
+    let (beside, before): (Vec<_>, Vec<_>) = suites.partition(|suite| suite.can_wait());
+    if beside.contains(&Suite::Darwin) {
+        // Others want it too, and must not make it at the same time.
+        Venv::ensure()?;
     }
+    let all = |suites: Vec<Suite>| -> Vec<Outcome> {
+        suites.into_iter().map(|suite| attempt(suite, &logs)).collect()
+    };
+    let outcomes = std::thread::scope(|scope| {
+        let beside = scope.spawn(|| all(beside));
+        let mut outcomes = all(before);
+        // What it panicked with is shown already.
+        outcomes.extend(beside.join().map_err(|_| anyhow::anyhow!("a suite panicked"))?);
+        Ok::<_, anyhow::Error>(outcomes)
+    })?;
     report(&outcomes, begun.elapsed())
 }
 
@@ -120,7 +139,7 @@ fn darwin() -> Result<Option<Command>> {
     }
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command.arg("check-darwin");
-    Ok(Some(command))
+    Ok(Some(run::nicely(&command)))
 }
 
 fn deny() -> Result<Command> {

@@ -35,10 +35,11 @@ fn cargo_tool(name: &str, wanted: &str) -> Result<PathBuf> {
         }
     }
     println!("building {name} {wanted}; the first time takes minutes");
+    // The machine has better to do meanwhile.
     let mut install = run::cargo(&["install", name, "--locked", "--version", wanted]);
     install.arg("--root").arg(&ours);
     // A tool that runs for a second is not worth minutes of optimising.
     install.args(["--profile", "dev", "--config", "profile.dev.debug=false"]);
-    run::quietly(&format!("cargo install {name}"), &mut install)?;
+    run::quietly(&format!("cargo install {name}"), &mut run::nicely(&install))?;
     Ok(built)
 }
