@@ -16,7 +16,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 
-from harness import Api, App, DevFleet, SplitFleet, let_jobs_write
+from harness import Api, App, DevFleet, SplitFleet, let_jobs_write, second_workspace
 
 WARM_UP = """
 from beta9 import function
@@ -105,6 +105,17 @@ def split(split_fleet: SplitFleet, request) -> SplitFleet:
     request.node.stash[LOGS] = split_fleet.logs
     split_fleet.restore()
     return split_fleet
+
+
+@pytest.fixture(scope="module")
+def stranger(split_fleet: SplitFleet) -> Iterator[Api]:
+    """A raw client of another workspace of the separate gateway."""
+    split_fleet.gateway.stop()
+    token = second_workspace(split_fleet)
+    split_fleet.restore()
+    other = Api(split_fleet.grpc, split_fleet.http, token)
+    yield other
+    other.close()
 
 
 @pytest.fixture

@@ -1,11 +1,7 @@
 """Floods and slow peers: the gateway stays small and serves the others."""
 
-import secrets
 import socket
-import sqlite3
-import uuid
 from contextlib import closing
-from hashlib import sha256
 
 import cloudpickle
 import grpc
@@ -13,7 +9,7 @@ import pytest
 import requests
 from beta9.clients.function import FunctionInvokeRequest
 
-from harness import Api, SplitFleet, eventually, processes
+from harness import Api, SplitFleet, eventually, processes, second_workspace
 from harness.code import HELLO, WAITING
 
 CALLS = 25
@@ -34,24 +30,6 @@ def small(tmp_path_factory):
         yield fleet
     finally:
         fleet.stop()
-
-
-def second_workspace(fleet):
-    """Makes another workspace in the state of a gateway that does not run; its token."""
-    token = secrets.token_urlsafe(66)
-    with closing(sqlite3.connect(fleet.root / "gateway" / "state.db")) as state, state:
-        state.row_factory = sqlite3.Row
-        workspace = dict(state.execute("SELECT * FROM workspaces").fetchone())
-        row = dict(state.execute("SELECT * FROM tokens WHERE active = 1").fetchone())
-        workspace.update(id=uuid.uuid4().bytes, name="other")
-        row.update(
-            id=uuid.uuid4().bytes, workspace=workspace["id"], hash=sha256(token.encode()).digest()
-        )
-        for table, values in (("workspaces", workspace), ("tokens", row)):
-            marks = ", ".join("?" for _ in values)
-            names = ", ".join(values)
-            state.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
-    return token
 
 
 def test_a_flood_of_calls_is_refused_in_words_and_others_do_not_notice(small, tmp_path):

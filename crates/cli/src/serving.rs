@@ -215,6 +215,8 @@ fn cannot_start(error: StartError) -> Failure {
                 None => failure,
             }
         }
+        StartError::Volumes(_) => Failure::usage(error)
+            .hint("choose another directory for volumes with the setting gateway.volumes_dir"),
         StartError::Recover(_) => Failure::ours(error),
     }
 }

@@ -70,6 +70,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) uv: Option<PathBuf>,
     pub(crate) python: Option<String>,
     pub(crate) drain_seconds: Option<f64>,
+    pub(crate) copy_volumes: Option<bool>,
     pub(crate) keep_awake: Option<bool>,
     pub(crate) gpu_slots: Option<u32>,
     pub(crate) on_battery: String,

@@ -8,6 +8,7 @@ use std::time::Instant;
 use metal9_store::{Store, StoreError};
 use metal9_tasks::{CancellationToken, OnError};
 use metal9_tls::{Certificates, Listener, Protocol, TlsError};
+use metal9_volume::VolumeError;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -27,7 +28,9 @@ use crate::options::Options;
 use crate::revocations::Revocations;
 use crate::scales::Scales;
 use crate::shared::{Shared, SharedRef};
+use crate::signals::Signals;
 use crate::tls::{self, SettingsError};
+use crate::volumes::Volumes;
 use crate::{audit, grpc, http, metrics};
 
 /// Bytes that every HTTP/2 connection begins with: the preface, and a frame of settings.
@@ -62,6 +65,9 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error("TLS cannot be served")]
     Tls(#[source] TlsError),
+    /// The volumes' directory cannot be used.
+    #[error("cannot open the directory of volumes")]
+    Volumes(#[source] VolumeError),
     /// Unfinished work cannot be read back.
     #[error("cannot recover unfinished tasks")]
     Recover(#[source] StoreError),
@@ -123,6 +129,7 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
     };
     let (grpc, http) = (listener(grpc, Protocol::Http2)?, listener(http, Protocol::Http)?);
     tls::warn_of_plain_text(certificates.is_some(), [grpc_addr, http_addr]);
+    let volumes = Volumes::open(options.volumes_dir()).map_err(StartError::Volumes)?;
     let (commands, receiver) = mpsc::channel(driver::QUEUE);
     let shared = Arc::new(Shared {
         hub: Hub::new(store.logs().clone()),
@@ -136,6 +143,8 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         admission: Admission::new(Limits::of(&options)),
         disk: Disk::new(options.state_dir.clone(), options.min_free_disk_mib),
         revocations: Revocations::default(),
+        signals: Signals::default(),
+        volumes,
         intruders: Intruders::default(),
         joins: JoinLimit::default(),
         scales: Scales::default(),

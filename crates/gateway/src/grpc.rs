@@ -28,15 +28,22 @@ mod list_pools;
 mod list_tasks;
 mod list_tokens;
 mod list_workers;
+mod map_service;
+mod output_service;
+mod pieces;
 mod put_object_stream;
+mod queue_service;
 mod secret_service;
 mod server;
 mod sign_payload;
+mod signal_service;
 mod stop_container;
 mod stop_tasks;
 mod taskqueue_service;
 mod toggle_token;
 mod verify_image_build;
+mod volume;
+mod volume_service;
 
 pub(crate) use server::serve;
 

@@ -3,12 +3,14 @@
 mod audit;
 mod error;
 mod explain;
+mod file_body;
 mod health;
 mod invoke;
 mod join_tokens;
 mod log_lines;
 mod log_stream;
 mod logs;
+mod output;
 mod prometheus;
 mod standing;
 mod status;
@@ -16,6 +18,9 @@ mod subscribe;
 mod task;
 mod tokens;
 mod urls;
+mod volume_body;
+mod volume_file;
+mod volume_part;
 mod workers;
 mod workspace;
 mod workspaces;
@@ -52,6 +57,12 @@ pub(crate) async fn serve(shared: SharedRef, door: Door, shutdown: CancellationT
         .route("/api/v1/task/{workspace}/{task}/subscribe", get(subscribe::subscribe))
         .route("/api/v1/task/{workspace}/{task}/explain", get(explain::explain))
         .route("/api/v1/task/{workspace}/{task}/logs", get(logs::logs))
+        .route("/output/id/{id}", get(output::get))
+        .route(
+            "/volume/file/{workspace}/{volume}/{*path}",
+            get(volume_file::get).put(volume_file::put),
+        )
+        .route("/volume/part/{upload}/{number}", put(volume_part::put))
         .route("/api/v1/audit", get(audit::read))
         .route("/api/v1/token", get(tokens::list).post(tokens::create))
         .route("/api/v1/worker", get(workers::list))

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 const PREFIX: &str = "m9j_";
 const LABEL: &[u8] = b"metal9 job token v1";
+const ADDRESS_LABEL: &[u8] = b"metal9 signed address v1";
 
 /// Makes and checks job tokens and payload signatures with the gateway's key.
 #[derive(Clone)]
@@ -54,6 +55,20 @@ impl Signer {
         let workspace = Uuid::from_slice(&payload[..16]).ok()?;
         let task = Uuid::from_slice(&payload[16..]).ok()?;
         Some((WorkspaceId(workspace), TaskId(task)))
+    }
+
+    /// The signature of an address, in hex.
+    pub(crate) fn sign_address(&self, text: &str) -> String {
+        let mac = self.mac(ADDRESS_LABEL, text.as_bytes()).finalize().into_bytes();
+        mac.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether a signature is that of an address.
+    pub(crate) fn verify_address(&self, text: &str, signature: &str) -> bool {
+        let byte = |at: usize| signature.get(at..at + 2).map(|two| u8::from_str_radix(two, 16));
+        let bytes: Option<Result<Vec<u8>, _>> = (0..signature.len()).step_by(2).map(byte).collect();
+        let Some(Ok(bytes)) = bytes else { return false };
+        self.mac(ADDRESS_LABEL, text.as_bytes()).verify_slice(&bytes).is_ok()
     }
 
     /// The signature of a callback's payload: hex HMAC-SHA256 over the payload in base64, a colon

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use metal9_store::Quota;
 use serde::{Deserialize, Serialize};
 
 /// Whether the ports speak TLS.
@@ -25,6 +26,8 @@ pub enum Tls {
 pub struct Options {
     /// Where the state is kept; made if missing.
     pub state_dir: PathBuf,
+    /// Where volumes are kept; nothing for a directory below the state's.
+    pub volumes_dir: Option<PathBuf>,
     /// Where the client API and the worker protocol listen. Port 0 takes a free one.
     pub grpc: SocketAddr,
     /// Where HTTP listens. Port 0 takes a free one.
@@ -68,6 +71,10 @@ pub struct Options {
     pub max_argument_mib_per_workspace: u64,
     /// Streams of one workspace that are open: calls that are waited for, logs that are followed.
     pub max_streams_per_workspace: u64,
+    /// Entries of maps, items of queues and signals of one workspace.
+    pub max_values_per_workspace: u64,
+    /// MiB of them.
+    pub max_value_mib_per_workspace: u64,
     /// Connections on both ports together.
     pub max_connections: usize,
     /// Whether workers may offer devices that only pretend to be there.
@@ -83,6 +90,7 @@ impl Options {
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Self {
             state_dir,
+            volumes_dir: None,
             grpc: SocketAddr::new(local, 1993),
             http: SocketAddr::new(local, 1994),
             advertise_host: None,
@@ -104,9 +112,24 @@ impl Options {
             max_tasks_per_workspace: 250_000,
             max_argument_mib_per_workspace: 8192,
             max_streams_per_workspace: 20_000,
+            max_values_per_workspace: 1_000_000,
+            max_value_mib_per_workspace: 4096,
             max_connections: 16_384,
             allow_simulated_devices: false,
             min_free_disk_mib: 512,
+        }
+    }
+
+    /// Where volumes are kept.
+    pub(crate) fn volumes_dir(&self) -> PathBuf {
+        self.volumes_dir.clone().unwrap_or_else(|| self.state_dir.join("volumes"))
+    }
+
+    /// What a workspace may hold in maps, queues and signals.
+    pub(crate) fn value_quota(&self) -> Quota {
+        Quota {
+            entries: self.max_values_per_workspace,
+            bytes: self.max_value_mib_per_workspace.saturating_mul(1024 * 1024),
         }
     }
 

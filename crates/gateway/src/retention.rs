@@ -7,6 +7,7 @@ use metal9_store::StoreError;
 
 use crate::shared::{Shared, SharedRef};
 use crate::timestamps::now;
+use crate::volumes;
 
 /// The longest time between two rounds.
 const ROUND: Duration = Duration::from_secs(600);
@@ -30,10 +31,14 @@ pub(crate) fn start(shared: SharedRef) {
                     tasks = removed.tasks,
                     stubs = removed.unused.stubs,
                     objects = removed.unused.objects,
+                    values = removed.values,
                     "removed what was over"
                 ),
                 Err(StoreError::Closed) => return,
                 Err(error) => tracing::warn!(%error, "could not remove what is over"),
+            }
+            if let Err(error) = volumes::tidy(&shared).await {
+                tracing::warn!(%error, "could not remove what is over of volumes");
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -46,6 +51,7 @@ pub(crate) fn start(shared: SharedRef) {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Removed {
     tasks: usize,
+    values: u64,
     unused: metal9_store::Unused,
 }
 
@@ -65,6 +71,13 @@ async fn round(shared: &Shared) -> Result<Removed, StoreError> {
         let count = store.forget_ended(ago(AT_LEAST.min(options.keep_ended())), BATCH).await?;
         removed.tasks += count;
         if count == 0 {
+            break;
+        }
+    }
+    loop {
+        let count = store.forget_expired(BATCH).await?;
+        removed.values += count;
+        if count == 0 || shared.shutdown.is_cancelled() {
             break;
         }
     }

@@ -5,6 +5,7 @@ mod assign;
 mod convert;
 mod inbound;
 mod transfer;
+mod volumes;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -287,6 +288,38 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         let worker = self.worker(&request).await?.id;
         let attempt = AttemptId(request.into_inner().attempt_id);
         transfer::fetch_arguments(&self.shared, worker, attempt).await
+    }
+
+    async fn volume_manifest(
+        &self,
+        request: Request<wire::VolumeManifestRequest>,
+    ) -> Result<Response<BoxStream<wire::VolumeManifestPart>>, Status> {
+        let worker = self.worker(&request).await?;
+        volumes::manifest(&self.shared, &worker, &request.into_inner()).await
+    }
+
+    async fn fetch_volume_file(
+        &self,
+        request: Request<wire::FetchVolumeFileRequest>,
+    ) -> Result<Response<BoxStream<wire::Chunk>>, Status> {
+        let worker = self.worker(&request).await?;
+        volumes::fetch(&self.shared, &worker, &request.into_inner()).await
+    }
+
+    async fn push_volume_file(
+        &self,
+        request: Request<Streaming<wire::VolumeFilePiece>>,
+    ) -> Result<Response<wire::PushVolumeFileResponse>, Status> {
+        let worker = self.worker(&request).await?;
+        volumes::push(&self.shared, &worker, request.into_inner()).await
+    }
+
+    async fn remove_volume_file(
+        &self,
+        request: Request<wire::RemoveVolumeFileRequest>,
+    ) -> Result<Response<wire::RemoveVolumeFileResponse>, Status> {
+        let worker = self.worker(&request).await?;
+        volumes::remove(&self.shared, &worker, request.into_inner()).await
     }
 
     async fn push_result(

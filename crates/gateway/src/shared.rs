@@ -22,6 +22,8 @@ use crate::macs::Impossible;
 use crate::options::Options;
 use crate::revocations::Revocations;
 use crate::scales::Scales;
+use crate::signals::Signals;
+use crate::volumes::Volumes;
 
 /// What every part of the gateway can reach; always behind an [`Arc`].
 pub(crate) struct Shared {
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) disk: Disk,
     pub(crate) signer: Signer,
     pub(crate) revocations: Revocations,
+    pub(crate) signals: Signals,
+    pub(crate) volumes: Volumes,
     pub(crate) intruders: Intruders,
     pub(crate) joins: JoinLimit,
     pub(crate) scales: Scales,

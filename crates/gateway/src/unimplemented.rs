@@ -70,12 +70,7 @@ fn sentence(path: &str) -> String {
     let feature = match package {
         "endpoint" => "endpoints and web servers",
         "taskqueue" => "task queues",
-        "volume" => "volumes",
         "disk" => "disks",
-        "map" => "maps",
-        "simplequeue" => "queues",
-        "output" => "outputs",
-        "signal" => "signals",
         "pod" => "pods and sandboxes",
         "shell" => "shells",
         "bot" => "bots",

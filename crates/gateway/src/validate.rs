@@ -6,6 +6,7 @@
 pub(crate) mod environment;
 pub(crate) mod gpu;
 pub(crate) mod image;
+pub(crate) mod mounts;
 pub(crate) mod names;
 pub(crate) mod policy;
 pub(crate) mod resources;

@@ -10,12 +10,24 @@ use crate::beta9::gateway::gateway_service_client::GatewayServiceClient;
 use crate::beta9::gateway::gateway_service_server::{GatewayService, GatewayServiceServer};
 use crate::beta9::image::image_service_client::ImageServiceClient;
 use crate::beta9::image::image_service_server::{ImageService, ImageServiceServer};
+use crate::beta9::map::map_service_client::MapServiceClient;
+use crate::beta9::map::map_service_server::{MapService, MapServiceServer};
+use crate::beta9::output::output_service_client::OutputServiceClient;
+use crate::beta9::output::output_service_server::{OutputService, OutputServiceServer};
 use crate::beta9::secret::secret_service_client::SecretServiceClient;
 use crate::beta9::secret::secret_service_server::{SecretService, SecretServiceServer};
+use crate::beta9::signal::signal_service_client::SignalServiceClient;
+use crate::beta9::signal::signal_service_server::{SignalService, SignalServiceServer};
+use crate::beta9::simplequeue::simple_queue_service_client::SimpleQueueServiceClient;
+use crate::beta9::simplequeue::simple_queue_service_server::{
+    SimpleQueueService, SimpleQueueServiceServer,
+};
 use crate::beta9::taskqueue::task_queue_service_client::TaskQueueServiceClient;
 use crate::beta9::taskqueue::task_queue_service_server::{
     TaskQueueService, TaskQueueServiceServer,
 };
+use crate::beta9::volume::volume_service_client::VolumeServiceClient;
+use crate::beta9::volume::volume_service_server::{VolumeService, VolumeServiceServer};
 use crate::worker::worker_service_client::WorkerServiceClient;
 use crate::worker::worker_service_server::{WorkerService, WorkerServiceServer};
 
@@ -56,7 +68,12 @@ limited! {
     function_client -> FunctionServiceClient, function_server -> FunctionServiceServer<FunctionService>;
     gateway_client -> GatewayServiceClient, gateway_server -> GatewayServiceServer<GatewayService>;
     image_client -> ImageServiceClient, image_server -> ImageServiceServer<ImageService>;
+    map_client -> MapServiceClient, map_server -> MapServiceServer<MapService>;
+    output_client -> OutputServiceClient, output_server -> OutputServiceServer<OutputService>;
+    queue_client -> SimpleQueueServiceClient, queue_server -> SimpleQueueServiceServer<SimpleQueueService>;
     secret_client -> SecretServiceClient, secret_server -> SecretServiceServer<SecretService>;
     taskqueue_client -> TaskQueueServiceClient, taskqueue_server -> TaskQueueServiceServer<TaskQueueService>;
+    signal_client -> SignalServiceClient, signal_server -> SignalServiceServer<SignalService>;
+    volume_client -> VolumeServiceClient, volume_server -> VolumeServiceServer<VolumeService>;
     worker_client -> WorkerServiceClient, worker_server -> WorkerServiceServer<WorkerService>;
 }

@@ -168,6 +168,7 @@ fn config() -> StubConfig {
         outputs: None,
         block_network: false,
         allow_list: Vec::new(),
+        volumes: Vec::new(),
         extra: String::new(),
     }
 }

@@ -125,6 +125,12 @@ pub enum StoreError {
         /// What would have been right.
         expected: &'static str,
     },
+    /// More than there may be of something.
+    #[error("{what}")]
+    OverLimit {
+        /// What was asked, which limit it is over, and a hint.
+        what: String,
+    },
     /// The stub of a task is not known in the task's workspace.
     #[error("there is no stub {stub} in this workspace")]
     UnknownStub {
@@ -150,7 +156,7 @@ impl StoreError {
             | Self::Missing { .. }
             | Self::Invalid { .. }
             | Self::UnknownStub { .. } => Tier::Input,
-            Self::Full { .. } => Tier::Limit,
+            Self::Full { .. } | Self::OverLimit { .. } => Tier::Limit,
             _ => Tier::Platform,
         }
     }

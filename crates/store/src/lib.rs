@@ -7,7 +7,7 @@
 //! | `lock` | the process that has it |
 //! | `secret.key` | the key all other keys are made from |
 //! | `state.db` | everything with rows |
-//! | `objects/` | code archives |
+//! | `objects/` | code archives, outputs of tasks |
 //! | `logs/` | one file per task that has written something |
 //!
 //! All changes go through one writer that commits them in groups; a call that changes something
@@ -20,6 +20,7 @@ mod by;
 mod cache;
 mod clock;
 mod columns;
+mod data;
 mod deployments;
 mod directory;
 mod error;
@@ -28,6 +29,7 @@ mod images;
 mod keys;
 mod logs;
 mod objects;
+mod outputs;
 mod retention;
 mod rotation;
 mod rows;
@@ -36,16 +38,22 @@ mod secrets;
 mod store;
 mod stubs;
 mod tasks;
+mod volumes;
 mod workers;
 mod workspaces;
 mod writer;
 
 pub use audit::{Actor, AuditEntry, AuditFilter, AuditRow};
 pub use by::{By, JoinTokenRow};
+pub use data::{
+    LONGEST_KEY, LONGEST_NAME, LONGEST_TTL_SECONDS, MAX_MAP_VALUE_BYTES, MAX_QUEUE_VALUE_BYTES,
+    Quota,
+};
 pub use deployments::{DeploymentChange, DeploymentFilter, DeploymentRow, NewDeployment};
 pub use error::StoreError;
 pub use logs::{Appended, LOG_LIMIT_BYTES, LogPiece, LogStream, TaskLogs};
 pub use objects::{ObjectStream, ObjectUpload};
+pub use outputs::{MAX_OUTPUT_BYTES, OutputRow, OutputUpload};
 pub use retention::Unused;
 pub use rows::{
     Accepted, Bootstrap, Changed, Identity, Joined, NewTask, NewToken, SecretInfo, SecretRow,
@@ -53,4 +61,5 @@ pub use rows::{
 };
 pub use schedules::ScheduleRow;
 pub use store::Store;
+pub use volumes::{UploadRow, VolumeRow};
 pub use workspaces::{WorkspaceLimits, WorkspaceRow};

@@ -1,4 +1,4 @@
-//! Code archives: rows in the database, bytes in the object store.
+//! Code archives: rows in the database, bytes in the object store. Outputs share the directory.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -28,7 +28,7 @@ use crate::{Store, StoreError, UnixMicros};
 const CHUNK: usize = 256 * 1024;
 
 /// Parts of an upload that may be on their way to the disk at a time.
-const PARTS: usize = 4;
+pub(crate) const PARTS: usize = 4;
 
 /// Characters of a content hash at most.
 const LONGEST_HASH: usize = 256;
@@ -46,7 +46,7 @@ impl ObjectFiles {
         connection: &mut SqliteConnection,
     ) -> Result<Self, StoreError> {
         create_private(dir)?;
-        let known = sqlx::query("SELECT id FROM objects")
+        let known = sqlx::query("SELECT id FROM objects UNION ALL SELECT id FROM outputs")
             .fetch_all(connection)
             .await
             .map_err(database("list objects"))?;
@@ -77,12 +77,18 @@ impl ObjectFiles {
     }
 
     /// The file of an object's bytes.
-    async fn file(&self, id: ObjectId) -> Result<std::fs::File, StoreError> {
+    pub(crate) async fn file(&self, id: ObjectId) -> Result<std::fs::File, StoreError> {
         let found = self.0.get(&path(id)).await.map_err(objects("open an object"))?;
         match found.payload {
             GetResultPayload::File(file, _) => Ok(file),
             GetResultPayload::Stream(_) => Err(StoreError::ObjectLost { object: id }),
         }
+    }
+
+    /// Begins to write an object's bytes.
+    pub(crate) async fn begin(&self, id: ObjectId) -> Result<WriteMultipart, StoreError> {
+        let upload = self.0.put_multipart(&path(id)).await.map_err(objects("begin an object"))?;
+        Ok(WriteMultipart::new(upload))
     }
 
     async fn has(&self, id: ObjectId) -> Result<bool, StoreError> {
@@ -235,14 +241,8 @@ impl Store {
             announced_size: size,
             created_at: now(),
         };
-        let upload = self
-            .inner
-            .objects
-            .0
-            .put_multipart(&path(row.id))
-            .await
-            .map_err(objects("begin an object"))?;
-        Ok(ObjectUpload { store: self.clone(), upload: WriteMultipart::new(upload), row })
+        let upload = self.inner.objects.begin(row.id).await?;
+        Ok(ObjectUpload { store: self.clone(), upload, row })
     }
 
     /// An object's size in bytes, and its bytes. Whether the reader's workspace may have it is
@@ -359,7 +359,7 @@ fn remove_others(dir: &Path, known: &HashSet<String>) -> io::Result<()> {
     Ok(())
 }
 
-fn objects(doing: &'static str) -> impl Fn(object_store::Error) -> StoreError {
+pub(crate) fn objects(doing: &'static str) -> impl Fn(object_store::Error) -> StoreError {
     move |source| {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&source);
         while let Some(error) = cause {

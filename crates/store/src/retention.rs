@@ -1,9 +1,9 @@
 //! Removing what is over and what nobody uses: ended tasks with their results and logs, stubs
 //! without tasks, code archives without stubs.
 //!
-//! Files go before rows: a crash between the two leaves a task without output, which the next
-//! round removes, and never a file that nobody knows of. Archives are the other way round, since
-//! those that no row names are removed when the store is opened.
+//! Files of logs go before rows: a crash between the two leaves a task without output, which the next
+//! round removes, and never a file that nobody knows of. Archives and outputs are the other way
+//! round, since those that no row names are removed when the store is opened.
 
 use metal9_types::{ObjectId, StubId, TaskId};
 use sqlx::{Row, SqliteConnection};
@@ -49,12 +49,16 @@ impl Store {
         })?;
         let count = ids.len();
         // A removal that is lost in a power cut is done again.
-        self.write_later("remove ended tasks", ids, |ids, conn| Box::pin(delete_tasks(ids, conn)))
+        let outputs = self
+            .write_later("remove ended tasks", ids, |ids, conn| Box::pin(delete_tasks(ids, conn)))
             .await?;
+        for output in outputs {
+            self.inner.objects.delete(ObjectId(output)).await?;
+        }
         Ok(count)
     }
 
-    /// Bytes that results and logs of tasks take.
+    /// Bytes that results, outputs and logs of tasks take.
     ///
     /// # Errors
     /// When they cannot be counted.
@@ -64,12 +68,16 @@ impl Store {
                 .fetch_one(self.readers())
                 .await
                 .map_err(database("measure results"))?;
+        let outputs: i64 = sqlx::query_scalar("SELECT coalesce(sum(size), 0) FROM outputs")
+            .fetch_one(self.readers())
+            .await
+            .map_err(database("measure outputs"))?;
         let logs = self.logs().disk_bytes().await.map_err(|source| StoreError::File {
             doing: "measure",
             path: "logs".into(),
             source,
         })?;
-        Ok(u64::try_from(results).unwrap_or(0) + logs)
+        Ok(u64::try_from(results.saturating_add(outputs)).unwrap_or(0) + logs)
     }
 
     /// Removes stubs that nobody has asked for since a moment and that have no task left, and code
@@ -127,8 +135,18 @@ fn ids(rows: &[sqlx::sqlite::SqliteRow]) -> Result<Vec<Uuid>, sqlx::Error> {
         .collect()
 }
 
-async fn delete_tasks(ids: &[Uuid], conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    for id in ids {
+/// Deletes tasks with all that hangs on them; the ids of their outputs, whose files are to go.
+async fn delete_tasks(
+    tasks: &[Uuid],
+    conn: &mut SqliteConnection,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let mut outputs = Vec::new();
+    for id in tasks {
+        let rows = sqlx::query("DELETE FROM outputs WHERE task = ? RETURNING id")
+            .bind(&id.as_bytes()[..])
+            .fetch_all(&mut *conn)
+            .await?;
+        outputs.extend(ids(&rows)?);
         for statement in [
             "DELETE FROM task_arguments WHERE task = ?",
             "DELETE FROM task_results WHERE task = ?",
@@ -137,7 +155,7 @@ async fn delete_tasks(ids: &[Uuid], conn: &mut SqliteConnection) -> Result<(), s
             sqlx::query(statement).bind(&id.as_bytes()[..]).execute(&mut *conn).await?;
         }
     }
-    Ok(())
+    Ok(outputs)
 }
 
 async fn delete_stubs(

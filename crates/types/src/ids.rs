@@ -104,6 +104,18 @@ uuid_id!(
     WorkspaceId, "workspace"
 );
 uuid_id!(
+    /// A file that a task left.
+    OutputId, "output"
+);
+uuid_id!(
+    /// A file on its way into a volume, in parts.
+    UploadId, "upload"
+);
+uuid_id!(
+    /// A shared directory that jobs mount.
+    VolumeId, "volume"
+);
+uuid_id!(
     /// A bearer token's public name; the token itself is stored only as a hash.
     TokenId, "token"
 );

@@ -22,8 +22,8 @@ mod stub;
 pub use failure::{Failure, FailureKind, Tier};
 pub use gpu::{Device, GpuRequest, GpuSelector, Vendor};
 pub use ids::{
-    AttemptId, ContainerId, DeploymentId, IdError, ImageId, ObjectId, SecretId, SessionId, StubId,
-    TaskId, TokenId, WorkerId, WorkspaceId,
+    AttemptId, ContainerId, DeploymentId, IdError, ImageId, ObjectId, OutputId, SecretId,
+    SessionId, StubId, TaskId, TokenId, UploadId, VolumeId, WorkerId, WorkspaceId,
 };
 pub use image::{BuildStep, EnvLock, ImageSpec, Platform, PythonVersion, Refusal, Target};
 pub use machine::{Condition, DeviceUse, Machine, OnBattery, Power, Thermal};
@@ -33,4 +33,4 @@ pub use offer::{Offer, Runtime};
 pub use outcome::{CallOutcome, Phase};
 pub use resources::Resources;
 pub use status::TaskStatus;
-pub use stub::{Schema, SchemaField, Serving, Stage, StubConfig, StubKind, StubType};
+pub use stub::{Schema, SchemaField, Serving, Stage, StubConfig, StubKind, StubType, VolumeMount};

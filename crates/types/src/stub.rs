@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GpuRequest, ImageId, ObjectId, Resources};
+use crate::{GpuRequest, ImageId, ObjectId, Resources, VolumeId};
 
 /// What a stub is for. The texts are the client API's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -144,6 +144,17 @@ pub struct Schema {
     pub fields: BTreeMap<String, SchemaField>,
 }
 
+/// A volume of a stub.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VolumeMount {
+    /// Which.
+    pub volume: VolumeId,
+    /// Its name when the stub was made, for messages.
+    pub name: String,
+    /// Where the job finds it, as the client wrote it.
+    pub mount_path: String,
+}
+
 /// All that makes one stub. Two stubs with equal configuration are the same stub.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct StubConfig {
@@ -200,6 +211,9 @@ pub struct StubConfig {
     pub block_network: bool,
     /// Networks the job may reach although `block_network` is set.
     pub allow_list: Vec<String>,
+    /// Shared directories.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeMount>,
     /// The client's free-form JSON.
     pub extra: String,
 }

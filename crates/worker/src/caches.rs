@@ -20,7 +20,7 @@ const MEASURE: Duration = Duration::from_secs(600);
 /// Room that is left to everything else on the disk.
 const RESERVE: u64 = 1024 * MIB;
 
-/// The part of the budget that is code: a tenth.
+/// The part of the budget that is code, and as much again files of volumes: a tenth each.
 const CODE_PART: u64 = 10;
 
 /// Keeps the caches below `budget_mib` until the worker ends.
@@ -60,7 +60,15 @@ async fn collect(makings: &Makings, budget: u64, missing: u64) {
         Ok(removed) => tracing::info!(removed, "removed code that was not used for long"),
         Err(error) => tracing::warn!(error = chain(&error), "could not remove unused code"),
     }
-    let environments = allowed(budget - code, missing, makings.environments.disk_bytes().await);
+    match makings.blobs.collect(code).await {
+        Ok(0) => {}
+        Ok(removed) => {
+            tracing::info!(removed, "removed files of volumes that were not used for long")
+        }
+        Err(error) => tracing::warn!(%error, "could not remove unused files of volumes"),
+    }
+    let environments =
+        allowed(budget.saturating_sub(2 * code), missing, makings.environments.disk_bytes().await);
     match makings.environments.collect(environments).await {
         Ok(collected) if collected.cache || collected.environments > 0 => {
             tracing::info!(

@@ -7,6 +7,7 @@ mod failure;
 mod gpu_memory;
 mod load;
 mod prepare;
+mod volumes;
 mod workshop;
 
 use std::panic::AssertUnwindSafe;
@@ -26,6 +27,7 @@ use crate::gateway::Gateway;
 use crate::output::Sink;
 use crate::report::{Ended, Stream};
 use crate::runner::{CancelReason, Runner};
+use crate::volumes::{Mount, SharedDisk};
 pub(crate) use failure::exit_text;
 pub(crate) use workshop::{Makings, Workshop};
 
@@ -59,6 +61,9 @@ pub(crate) struct ContainerSpec {
     pub(crate) devices: Vec<usize>,
     /// What the stub asks for; the worker's own policy may be stricter.
     pub(crate) network: Network,
+    pub(crate) volumes: Vec<Mount>,
+    /// How to find out whether the volumes are on a disk that this machine sees.
+    pub(crate) shared: SharedDisk,
 }
 
 #[cfg(test)]
@@ -84,6 +89,8 @@ impl ContainerSpec {
             keep_warm_seconds: 0.0,
             devices: Vec::new(),
             network: Network::Full,
+            volumes: Vec::new(),
+            shared: SharedDisk::default(),
         }
     }
 }

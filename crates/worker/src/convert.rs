@@ -11,11 +11,13 @@ use metal9_proto::worker as wire;
 use metal9_proto::worker::gateway_message::Message as Inbound;
 use metal9_proto::worker::worker_message::Message as Outbound;
 use metal9_sandbox::Network;
-use metal9_types::{AttemptId, ContainerId, EnvLock, Offer, Platform, StubId, Target};
+use metal9_types::{AttemptId, ContainerId, EnvLock, Offer, Platform, StubId, Target, VolumeId};
+use metal9_volume::MountPath;
 
 use crate::container::{Arguments, Call, ContainerSpec};
 use crate::event::{BuildTask, NotBuilt, Order, Welcome};
 use crate::report::{Presence, Report, Stream};
+use crate::volumes::{Mount, SharedDisk};
 
 /// A message that makes no sense; who sent it is newer, older or broken.
 #[derive(Debug, thiserror::Error)]
@@ -264,6 +266,16 @@ fn container_spec(spec: wire::ContainerSpec) -> Result<ContainerSpec, String> {
         keep_warm_seconds: spec.keep_warm_seconds,
         devices: spec.devices.iter().filter_map(|&place| usize::try_from(place).ok()).collect(),
         network: if spec.block_network { Network::None } else { Network::Full },
+        volumes: spec.volumes.into_iter().map(mount).collect::<Result<_, _>>()?,
+        shared: SharedDisk { root: spec.volumes_root.into(), marker: spec.volumes_marker },
+    })
+}
+
+fn mount(mount: wire::VolumeMount) -> Result<Mount, String> {
+    Ok(Mount {
+        volume: mount.volume_id.parse::<VolumeId>().map_err(|error| error.to_string())?,
+        name: mount.name,
+        place: MountPath::parse(&mount.mount_path).map_err(|error| error.to_string())?,
     })
 }
 

@@ -1,5 +1,7 @@
 //! The connection to the gateway, and the calls beside the session.
 
+mod volumes;
+
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -18,6 +20,7 @@ use tonic::{Code, Request, Status, Streaming};
 
 use crate::backoff::Backoff;
 use crate::dial::Dial;
+pub(crate) use volumes::RemoteFile;
 
 /// How often a call beside the session is tried while the gateway cannot be reached.
 const TRIES: u32 = 8;
@@ -40,6 +43,10 @@ pub(crate) enum TransferError {
     Refused(Status),
     #[error("the gateway could not be reached: {} ({:?})", .0.message(), .0.code())]
     Unreachable(Status),
+    #[error("the gateway named more than {0} files")]
+    TooMany(usize),
+    #[error("a file could not be read")]
+    Volume(#[source] metal9_volume::VolumeError),
     #[error("the gateway sent more than {0} bytes")]
     TooLarge(usize),
     #[error("could not write `{}`", path.display())]

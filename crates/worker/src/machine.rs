@@ -98,6 +98,7 @@ mod tests {
             job_user: None,
             readable: Vec::new(),
             writable: Vec::new(),
+            copy_volumes: false,
             keep_awake: false,
             drain: std::time::Duration::ZERO,
             shim: "/bin/false".into(),

@@ -88,6 +88,8 @@ pub struct Options {
     pub readable: Vec<PathBuf>,
     /// Directories of this machine that jobs may write.
     pub writable: Vec<PathBuf>,
+    /// Whether jobs work on copies of volumes also where the worker sees the gateway's disk.
+    pub copy_volumes: bool,
     /// Whether the machine is kept awake while jobs run.
     pub keep_awake: bool,
     /// How long running calls may go on once the worker was told to end.

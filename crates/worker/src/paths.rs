@@ -63,6 +63,10 @@ impl Paths {
         self.root.join("code")
     }
 
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
     pub(crate) fn containers(&self) -> PathBuf {
         self.root.join("containers")
     }
@@ -100,9 +104,14 @@ impl Paths {
             path,
             source,
         })?;
-        for directory in
-            [self.containers(), self.outbox(), self.temporary(), self.code(), self.runner()]
-        {
+        for directory in [
+            self.containers(),
+            self.outbox(),
+            self.temporary(),
+            self.code(),
+            self.runner(),
+            self.volumes(),
+        ] {
             make(&directory)?;
         }
         Ok(lock)

@@ -31,6 +31,7 @@ use crate::runner::{Guard, IsolationError, Launcher};
 use crate::runner_files::{self, RunnerFilesError};
 use crate::session;
 use crate::spares;
+use crate::volumes::blobs::Blobs;
 
 /// Events the manager can be behind with; those who have more wait.
 const EVENTS: usize = 256;
@@ -175,6 +176,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let tools = Arc::new(Tools {
         workshop: Workshop::Real(Box::new(Makings {
             environments: opened,
+            blobs: Arc::new(Blobs::new(paths.volumes(), paths.temporary())),
+            copy_volumes: options.copy_volumes,
             code: CodeCache::new(paths.code(), paths.temporary(), gateway.clone()),
             launcher: Launcher {
                 shim: options.shim.clone(),

@@ -29,6 +29,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use crate::container::Addresses;
 use crate::memory::{Excess, MemoryWatch};
 use crate::output::Pump;
+use crate::volumes::Copies;
 pub use account::AccountError;
 pub(crate) use directory::ContainerDirectory;
 pub(crate) use frames::FrameError;
@@ -54,6 +55,8 @@ pub(crate) struct Runner {
     pub(crate) memory: MemoryWatch,
     /// Its Python version, as `3.11.7`.
     pub(crate) python: String,
+    /// Its copies of volumes that are on another machine.
+    pub(crate) copies: Copies,
     /// Keeps its environment.
     pub(crate) environment: Lease,
     /// Where its own network is listened on for connections to the gateway.
@@ -81,6 +84,7 @@ impl Runner {
             directory,
             memory,
             python,
+            copies: Copies::default(),
             environment: Lease::default(),
             listeners: Vec::new(),
             relay: None,

@@ -8,7 +8,9 @@ from .program import App, Finished, Program
 from .proxy import Proxy
 from .secure import SecureFleet
 from .split import SplitFleet, Worker
+from .volume import Volume
 from .waiting import eventually
+from .workspaces import second_workspace
 
 __all__ = [
     "Api",
@@ -22,7 +24,9 @@ __all__ = [
     "Proxy",
     "SecureFleet",
     "SplitFleet",
+    "Volume",
     "Worker",
     "eventually",
     "let_jobs_write",
+    "second_workspace",
 ]

@@ -9,9 +9,10 @@ use crate::run;
 ///
 /// An edge that is missing here is missing on purpose: `core` does no I/O, `store` knows no wire
 /// format, the gateway never reaches into the worker.
-const EDGES: [(&str, &[&str], &[&str]); 18] = [
+const EDGES: [(&str, &[&str], &[&str]); 19] = [
     ("metal9-types", &[], &[]),
     ("metal9-archive", &[], &[]),
+    ("metal9-volume", &[], &[]),
     ("metal9-tasks", &[], &[]),
     ("metal9-faults", &[], &[]),
     ("metal9-proto", &[], &[]),
@@ -25,12 +26,12 @@ const EDGES: [(&str, &[&str], &[&str]); 18] = [
     ("metal9-sandbox", &["types", "tasks"], &["testkit"]),
     (
         "metal9-gateway",
-        &["types", "tasks", "faults", "core", "proto", "store", "archive", "tls"],
+        &["types", "tasks", "faults", "core", "proto", "store", "archive", "tls", "volume"],
         &["testkit"],
     ),
     (
         "metal9-worker",
-        &["types", "tasks", "archive", "proto", "device", "env", "sandbox", "tls"],
+        &["types", "tasks", "archive", "proto", "device", "env", "sandbox", "tls", "volume"],
         &["testkit"],
     ),
     ("metal9-testkit", &["types", "tasks", "proto"], &[]),

@@ -275,6 +275,7 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         job_user: settings.job_user,
         readable: settings.readable,
         writable: settings.writable,
+        copy_volumes: settings.copy_volumes.unwrap_or(false),
         keep_awake: settings.keep_awake.unwrap_or(cfg!(target_os = "macos")),
         drain: Duration::from_secs_f64(settings.drain_seconds.unwrap_or(DRAIN_SECONDS).min(1e9)),
         credential_age: match settings.credential_hours.unwrap_or(CREDENTIAL_HOURS) {

@@ -53,6 +53,7 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, about: &'sta
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     key("gateway", "state_dir", Kind::Path, "where the gateway keeps its state"),
+    key("gateway", "volumes_dir", Kind::Path, "where volumes are kept, if not below the state directory"),
     key("gateway", "grpc", Kind::Address, "where the client API and workers are served"),
     key("gateway", "http", Kind::Address, "where HTTP is served"),
     key("gateway", "advertise_host", Kind::Text, "the host that clients and workers are told"),
@@ -73,6 +74,8 @@ pub(super) const KEYS: &[Key] = &[
     key("gateway", "max_tasks_per_workspace", Kind::Count, "calls of a workspace that have not ended"),
     key("gateway", "max_argument_mib_per_workspace", Kind::Count, "arguments of those calls"),
     key("gateway", "max_streams_per_workspace", Kind::Count, "calls and logs that a workspace follows"),
+    key("gateway", "max_values_per_workspace", Kind::Count, "map entries, queue items and signals of a workspace"),
+    key("gateway", "max_value_mib_per_workspace", Kind::Count, "room for them"),
     key("gateway", "max_connections", Kind::Count, "connections on both ports together"),
     key("gateway", "min_free_disk_mib", Kind::Count, "free space below which nothing new is accepted"),
     key("gateway", "allow_simulated_devices", Kind::Switch, "whether workers may offer devices that only pretend to be there"),
@@ -85,6 +88,7 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "uv", Kind::Path, "the uv that builds environments; found or fetched if not set"),
     key("worker", "python", Kind::Text, "the Python version for images that ask for any"),
     key("worker", "drain_seconds", Kind::Number, "how long running calls may go on after SIGTERM; 10 if not set"),
+    key("worker", "copy_volumes", Kind::Switch, "whether jobs work on copies of volumes also on the gateway's machine"),
     key("worker", "keep_awake", Kind::Switch, "whether the machine is kept awake while jobs run; on a Mac it is if not set"),
     key("worker", "gpu_slots", Kind::Count, "jobs that an accelerator takes at a time; 1 if not set"),
     key("worker", "on_battery", Kind::Choice(&["run", "no-gpu", "rest"], "run, no-gpu or rest"), "what begins while the machine runs on a battery"),
@@ -122,7 +126,7 @@ mod tests {
             KEYS.iter().filter(|key| key.section == "gateway").map(|key| key.name).collect();
         let mut options: BTreeSet<String> = gateway_defaults().keys().cloned().collect();
         // What is not set does not show in TOML.
-        let unset = ["advertise_host", "tls_cert", "tls_key", "tls_names"];
+        let unset = ["advertise_host", "volumes_dir", "tls_cert", "tls_key", "tls_names"];
         options.extend(unset.map(str::to_owned));
         assert_eq!(settings, options.iter().map(String::as_str).collect());
     }

@@ -10,7 +10,7 @@ use crate::error::ApiError;
 use crate::macs::{self, Verdict};
 use crate::references;
 use crate::shared::Shared;
-use crate::validate::{environment, gpu, names, policy, resources, schema, serving, shown};
+use crate::validate::{environment, gpu, mounts, names, policy, resources, schema, serving, shown};
 
 /// Gives the stub for this configuration; an equal one is the same stub.
 pub(super) async fn get_or_create(
@@ -88,6 +88,7 @@ async fn check(
     if let Some(refusal) = spec.native_refusals().first() {
         return Err(invalid(Refusal::to_string(refusal)));
     }
+    let volumes = mounts::mounts(shared, caller, request.volumes).await?;
     let secrets: Vec<_> = request.secrets.into_iter().map(|secret| secret.name).collect();
     let mut wanted = references::secret_names(&env)?;
     wanted.extend(secrets.iter().cloned());
@@ -127,6 +128,7 @@ async fn check(
         outputs,
         block_network: request.block_network,
         allow_list: request.allow_list,
+        volumes,
         extra,
     })
 }
@@ -172,7 +174,6 @@ async fn gpu_request(shared: &Shared, gpu: &str, count: u32) -> Result<GpuReques
 /// What a stub can ask for and no native worker can give: refused, rather than left out silently.
 fn refuse_unsupported(request: &GetOrCreateStubRequest) -> Result<(), ApiError> {
     let asked = [
-        (!request.volumes.is_empty(), "volumes are not supported; leave `volumes` out"),
         (!request.disks.is_empty(), "disks are not supported; leave `disks` out"),
         (request.docker_enabled, "jobs on native workers cannot run Docker"),
         (request.use_vm, "native workers run no virtual machines; leave `use_vm` out"),

@@ -1,12 +1,11 @@
 //! PutObjectStream: a code archive, in pieces.
 
-use std::time::Duration;
-
 use metal9_archive::{ArchiveError, Bounds};
 use metal9_proto::beta9::gateway::{PutObjectRequest, PutObjectResponse};
 use metal9_store::StoreError;
 use tonic::Streaming;
 
+use super::pieces;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::shared::Shared;
@@ -14,8 +13,6 @@ use crate::validate::refuse;
 
 /// The largest archive that is taken.
 const MAX_OBJECT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-/// How long a client may be silent in the middle.
-const SILENCE: Duration = Duration::from_secs(60);
 /// How often the disk is looked at, in bytes.
 const LOOK_EVERY: u64 = 64 * 1024 * 1024;
 
@@ -29,7 +26,7 @@ pub(super) async fn put(
     let mut upload = None;
     let mut total: u64 = 0;
     let mut looked: u64 = 0;
-    while let Some(piece) = next(&mut stream).await? {
+    while let Some(piece) = pieces::next(&mut stream, "upload").await? {
         let upload = match &mut upload {
             Some(upload) => upload,
             None => {
@@ -107,18 +104,4 @@ fn bad_archive(error: &ArchiveError) -> ApiError {
     let cause = std::error::Error::source(error).map(|cause| format!(" ({cause})"));
     let cause = cause.unwrap_or_default();
     refuse(format!("the project's archive is not accepted: {error}{cause}"), error.hint())
-}
-
-async fn next(
-    stream: &mut Streaming<PutObjectRequest>,
-) -> Result<Option<PutObjectRequest>, ApiError> {
-    let hint = "send it again";
-    match tokio::time::timeout(SILENCE, stream.message()).await {
-        Ok(piece) => piece
-            .map_err(|status| refuse(format!("the upload broke off: {}", status.message()), hint)),
-        Err(_) => {
-            let what = format!("the upload stood still for {} s", SILENCE.as_secs());
-            Err(refuse(what, hint))
-        }
-    }
 }

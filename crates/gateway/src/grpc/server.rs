@@ -2,8 +2,9 @@
 
 use metal9_proto::worker::worker_service_server::WorkerServiceServer;
 use metal9_proto::{
-    FILE_DESCRIPTOR_SET, beta9, function_server, gateway_server, image_server, secret_server,
-    taskqueue_server, worker_server,
+    FILE_DESCRIPTOR_SET, beta9, function_server, gateway_server, image_server, map_server,
+    output_server, queue_server, secret_server, signal_server, taskqueue_server, volume_server,
+    worker_server,
 };
 use metal9_tasks::CancellationToken;
 use metal9_tls::Peer;
@@ -12,8 +13,13 @@ use tonic::service::Routes;
 use super::function_service::FunctionApi;
 use super::gateway_service::GatewayApi;
 use super::image_service::ImageApi;
+use super::map_service::MapApi;
+use super::output_service::OutputApi;
+use super::queue_service::QueueApi;
 use super::secret_service::SecretApi;
+use super::signal_service::SignalApi;
 use super::taskqueue_service::TaskqueueApi;
+use super::volume_service::VolumeApi;
 use crate::auth::PEER_HEADER;
 use crate::doors::{Door, GateLayer, grpc_server};
 use crate::session::WorkerApi;
@@ -45,6 +51,11 @@ pub(crate) async fn serve(
     routes.add_service(image_server(ImageApi::new(SharedRef::clone(&shared))));
     routes.add_service(secret_server(SecretApi::new(SharedRef::clone(&shared))));
     routes.add_service(taskqueue_server(TaskqueueApi::new(SharedRef::clone(&shared))));
+    routes.add_service(map_server(MapApi::new(SharedRef::clone(&shared))));
+    routes.add_service(output_server(OutputApi::new(SharedRef::clone(&shared))));
+    routes.add_service(queue_server(QueueApi::new(SharedRef::clone(&shared))));
+    routes.add_service(signal_server(SignalApi::new(SharedRef::clone(&shared))));
+    routes.add_service(volume_server(VolumeApi::new(SharedRef::clone(&shared))));
     routes.add_service(worker_server(WorkerApi::new(SharedRef::clone(&shared))));
     match reflection() {
         Ok((v1, v1alpha)) => {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::error::HttpError;
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::outputs::outputs_json;
 use crate::shared::Shared;
 use crate::shared::SharedRef;
 use crate::timestamps::to_rfc3339;
@@ -49,7 +50,7 @@ pub(super) async fn task_json(shared: &Shared, row: &TaskRow) -> Result<Value, A
         "external_id": row.id.to_string(),
         "status": row.status.as_str(),
         "result": result,
-        "outputs": [],
+        "outputs": outputs_json(shared, row.id).await?,
         "container_id": row.container.map(|container| container.api_name(row.stub)),
         "worker_id": row.worker.map(|worker| worker.to_string()),
         "stub": { "external_id": row.stub.to_string(), "name": row.stub_name },

@@ -84,6 +84,8 @@ impl Session {
             let used = worker.did("secret.use", config.secrets.join(","));
             store.audit_later(used.with(format!("stub {}", stub.id))).await?;
         }
+        let mounts = self.mounts(stub).await?;
+        let (root, marker) = self.shared.volumes.place();
         env.extend(store.secret_values(stub.workspace, &config.secrets).await?);
         Ok(wire::ContainerSpec {
             stub_id: stub.id.to_string(),
@@ -113,7 +115,28 @@ impl Session {
                 .map_or(-1, |seconds| i64::try_from(seconds).unwrap_or(i64::MAX)),
             keep_warm_seconds: config.keep_warm_seconds,
             devices: devices.iter().filter_map(|&place| u32::try_from(place).ok()).collect(),
+            volumes: mounts,
+            volumes_root: root,
+            volumes_marker: marker,
         })
+    }
+
+    /// The stub's volumes, which must still be there.
+    async fn mounts(&self, stub: &StubRow) -> Result<Vec<wire::VolumeMount>, ApiError> {
+        let mut mounts = Vec::with_capacity(stub.config.volumes.len());
+        for mount in &stub.config.volumes {
+            let there = self.shared.store.volume(stub.workspace, mount.volume).await?;
+            let missing = || ApiError::NotFound { kind: "volume", id: mount.name.clone() };
+            mounts.push(wire::VolumeMount {
+                volume_id: mount.volume.to_string(),
+                name: there.ok_or_else(missing)?.name,
+                mount_path: mount.mount_path.clone(),
+            });
+        }
+        if !mounts.is_empty() {
+            self.shared.volumes.make(stub.config.volumes.iter().map(|mount| mount.volume)).await?;
+        }
+        Ok(mounts)
     }
 
     /// Ends an attempt that never reached its worker.

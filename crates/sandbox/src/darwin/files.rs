@@ -39,6 +39,8 @@ pub fn darwin_file_rules(machine: &impl Machine, job: &JobPaths, home: &Path) ->
     // A second rule for a directory of the system would open again what is hidden in it.
     let python = interpreter(machine, &job.python);
     rules.extend(python.into_iter().filter(|rule| !is_system(&rule.source)));
+    let volumes = job.volumes.iter();
+    rules.extend(volumes.filter_map(|(directory, _)| at(machine, directory, Access::Write)));
     rules.extend(at(machine, &job.own, Access::Write));
     rules
 }
@@ -77,6 +79,7 @@ mod tests {
             temporary: state.join("containers/7/tmp"),
             readable: vec!["/Users/ada/models".into(), "/missing".into()],
             writable: vec!["/tmp/results".into()],
+            volumes: Vec::new(),
             hidden: vec![state],
         };
         darwin_file_rules(&Mac, &job, Path::new("/Users/ada"))
@@ -112,6 +115,26 @@ mod tests {
         let python = "/Users/ada/.local/share/uv/python/3.12/bin/python3.12";
         assert_eq!(access(python), Some(Access::Execute));
         assert_eq!(access("/Users/ada/.local/share/other"), Some(Access::Hidden));
+    }
+
+    #[test]
+    fn a_volume_is_open_though_what_is_beside_it_is_not() {
+        let gateway = PathBuf::from("/Users/ada/.metal9/gateway/volumes");
+        let job = JobPaths {
+            python: "/usr/bin/python3".into(),
+            own: "/w/7".into(),
+            hidden: vec!["/Users/ada/.metal9".into()],
+            volumes: vec![(gateway.join("1"), None)],
+            ..JobPaths::default()
+        };
+        let rules = darwin_file_rules(&Mac, &job, Path::new("/Users/ada"));
+        let last = |path: PathBuf| {
+            let rule = rules.iter().rfind(|rule| path.starts_with(&rule.source));
+            rule.map(|rule| rule.access.clone())
+        };
+        assert_eq!(last(gateway.join("1/file")), Some(Access::Write));
+        assert_eq!(last(gateway.join("2/file")), Some(Access::Hidden));
+        assert_eq!(last(gateway.join(".marker")), Some(Access::Hidden));
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct JobPaths {
     pub readable: Vec<PathBuf>,
     /// Directories that the worker's settings let jobs write.
     pub writable: Vec<PathBuf>,
+    /// Directories of volumes, and where else the job finds them.
+    pub volumes: Vec<(PathBuf, Option<PathBuf>)>,
     /// What no job may see, whatever directory it is in: the worker's state.
     pub hidden: Vec<PathBuf>,
 }
@@ -198,6 +200,12 @@ pub fn file_rules(machine: &impl Machine, job: &JobPaths) -> Vec<FileRule> {
         rules.extend(paths.iter().filter_map(|path| at(machine, path, access.clone())));
     }
     rules.extend(interpreter(machine, &job.python));
+    for (directory, elsewhere) in &job.volumes {
+        let rule = at(machine, directory, Access::Write);
+        let other = rule.clone().zip(elsewhere.clone());
+        rules.extend(other.map(|(rule, path)| FileRule { path, ..rule }));
+        rules.extend(rule);
+    }
     rules.extend(at(machine, &job.own, Access::Write));
     tidy(rules)
 }

@@ -93,6 +93,7 @@ pub(crate) fn config(name: &str) -> StubConfig {
         outputs: None,
         block_network: false,
         allow_list: Vec::new(),
+        volumes: Vec::new(),
         extra: "{}".into(),
     }
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod data;
+#[cfg(test)]
 mod deployments;
 #[cfg(test)]
 mod fixture;

@@ -42,6 +42,11 @@ impl Container {
                 return Ok(());
             }
         };
+        if let Err(failure) = self.refresh_volumes(runner).await {
+            let ended = Ended { outcome: Err(failure), phases, reusable: true };
+            self.tell(Event::Ended { attempt, ended }).await;
+            return Ok(());
+        }
         runner.pump.attach(sink).await;
         let mut begun = Instant::now();
         let answered = match self.send_call(runner, &call, arguments).await {
@@ -55,7 +60,7 @@ impl Container {
             return Err(Halt::failed(attempt, runner.memory.failure(excess), phases));
         }
         match answered {
-            Ok(outcome) => self.settle(runner, attempt, outcome, phases).await,
+            Ok(outcome) => self.settle(runner, &teller, outcome, phases).await,
             Err(Halt::Failed { attempt, ended }) => {
                 Err(Halt::Failed { attempt, ended: Ended { phases, ..ended } })
             }
@@ -201,16 +206,18 @@ impl Container {
     async fn settle(
         &mut self,
         runner: &mut Runner,
-        attempt: AttemptId,
+        sink: &Sink,
         outcome: Answer,
         phases: Vec<Phase>,
     ) -> Result<(), Halt> {
+        let attempt = sink.attempt;
         let ((), reaped) = tokio::join!(runner.pump.finish(), runner.supervisor.reap());
         match reaped {
             Ok(count) => {
                 if count > 0 {
                     tracing::debug!(container = %self.id, count, "ended what a call had left behind");
                 }
+                let outcome = self.write_volumes_back(runner, sink, outcome).await;
                 let ended = Ended { outcome, phases, reusable: true };
                 self.tell(Event::Ended { attempt, ended }).await;
                 Ok(())

@@ -61,7 +61,9 @@ pub(crate) fn code(error: &CodeError) -> Failure {
 /// The runner did not start.
 pub(crate) fn launch(error: &LaunchError) -> Failure {
     let kind = match error {
-        LaunchError::Network { .. } | LaunchError::NoGpu(_) => FailureKind::Setup,
+        LaunchError::Network { .. } | LaunchError::NoGpu(_) | LaunchError::Mount(_) => {
+            FailureKind::Setup
+        }
         _ => FailureKind::Internal,
     };
     Failure::new(kind, chain(error))

@@ -1,5 +1,6 @@
 //! Making a container ready: environment, code, process.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,10 @@ use tokio::sync::oneshot;
 use crate::code::{Code, CodeCache};
 use crate::container::{Command, Container, Halt, Job, Makings, Workshop, failure, phase};
 use crate::event::Event;
-use crate::runner::Runner;
+use crate::runner::{ContainerDirectory, Runner};
 use crate::spares::Kind;
+use crate::volumes::copy::VolumeCopy;
+use crate::volumes::{self, Copies, Mount, Mounted};
 
 /// A step that takes longer than this is told to the user.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -60,12 +63,13 @@ impl Container {
         job: &Job,
         phases: &mut Vec<Phase>,
     ) -> Result<Runner, Failure> {
+        let (volumes, copies) = self.volumes(makings, job).await?;
         let process = async {
             let begun = Instant::now();
             let environment = self.environment(makings, job).await?;
             let environment_took = begun.elapsed();
             let begun = Instant::now();
-            let runner = self.runner(makings, environment).await?;
+            let runner = self.runner(makings, environment, &volumes).await?;
             Ok((runner, environment_took, begun.elapsed()))
         };
         let code = async {
@@ -73,11 +77,19 @@ impl Container {
             let code = self.code(makings, job).await?;
             Ok((code, begun.elapsed()))
         };
-        let ((runner, environment, process), (code, fetched)) = tokio::try_join!(process, code)?;
+        let ((mut runner, environment, process), (code, fetched)) =
+            tokio::try_join!(process, code)?;
         let begun = Instant::now();
+        runner.copies = copies;
+        let target = runner.directory.code();
+        let changed = code.is_some() || !volumes.is_empty();
         if let Some(code) = code {
-            let target = runner.directory.code();
             CodeCache::copy(code, target.clone()).await.map_err(|error| failure::code(&error))?;
+        }
+        for volume in &volumes {
+            volume.link(&target).map_err(|error| volumes::not_linked(&error))?;
+        }
+        if changed {
             let handed = makings.launcher.guard.hand_over(&target);
             handed.map_err(|error| failure::directory(&target, &error))?;
         }
@@ -128,17 +140,65 @@ impl Container {
         code.map(Some).map_err(|error| failure::code(&error))
     }
 
+    /// Where its volumes are: the gateway's own directories where this machine has them, else copies.
+    async fn volumes(
+        &self,
+        makings: &Makings,
+        job: &Job,
+    ) -> Result<(Vec<Mounted>, Copies), Failure> {
+        let spec = &self.spec;
+        if spec.volumes.is_empty() {
+            return Ok((Vec::new(), Copies::default()));
+        }
+        let mounted =
+            |directory: PathBuf, mount: &Mount| Mounted { directory, place: mount.place.clone() };
+        let guard = &makings.launcher.guard;
+        // Another account could neither read nor write what the gateway's has made.
+        if !makings.copy_volumes && guard.account().is_none() && spec.shared.is_here() {
+            let there = |mount: &Mount| mounted(spec.shared.directory(mount.volume), mount);
+            return Ok((spec.volumes.iter().map(there).collect(), Copies::default()));
+        }
+        let making = self.copies(makings);
+        let copies = self.telling(job, "copying the volumes", making).await?;
+        let path = copies.directory.as_ref().map(|directory| directory.path().to_owned());
+        let path = path.unwrap_or_default();
+        let there = |mount: &Mount| mounted(path.join(mount.volume.to_string()), mount);
+        Ok((spec.volumes.iter().map(there).collect(), copies))
+    }
+
+    async fn copies(&self, makings: &Makings) -> Result<Copies, Failure> {
+        let launcher = &makings.launcher;
+        let path = launcher.containers.join(format!("{}.volumes", self.id));
+        let failed = |error: std::io::Error| failure::directory(&path, &error);
+        let directory = ContainerDirectory::bare(path.clone()).map_err(failed)?;
+        let mut made = Vec::new();
+        for mount in &self.spec.volumes {
+            let target = path.join(mount.volume.to_string());
+            let (gateway, blobs) = (self.tools.gateway.clone(), Arc::clone(&makings.blobs));
+            let making = VolumeCopy::make(mount.volume, &mount.name, target, gateway, blobs);
+            made.push(making.await.map_err(|error| volumes::not_copied(&error))?);
+        }
+        launcher.guard.hand_over(&path).map_err(failed)?;
+        Ok(Copies { volumes: made, directory: Some(directory) })
+    }
+
     /// Whether it was given the GPU of a Mac.
     fn uses_mac_gpu(&self) -> bool {
         self.tools.equipment.has_mac_gpu(&self.spec.devices)
     }
 
     /// A spare runner of the environment if there is one, else a new one.
-    async fn runner(&self, makings: &Makings, environment: Environment) -> Result<Runner, Failure> {
+    async fn runner(
+        &self,
+        makings: &Makings,
+        environment: Environment,
+        volumes: &[Mounted],
+    ) -> Result<Runner, Failure> {
         let guard = &makings.launcher.guard;
         let shape = guard.shape(self.spec.network, self.uses_mac_gpu(), self.spec.memory_mib);
         // Stubs that want less network than is usual are rare: no spares are made for them.
-        if shape.network == guard.network() {
+        // A spare has no volumes, and none can be given to it later.
+        if shape.network == guard.network() && volumes.is_empty() {
             let (reply, answer) = oneshot::channel();
             let kind = Kind { environment: environment.clone(), shape };
             self.tell(Event::TakeSpare { kind, reply }).await;
@@ -148,7 +208,7 @@ impl Container {
                 return Ok(*spare);
             }
         }
-        let started = makings.launcher.start(&environment, Some(self.id), shape).await;
+        let started = makings.launcher.start(&environment, Some(self.id), shape, volumes).await;
         started.map_err(|error| failure::launch(&error))
     }
 }

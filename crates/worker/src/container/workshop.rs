@@ -10,6 +10,7 @@ use crate::errors::chain;
 use crate::event::NotBuilt;
 use crate::runner::{LaunchError, Launcher, Runner, Shape};
 use crate::spares::Kind;
+use crate::volumes::blobs::Blobs;
 
 /// The real thing.
 #[derive(Debug)]
@@ -17,6 +18,10 @@ pub(crate) struct Makings {
     pub(crate) environments: Environments,
     pub(crate) code: CodeCache,
     pub(crate) launcher: Launcher,
+    /// Contents of files of volumes that are on another machine.
+    pub(crate) blobs: Arc<Blobs>,
+    /// Whether jobs work on copies of volumes wherever those are.
+    pub(crate) copy_volumes: bool,
 }
 
 /// The real thing, or in tests runners that are handed in.
@@ -56,7 +61,7 @@ impl Workshop {
     pub(crate) async fn spare(&self, kind: &Kind) -> Option<Runner> {
         let made = match self {
             Self::Real(makings) => {
-                makings.launcher.start(&kind.environment, None, kind.shape).await
+                makings.launcher.start(&kind.environment, None, kind.shape, &[]).await
             }
             #[cfg(test)]
             Self::Scripted(_) => return None,

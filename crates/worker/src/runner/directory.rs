@@ -22,6 +22,13 @@ impl ContainerDirectory {
         Ok(made)
     }
 
+    /// Makes a directory that is empty.
+    pub(crate) fn bare(path: PathBuf) -> io::Result<Self> {
+        let made = Self(path);
+        fs::create_dir_all(&made.0)?;
+        Ok(made)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }

@@ -14,6 +14,7 @@ use metal9_sandbox::{
 use crate::options::{Options, Wish};
 use crate::runner::account::{self, AccountError};
 use crate::runner::{ContainerDirectory, Shape, gpu};
+use crate::volumes::Mounted;
 
 /// Why jobs cannot be isolated as the settings want it.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +154,7 @@ impl Guard {
             shim,
             &directory,
             Shape { network: Network::None, gpu: true, memory_mib: 0 },
+            &[],
         );
         self.no_gpu = gpu::look(shim, directory.path(), isolation, self.account).await;
         if let Some(reason) = &self.no_gpu {
@@ -202,6 +204,50 @@ impl Guard {
         }
     }
 
+    /// Why volumes cannot be mounted where they are wanted; nothing if they can.
+    pub(crate) fn cannot_mount(
+        &self,
+        environment: &Environment,
+        runner_dir: &Path,
+        volumes: &[Mounted],
+    ) -> Option<String> {
+        let mut reasons = volumes
+            .iter()
+            .filter_map(|volume| self.cannot_mount_at(&volume.rule().1?, environment, runner_dir));
+        reasons.next()
+    }
+
+    fn cannot_mount_at(
+        &self,
+        wanted: &Path,
+        environment: &Environment,
+        runner_dir: &Path,
+    ) -> Option<String> {
+        if !self.means.is_some_and(|means| means.view) {
+            return Some(format!(
+                "a volume is to be mounted at `{}`, and jobs on this worker have no file system of \
+                 their own, in which that could be done\n\
+                 hint: mount it below the code, as `./data`",
+                wanted.display()
+            ));
+        }
+        // What is mounted over a directory of the worker would hide it, and what the worker needs
+        // would be made in the volume.
+        let needed = [&*environment.dir, &*environment.python, runner_dir];
+        let own = needed.into_iter();
+        let own = own.chain(
+            self.hidden.iter().chain(&self.readable).chain(&self.writable).map(PathBuf::as_path),
+        );
+        let covers = |path: &Path| path.starts_with(wanted) || wanted.starts_with(path);
+        own.into_iter().any(covers).then(|| {
+            format!(
+                "a volume cannot be mounted at `{}`, where this worker has files of its own\n\
+                 hint: choose another mount_path, as `/data/models` or `./models`",
+                wanted.display()
+            )
+        })
+    }
+
     /// How a runner is isolated.
     pub(crate) fn isolation(
         &self,
@@ -209,9 +255,10 @@ impl Guard {
         runner_dir: &Path,
         directory: &ContainerDirectory,
         shape: Shape,
+        volumes: &[Mounted],
     ) -> Option<Isolation> {
         let programs = [environment.dir.clone(), runner_dir.to_owned()];
-        self.isolate(&programs, &environment.python, directory, shape)
+        self.isolate(&programs, &environment.python, directory, shape, volumes)
     }
 
     fn isolate(
@@ -220,6 +267,7 @@ impl Guard {
         interpreter: &Path,
         directory: &ContainerDirectory,
         shape: Shape,
+        volumes: &[Mounted],
     ) -> Option<Isolation> {
         let means = self.means?;
         let job = JobPaths {
@@ -230,6 +278,7 @@ impl Guard {
             readable: self.readable.clone(),
             writable: self.writable.clone(),
             hidden: self.hidden.clone(),
+            volumes: volumes.iter().map(Mounted::rule).collect(),
         };
         let files = if means.seatbelt {
             darwin_file_rules(&RealMachine, &job, &self.home)

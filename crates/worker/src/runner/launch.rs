@@ -18,6 +18,7 @@ use crate::runner::{
     ContainerDirectory, FrameError, FromRunner, Guard, Happening, Runner, Shape, Supervisor,
 };
 use crate::runner_files;
+use crate::volumes::Mounted;
 
 /// How long a runner may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -43,6 +44,8 @@ pub(crate) enum LaunchError {
          hint: `metal9 probe-metal` says on the worker's machine what Metal itself says"
     )]
     NoGpu(String),
+    #[error("{0}")]
+    Mount(String),
     #[error("the runner has no socket")]
     NoChannel,
     #[error("the runner did not become ready within {} seconds{}", READY_WITHIN.as_secs(), said(.0))]
@@ -82,6 +85,7 @@ impl Launcher {
         environment: &Environment,
         container: Option<ContainerId>,
         shape: Shape,
+        volumes: &[Mounted],
     ) -> Result<Runner, LaunchError> {
         let network = shape.network;
         if let Some(reason) = self.guard.no_gpu().filter(|_| shape.gpu) {
@@ -89,6 +93,9 @@ impl Launcher {
         }
         if let Some(reason) = self.guard.cannot(network) {
             return Err(LaunchError::Network { network, reason });
+        }
+        if let Some(reason) = self.guard.cannot_mount(environment, &self.runner_dir, volumes) {
+            return Err(LaunchError::Mount(reason));
         }
         let name = match container {
             Some(container) => container.to_string(),
@@ -98,7 +105,7 @@ impl Launcher {
         let failed = |source| LaunchError::Directory { path: path.clone(), source };
         let directory = ContainerDirectory::make(path.clone()).map_err(failed)?;
         self.guard.hand_over(directory.path()).map_err(failed)?;
-        let launch = self.launch(environment, &directory, shape);
+        let launch = self.launch(environment, &directory, shape, volumes);
         let launch = Launch { group: self.group(&name), ..launch };
         let mut process =
             metal9_sandbox::spawn(&self.shim, launch).await.map_err(LaunchError::Spawn)?;
@@ -134,6 +141,7 @@ impl Launcher {
         environment: &Environment,
         directory: &ContainerDirectory,
         shape: Shape,
+        volumes: &[Mounted],
     ) -> Launch {
         let program = runner_files::program(&self.runner_dir);
         Launch {
@@ -149,7 +157,13 @@ impl Launcher {
             },
             group: None,
             account: self.guard.account(),
-            isolation: self.guard.isolation(environment, &self.runner_dir, directory, shape),
+            isolation: self.guard.isolation(
+                environment,
+                &self.runner_dir,
+                directory,
+                shape,
+                volumes,
+            ),
         }
     }
 }

@@ -31,6 +31,7 @@ fn job() -> JobPaths {
         temporary: state.join("containers/7/tmp"),
         readable: vec!["/Volumes/models".into()],
         writable: vec!["/tmp/results".into()],
+        volumes: Vec::new(),
         hidden: vec![state],
     }
 }

@@ -77,6 +77,7 @@ fn job() -> JobPaths {
         temporary: "/opt/metal9/worker/containers/7/tmp".into(),
         readable: vec!["/data/sets".into(), "/data/gone".into()],
         writable: Vec::new(),
+        volumes: Vec::new(),
         hidden: vec!["/opt/metal9/worker".into()],
     }
 }
@@ -139,4 +140,24 @@ fn a_state_directory_that_nobody_can_see_is_not_hidden() {
 fn paths_lose_their_dots() {
     assert_eq!(normal(Path::new("/a/./b/../c")), Path::new("/a/c"));
     assert_eq!(normal(Path::new("/../a")), Path::new("/a"));
+}
+
+#[test]
+fn a_volume_is_written_where_it_is_and_where_it_is_mounted() {
+    let volume = PathBuf::from("/data/sets");
+    let state = PathBuf::from("/data");
+    let mounted = JobPaths {
+        volumes: vec![(volume.clone(), Some("/models".into())), ("/data/gone".into(), None)],
+        readable: Vec::new(),
+        hidden: vec![state],
+        ..job()
+    };
+    let rules = file_rules(&debian(), &mounted);
+    let written: Vec<_> = rules
+        .iter()
+        .filter(|rule| rule.source == volume && rule.access == Access::Write)
+        .map(|rule| rule.path.as_path())
+        .collect();
+    assert_eq!(written, [Path::new("/data/sets"), Path::new("/models")]);
+    assert!(rules.iter().all(|rule| rule.path != Path::new("/data/gone")));
 }

@@ -1,0 +1,67 @@
+//! Files that tasks leave: who may have them, and where.
+
+use metal9_store::OutputRow;
+use metal9_types::{OutputId, TaskId};
+use serde_json::{Value, json};
+
+use crate::auth::{Caller, Rights};
+use crate::error::ApiError;
+use crate::shared::Shared;
+use crate::validate::shown;
+
+/// How long the addresses that a task tells of its outputs are good for, in seconds.
+const TOLD_SECONDS: u32 = 3600;
+
+/// The address of an output, good for a while.
+pub(crate) fn address(shared: &Shared, id: OutputId, seconds: u32) -> Result<String, ApiError> {
+    shared.presign("GET", &format!("/output/id/{id}"), seconds)
+}
+
+/// A task whose outputs the caller may have: one of its workspace, for a job only its own.
+pub(crate) async fn task_of(
+    shared: &Shared,
+    caller: &Caller,
+    task: &str,
+) -> Result<TaskId, ApiError> {
+    let missing = || ApiError::NotFound { kind: "task", id: shown(task) };
+    let id: TaskId = task.parse().map_err(|_| missing())?;
+    match caller.rights {
+        Rights::Job(own) if own == id => return Ok(id),
+        Rights::Job(_) => return Err(ApiError::Forbidden("a job has only its own task's outputs")),
+        Rights::Owner | Rights::Restricted => {}
+    }
+    let row = shared.store.task(id).await?.filter(|row| row.workspace == caller.workspace);
+    row.map(|row| row.id).ok_or_else(missing)
+}
+
+/// An output that the caller may have.
+pub(crate) async fn output_of(
+    shared: &Shared,
+    caller: &Caller,
+    task: &str,
+    id: &str,
+) -> Result<OutputRow, ApiError> {
+    let missing = || ApiError::NotFound { kind: "output", id: shown(id) };
+    let task = task_of(shared, caller, task).await?;
+    let id: OutputId = id.parse().map_err(|_| missing())?;
+    let row = shared.store.output(id).await?;
+    row.filter(|row| row.task == task && row.workspace == caller.workspace).ok_or_else(missing)
+}
+
+/// A task's outputs as REST clients read them.
+pub(crate) async fn outputs_json(shared: &Shared, task: TaskId) -> Result<Value, ApiError> {
+    let rows = shared.store.task_outputs(task).await?;
+    let outputs: Result<Vec<Value>, ApiError> = rows
+        .into_iter()
+        .map(|row| {
+            Ok(json!({
+                "id": row.id.to_string(),
+                "name": row.filename,
+                "size": row.size,
+                "url": address(shared, row.id, TOLD_SECONDS)?,
+                "expires_in": TOLD_SECONDS,
+            }))
+        })
+        .collect();
+    Ok(Value::Array(outputs?))
+}

@@ -1,0 +1,221 @@
+//! The volumes' files: one directory each below a common root, and what is on its way into them.
+
+pub(crate) mod copies;
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use metal9_store::{StoreError, UploadRow, VolumeRow};
+use metal9_types::{UploadId, VolumeId};
+use metal9_volume::{Files, Staging, VolumeError, VolumePath};
+
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::shared::Shared;
+use crate::timestamps::now;
+use crate::validate::shown;
+use copies::Copies;
+
+/// Uploads that nobody finishes are removed after this long.
+const UPLOAD_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// Bytes of the text that shows a worker that it sees the same disk.
+const MARKER_BYTES: usize = 32;
+
+/// Where volumes are.
+#[derive(Debug)]
+pub(crate) struct Volumes {
+    root: PathBuf,
+    staging: Arc<Staging>,
+    marker: String,
+    copies: Arc<Copies>,
+}
+
+impl Volumes {
+    /// Opens the root, and removes what a crash has left of files that were on their way.
+    pub(crate) fn open(root: PathBuf) -> Result<Self, VolumeError> {
+        // Workers on this machine are told the path, and have another working directory.
+        let root = std::path::absolute(&root).unwrap_or(root);
+        let staging = Staging::open(&root.join(".staging"))?;
+        staging.sweep()?;
+        let failed = |doing| {
+            let path = root.display().to_string();
+            move |source| VolumeError::Io { doing, path, source }
+        };
+        // Whatever jobs make of their files, nobody but this user gets at them.
+        std::fs::set_permissions(&root, Permissions::from_mode(0o700)).map_err(failed("close"))?;
+        let mut random = [0; MARKER_BYTES];
+        rand::fill(&mut random);
+        let marker: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = root.join(".marker");
+        let failed =
+            |source| VolumeError::Io { doing: "write", path: path.display().to_string(), source };
+        std::fs::write(&path, &marker).map_err(failed)?;
+        Ok(Self { root, staging: Arc::new(staging), marker, copies: Arc::default() })
+    }
+
+    /// The directory of a volume.
+    pub(crate) fn directory(&self, id: VolumeId) -> PathBuf {
+        self.root.join(id.to_string())
+    }
+
+    /// Where the volumes are, and what the file `.marker` there says in this run of the gateway:
+    /// whoever reads that there sees the same disk.
+    pub(crate) fn place(&self) -> (String, String) {
+        (self.root.display().to_string(), self.marker.clone())
+    }
+
+    /// Makes the directories of volumes, so that a job finds them.
+    pub(crate) async fn make(&self, ids: impl Iterator<Item = VolumeId>) -> Result<(), ApiError> {
+        let directories: Vec<_> = ids.map(|id| self.directory(id)).collect();
+        blocking(move || directories.iter().try_for_each(|path| Files::open(path).map(drop))).await
+    }
+
+    /// Works with a volume's files, on a thread for slow work.
+    pub(crate) async fn with<T: Send + 'static>(
+        &self,
+        id: VolumeId,
+        work: impl FnOnce(&Files, &Staging) -> Result<T, VolumeError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let directory = self.directory(id);
+        let staging = Arc::clone(&self.staging);
+        blocking(move || work(&Files::open(&directory)?, &staging)).await
+    }
+
+    /// The same, with what is known of copies of the files.
+    pub(crate) async fn with_copies<T: Send + 'static>(
+        &self,
+        id: VolumeId,
+        work: impl FnOnce(&Files, &Copies) -> Result<T, VolumeError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let copies = Arc::clone(&self.copies);
+        self.with(id, move |files, _| work(files, &copies)).await
+    }
+
+    /// Works with files that are on their way.
+    pub(crate) async fn stage<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Staging) -> Result<T, VolumeError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let staging = Arc::clone(&self.staging);
+        blocking(move || work(&staging)).await
+    }
+
+    async fn remove(&self, id: VolumeId) -> std::io::Result<()> {
+        let directory = self.directory(id);
+        let removed = tokio::task::spawn_blocking(move || remove_all(&directory)).await;
+        removed.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+}
+
+fn remove_all(directory: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VolumeError> + Send + 'static,
+) -> Result<T, ApiError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(ApiError::Unavailable("the work on the volume was cut off")),
+    }
+}
+
+impl From<VolumeError> for ApiError {
+    fn from(error: VolumeError) -> Self {
+        match error {
+            VolumeError::Io { doing, path, source }
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                tracing::warn!(doing, path, "the disk of the volumes is full");
+                Self::Store(StoreError::Full { doing: "write to a volume" })
+            }
+            error if error.is_callers() => Self::Invalid(crate::error::causes(&error)),
+            VolumeError::Io { doing, path, source } => {
+                Self::Store(StoreError::File { doing, path: path.into(), source })
+            }
+            error => Self::Invalid(error.to_string()),
+        }
+    }
+}
+
+/// The caller's volume of this name.
+pub(crate) async fn volume_of(
+    shared: &Shared,
+    caller: &Caller,
+    name: &str,
+) -> Result<VolumeRow, ApiError> {
+    let volume = shared.store.volume_named(caller.workspace, name).await?;
+    volume.ok_or_else(|| ApiError::NotFound { kind: "volume", id: shown(name) })
+}
+
+/// The caller's volume and the path in it that a text as `volume/path` names.
+pub(crate) async fn place_of(
+    shared: &Shared,
+    caller: &Caller,
+    text: &str,
+) -> Result<(VolumeRow, VolumePath), ApiError> {
+    let (name, path) = VolumePath::parse_with_volume(text)?;
+    Ok((volume_of(shared, caller, name).await?, path))
+}
+
+/// Ends an upload and removes what has come of it.
+pub(crate) async fn drop_upload(shared: &Shared, id: UploadId) -> Result<bool, ApiError> {
+    let was = shared.store.end_upload(id).await?;
+    shared.volumes.stage(move |staging| staging.forget(&id.to_string())).await?;
+    Ok(was)
+}
+
+/// The place of a part in its file: where it begins and its bytes. Nothing if there is no such
+/// part. Parts are counted from 1.
+pub(crate) fn part(upload: &UploadRow, number: u32) -> Option<(u64, u64)> {
+    let start = u64::from(number.checked_sub(1)?).checked_mul(upload.chunk)?;
+    let length = upload.size.checked_sub(start)?.min(upload.chunk);
+    (length > 0).then_some((start, length))
+}
+
+/// Removes files of deleted volumes and uploads that nobody finished.
+pub(crate) async fn tidy(shared: &Shared) -> Result<(), ApiError> {
+    for id in shared.store.deleted_volumes().await? {
+        match shared.volumes.remove(id).await {
+            Ok(()) => shared.store.forget_volume(id).await?,
+            Err(error) => tracing::warn!(volume = %id, %error, "cannot remove a deleted volume"),
+        }
+    }
+    let life = i64::try_from(UPLOAD_LIFE.as_micros()).unwrap_or(i64::MAX);
+    for id in shared.store.stale_uploads(now() - life).await? {
+        drop_upload(shared, id).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use metal9_types::WorkspaceId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn parts_cover_a_file_and_nothing_more() {
+        let upload = |size, chunk| UploadRow {
+            id: UploadId(Uuid::nil()),
+            workspace: WorkspaceId(Uuid::nil()),
+            volume: VolumeId(Uuid::nil()),
+            path: "f".into(),
+            size,
+            chunk,
+        };
+        let file = upload(10, 4);
+        let parts: Vec<_> = (0..5).map(|number| part(&file, number)).collect();
+        assert_eq!(parts, [None, Some((0, 4)), Some((4, 4)), Some((8, 2)), None]);
+        assert_eq!(part(&upload(0, 0), 1), None);
+        assert_eq!(part(&upload(8, 4), 3), None);
+        assert_eq!(part(&upload(u64::MAX, u64::MAX), u32::MAX), None);
+    }
+}

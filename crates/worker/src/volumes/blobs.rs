@@ -1,0 +1,117 @@
+//! Contents of files of volumes, fetched once and kept by their names.
+
+use std::fs::{self, File, FileTimes};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use metal9_types::VolumeId;
+
+use crate::gateway::{Gateway, RemoteFile, TransferError};
+
+/// The cache of contents.
+#[derive(Debug)]
+pub(crate) struct Blobs {
+    directory: PathBuf,
+    temporary: PathBuf,
+    counter: AtomicU64,
+}
+
+impl Blobs {
+    pub(crate) fn new(directory: PathBuf, temporary: PathBuf) -> Self {
+        Self { directory, temporary, counter: AtomicU64::new(0) }
+    }
+
+    /// A file's content and its name, which is another than was listed if the file was changed
+    /// since; nothing if the file was deleted.
+    pub(crate) async fn ensure(
+        &self,
+        gateway: &Gateway,
+        volume: VolumeId,
+        file: &RemoteFile,
+    ) -> Result<Option<(File, String)>, TransferError> {
+        if let Some(blob) = self.open(&file.hash) {
+            return Ok(Some((blob, file.hash.clone())));
+        }
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        let fresh = self.temporary.join(format!("volume-file-{number}"));
+        let Some(hash) = gateway.fetch_volume_file(volume, &file.path, &fresh).await? else {
+            return Ok(None);
+        };
+        let failed = |source| TransferError::File { path: fresh.clone(), source };
+        // Open before it is in the cache, from which it may be removed at any time.
+        let blob = File::open(&fresh).map_err(failed)?;
+        fs::rename(&fresh, self.directory.join(&hash)).map_err(failed)?;
+        Ok(Some((blob, hash)))
+    }
+
+    fn open(&self, hash: &str) -> Option<File> {
+        // What a gateway says is no path.
+        if hash.is_empty() || !hash.chars().all(|c| c.is_ascii_hexdigit()) {
+            return None;
+        }
+        let blob = File::open(self.directory.join(hash)).ok()?;
+        let _ = blob.set_times(FileTimes::new().set_modified(SystemTime::now()));
+        Some(blob)
+    }
+
+    /// Removes contents, those not used for longest first, until the rest takes no more than
+    /// `budget` bytes. Returns how many.
+    pub(crate) async fn collect(&self, budget: u64) -> io::Result<usize> {
+        let directory = self.directory.clone();
+        tokio::task::spawn_blocking(move || oldest(&directory, budget))
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+}
+
+fn oldest(directory: &Path, budget: u64) -> io::Result<usize> {
+    let mut blobs = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        blobs.push((metadata.modified()?, metadata.len(), entry.path()));
+    }
+    blobs.sort_unstable();
+    let mut total: u64 = blobs.iter().map(|(_, size, _)| size).sum();
+    let mut removed = 0;
+    for (_, size, path) in blobs {
+        if total <= budget {
+            break;
+        }
+        fs::remove_file(path)?;
+        total -= size;
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, age) in [("a", 30), ("b", 10), ("c", 20)] {
+            fs::write(root.path().join(name), [0; 100]).unwrap();
+            let used = SystemTime::now() - Duration::from_secs(age);
+            let file = File::options().write(true).open(root.path().join(name)).unwrap();
+            file.set_modified(used).unwrap();
+        }
+        assert_eq!(oldest(root.path(), 300).unwrap(), 0);
+        assert_eq!(oldest(root.path(), 150).unwrap(), 2);
+        assert!(root.path().join("b").exists());
+    }
+
+    #[test]
+    fn a_name_that_is_a_path_is_not_looked_for() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("secret"), "x").unwrap();
+        let blobs = Blobs::new(root.path().join("blobs"), root.path().to_owned());
+        assert!(blobs.open("../secret").is_none() && blobs.open("").is_none());
+    }
+}

@@ -1,0 +1,187 @@
+"""Volumes on a worker that does not see the gateway's disk: it works on copies."""
+
+import os
+
+import pytest
+import requests
+from beta9.clients.gateway import Volume as VolumeOfStub
+from beta9.clients.volume import CompletedPart, DeletePathRequest
+
+from harness import Gate, SplitFleet, Volume
+
+CODE = {
+    "app.py": """
+    import os, pathlib
+
+    data = pathlib.Path("data")
+
+    def change():
+        seen = {str(p.relative_to(data)): p.read_text() for p in data.rglob("*") if p.is_file()}
+        (data / "kept").write_text("changed by the job")
+        (data / "deleted").unlink()
+        (data / "new/below").mkdir(parents=True)
+        (data / "new/below/file").write_text("new")
+        (data / "script").write_text("#!/bin/sh")
+        (data / "script").chmod(0o755)
+        os.symlink("/etc/passwd", data / "link")
+        return seen
+
+    def look(path="data"):
+        path = pathlib.Path(path)
+        return {p.name: p.read_text() for p in sorted(path.iterdir()) if p.is_file()}
+
+    def write(name, text, gate=None, delete=False):
+        if gate:
+            print("WAITING", flush=True)
+            open(gate).read()
+        if delete:
+            (data / name).unlink()
+        else:
+            (data / name).write_text(text)
+        return os.getpid()
+
+    def fail(name):
+        (data / name).write_text("written before it failed")
+        raise ValueError("on purpose")
+
+    def large():
+        content = (data / "large").read_bytes()
+        (data / "large").write_bytes(content[::-1])
+        return len(content)
+
+    def executable():
+        return os.access(data / "script", os.X_OK)
+    """
+}
+
+
+@pytest.fixture(scope="module")
+def far(fleet, tmp_path_factory):
+    """A gateway, and a worker that believes to be on another machine."""
+    far = SplitFleet(
+        tmp_path_factory.mktemp("far"),
+        environments=fleet.environments,
+        METAL9_WORKER_COPY_VOLUMES="true",
+        METAL9_GATEWAY_CLIENT_GRACE_SECONDS="1",
+    )
+    try:
+        far.start()
+        yield far
+    finally:
+        far.stop()
+
+
+@pytest.fixture
+def api(far):
+    far.restore()
+    return far.api
+
+
+@pytest.fixture
+def gate(tmp_path):
+    gate = Gate(tmp_path / "gate")
+    yield gate
+    gate.try_open()
+
+
+def stub(api, volume, handler, mount_path="./data"):
+    mounts = [VolumeOfStub(id=volume.id, mount_path=mount_path)]
+    return api.stub(CODE, f"app:{handler}", volumes=mounts)
+
+
+def test_a_job_works_on_a_copy_that_is_written_back(api):
+    volume = Volume(api, "copy")
+    for name in ("kept", "deleted", "untouched", "sub/file"):
+        volume.write(name, name.encode())
+    seen = api.call(stub(api, volume, "change")).value
+    assert seen == {name: name for name in ("kept", "deleted", "untouched", "sub/file")}
+    assert volume.names() == ["kept", "new", "script", "sub", "untouched"]
+    assert volume.read("kept") == b"changed by the job"
+    assert volume.read("new/below/file") == b"new"
+    assert api.call(stub(api, volume, "executable")).value is True
+
+
+def test_a_warm_container_sees_what_others_have_changed(api):
+    volume = Volume(api, "warm")
+    volume.write("a", b"one")
+    look = stub(api, volume, "look")
+    assert api.call(look).value == {"a": "one"}
+    volume.write("a", b"two")
+    volume.write("b", b"new")
+    second = api.call(look)
+    assert second.value == {"a": "two", "b": "new"}
+    volume.stub.delete_path(DeletePathRequest(path="warm/a"))
+    assert api.call(look).value == {"b": "new"}
+
+
+def test_an_absolute_mount_path_is_there_too(api):
+    volume = Volume(api, "absolute")
+    volume.write("a", b"one")
+    assert api.call(stub(api, volume, "look", "/models"), "/models").value == {"a": "one"}
+
+
+def test_what_two_write_at_once_is_kept_of_both_and_told(api, gate):
+    volume = Volume(api, "conflict")
+    volume.write("file", b"begun with")
+    write = stub(api, volume, "write")
+    call = api.call(write, "file", "by the job", gate=str(gate.path)).until("WAITING")
+    volume.write("file", b"by somebody else")
+    gate.open()
+    call.finish()
+    assert call.exit_code == 0
+    [aside] = [name for name in volume.names() if name.startswith("file.conflict-")]
+    assert f"theirs is kept as `{aside}`" in call.output
+    assert volume.read("file") == b"by the job" and volume.read(aside) == b"by somebody else"
+
+
+def test_a_file_that_somebody_changed_is_not_deleted(api, gate):
+    volume = Volume(api, "delete")
+    volume.write("file", b"begun with")
+    write = stub(api, volume, "write")
+    call = api.call(write, "file", "", gate=str(gate.path), delete=True).until("WAITING")
+    volume.write("file", b"by somebody else")
+    gate.open()
+    call.finish()
+    assert "is kept" in call.output and volume.read("file") == b"by somebody else"
+
+
+def test_a_call_that_fails_keeps_what_it_wrote(api):
+    volume = Volume(api, "failed")
+    call = api.call(stub(api, volume, "fail"), "trace").finish()
+    assert call.exit_code != 0 and "on purpose" in call.output
+    assert volume.read("trace") == b"written before it failed"
+
+
+def test_a_large_file_goes_both_ways(api):
+    volume = Volume(api, "large")
+    content = os.urandom(20 << 20)
+    upload = volume.begin("large", len(content), len(content))
+
+    [part] = upload.file_upload_parts
+    etag = requests.put(part.url, data=content, timeout=30).headers["ETag"].strip('"')
+    assert volume.complete(upload, [CompletedPart(number=1, etag=etag)]).ok
+    assert api.call(stub(api, volume, "large")).value == len(content)
+    assert volume.read("large") == content[::-1]
+
+
+def test_what_was_written_survives_a_gateway_that_is_killed_at_the_end_of_the_call(far, api, gate):
+    volume = Volume(api, "killed")
+    write = stub(api, volume, "write")
+    call = api.call(write, "file", "by the job", gate=str(gate.path), headless=True)
+    call.until("WAITING")
+    far.gateway.kill()
+    gate.open()
+    far.start_gateway()
+    far.wait_for_workers(1)
+    assert far.api.wait(call.task_id) == "COMPLETE"
+    assert Volume(far.api, "killed").read("file") == b"by the job"
+
+
+def test_the_worker_keeps_what_it_fetched_by_content(far, api):
+    volume = Volume(api, "cached")
+    volume.write("one", b"the same content")
+    volume.write("two", b"the same content")
+    look = stub(api, volume, "look")
+    assert api.call(look).value == {"one": "the same content", "two": "the same content"}
+    blobs = [path for path in (far.workers[0].state / "volumes").iterdir()]
+    assert [path.read_bytes() for path in blobs].count(b"the same content") == 1
