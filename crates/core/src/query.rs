@@ -7,7 +7,7 @@ use metal9_types::{
 use serde::Serialize;
 
 use crate::core::Core;
-use crate::state::{Container, ContainerState, TaskState, Worker};
+use crate::state::{Container, ContainerState, Reason, TaskState, Worker};
 
 /// A task that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -265,6 +265,15 @@ impl Core {
             }
         }
         counts
+    }
+
+    /// `true` if the task waits and no worker there is could ever run it.
+    #[must_use]
+    pub fn is_unplaceable(&self, id: TaskId) -> bool {
+        let Some(task) = self.tasks.get(&id) else { return false };
+        let Some(stub) = self.stubs.get(&task.stub()) else { return false };
+        let waits = matches!(task.state, TaskState::Queued(_));
+        waits && matches!(self.look_out(stub.shape).reason, Reason::Unplaceable(_))
     }
 
     /// `true` if the task waits for the worker that may be running it since before a restart.

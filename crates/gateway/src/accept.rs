@@ -87,7 +87,7 @@ impl Drop for Unattended {
 pub(crate) async fn accept(shared: &SharedRef, call: NewCall) -> Result<Call, ApiError> {
     let NewCall { stub, arguments, headless, request_id } = call;
     deployed::require_callable(shared, &stub).await?;
-    let most = usize::try_from(stub.config.serving.max_pending_tasks).unwrap_or(usize::MAX);
+    let most = usize::try_from(stub.config.serving.max_pending).unwrap_or(usize::MAX);
     if most > 0 {
         let id = stub.id;
         let pending = shared.driver.query(move |core, _| core.calls_of(id)).await?;

@@ -1,5 +1,6 @@
 //! Finding what a deployment's name, id or stub stands for, and where it is called.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use metal9_store::{DeploymentRow, StubRow};
@@ -78,6 +79,29 @@ fn require_active(deployment: &DeploymentRow) -> Result<(), ApiError> {
         format!("deployment `{name}` version {version} is stopped"),
         &format!("start it with `beta9 deployment start {id}`"),
     ))
+}
+
+/// Keeps as many containers as the decorators of all deployments that answer requests say, and of
+/// others none. Only the newest version of a name that takes calls keeps any.
+///
+/// # Errors
+/// If the store cannot be read.
+pub(crate) async fn keep_containers(shared: &Shared) -> Result<(), ApiError> {
+    let mut newest = HashMap::new();
+    for row in shared.store.active_deployments().await? {
+        newest.insert((row.workspace, row.kind, row.name), row.stub);
+    }
+    let mut floors = HashMap::new();
+    for stub in newest.into_values() {
+        if let Some(stub) = shared.store.stub(stub).await?
+            && stub.config.kind.is_served()
+            && stub.config.serving.min_containers > 0
+        {
+            floors.insert(stub.id, stub);
+        }
+    }
+    shared.endpoints.keep_only(&floors);
+    Ok(())
 }
 
 /// Where a stub is called over HTTP: by its deployment's name and version, or by its own id.

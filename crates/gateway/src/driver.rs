@@ -136,6 +136,7 @@ impl Driver {
 
     async fn input(&mut self, input: Input, finished: Option<Finished>) {
         let now = self.now();
+        self.tell_endpoints(&input);
         let mut actions = std::mem::take(&mut self.actions);
         if let Err(ignored) = self.core.handle(now, input, &mut actions) {
             ::metrics::counter!(crate::metrics::IGNORED_INPUTS, "reason" => format!("{ignored:?}"))
@@ -146,6 +147,20 @@ impl Driver {
         self.carry_out(&mut actions, finished).await;
         actions.clear();
         self.actions = actions;
+    }
+
+    /// Requests go to no worker that leaves or is gone.
+    fn tell_endpoints(&self, input: &Input) {
+        let (worker, away) = match input {
+            Input::WorkerHello(hello) => (hello.worker, false),
+            Input::Cordon { worker, on: false } => (*worker, false),
+            Input::WorkerDisconnected { worker, .. }
+            | Input::WorkerLeaving { worker }
+            | Input::WorkerLeavingWithin { worker, .. }
+            | Input::Drain { worker, .. } => (*worker, true),
+            _ => return,
+        };
+        self.shared.endpoints.set_away(worker, away);
     }
 
     /// Checks now and then that the scheduler's books balance; a violation is a bug to be seen.

@@ -165,6 +165,18 @@ impl Fleet {
         }
     }
 
+    /// Queues a message for a worker; `false` if it has no session.
+    pub(crate) fn tell(&self, worker: WorkerId, message: wire::gateway_message::Message) -> bool {
+        let session = {
+            let connections = self.lock();
+            let found = connections.iter().find(|(_, connection)| connection.worker == worker);
+            found.map(|(session, _)| *session)
+        };
+        let Some(session) = session else { return false };
+        self.send(session, message.into());
+        true
+    }
+
     /// Carries out an action that is a message to a worker; gives back any other.
     pub(crate) fn carry_out(&self, action: Action) -> Option<Action> {
         use wire::gateway_message::Message;

@@ -18,6 +18,7 @@ use crate::builds::Builds;
 use crate::disk::Disk;
 use crate::doors::{self, Door, Proof};
 use crate::driver::{self, Driver, DriverHandle};
+use crate::endpoints::Endpoints;
 use crate::ends::Ends;
 use crate::fleet::Fleet;
 use crate::hub::Hub;
@@ -31,7 +32,7 @@ use crate::shared::{Shared, SharedRef};
 use crate::signals::Signals;
 use crate::tls::{self, SettingsError};
 use crate::volumes::Volumes;
-use crate::{audit, grpc, http, metrics};
+use crate::{audit, deployed, grpc, http, metrics};
 
 /// Bytes that every HTTP/2 connection begins with: the preface, and a frame of settings.
 const HTTP2_GREETING: usize = 24 + 9;
@@ -137,6 +138,7 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         driver: DriverHandle::new(commands),
         fleet: Fleet::default(),
         ends: Ends::default(),
+        endpoints: Endpoints::default(),
         builds: Builds::default(),
         impossible: Impossible::default(),
         arguments: ArgumentCache::default(),
@@ -223,6 +225,10 @@ impl Gateway {
         crate::retention::start(Arc::clone(&shared));
         crate::schedules::start(Arc::clone(&shared));
         metal9_tasks::spawn_infallible("metrics", metrics::keep_up(stop.clone()));
+        metal9_tasks::spawn_infallible("endpoints", crate::endpoints::run(Arc::clone(&shared)));
+        if let Err(error) = deployed::keep_containers(&shared).await {
+            tracing::error!(%error, "cannot keep containers of deployments");
+        }
         metal9_tasks::spawn_infallible("audit log", audit::keep(Arc::clone(&shared)));
         if let Some(certificates) = &shared.certificates {
             let watching = tls::keep_current(certificates.clone(), stop.clone());

@@ -1,6 +1,7 @@
 //! The HTTP server: health, metrics and the REST routes.
 
 mod audit;
+mod endpoint;
 mod error;
 mod explain;
 mod file_body;
@@ -41,7 +42,7 @@ use crate::auth::{Caller, bearer};
 use crate::doors::{Door, serve_http};
 use crate::error::ApiError;
 use crate::shared::SharedRef;
-use error::HttpError;
+pub(crate) use error::HttpError;
 
 /// Serves HTTP until `shutdown`.
 pub(crate) async fn serve(shared: SharedRef, door: Door, shutdown: CancellationToken) {
@@ -83,6 +84,8 @@ pub(crate) async fn serve(shared: SharedRef, door: Door, shutdown: CancellationT
         .nest("/taskqueue", invoke::routes(StubKind::Taskqueue))
         .fallback(error::no_such_route)
         .layer(axum::middleware::map_response(error::in_json))
+        // After the layer: what applications answer is theirs.
+        .merge(endpoint::routes())
         .with_state(shared);
     serve_http(door, router, shutdown).await;
 }

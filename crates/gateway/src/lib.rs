@@ -21,6 +21,7 @@ mod deployed;
 mod disk;
 mod doors;
 mod driver;
+mod endpoints;
 mod ends;
 mod error;
 mod fleet;

@@ -32,6 +32,11 @@ pub(crate) const IGNORED_INPUTS: &str = "metal9_scheduler_ignored_inputs_total";
 /// Sampled checks of the scheduler's books that failed.
 pub(crate) const INVARIANT_VIOLATIONS: &str = "metal9_scheduler_invariant_violations_total";
 
+/// Requests to endpoints that have not ended, by whether they wait or run.
+pub(crate) const REQUESTS: &str = "metal9_requests";
+/// Seconds from a request's arrival to the end of its answer.
+pub(crate) const REQUEST_SECONDS: &str = "metal9_request_seconds";
+
 /// Bounds that durations are counted by, in seconds.
 const BUCKETS: [f64; 12] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
@@ -83,6 +88,8 @@ fn describe() {
     describe_gauge!(WORKERS_CONNECTED, Unit::Count, "connected workers");
     describe_counter!(WORKERS_LOST, Unit::Count, "workers given up after silence");
     describe_counter!(CONNECTIONS_REFUSED, Unit::Count, "connections closed for want of room");
+    describe_gauge!(REQUESTS, Unit::Count, "requests to endpoints that wait, and that run");
+    describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "from a request's arrival to its end");
     describe_counter!(CALLS_REFUSED, Unit::Count, "calls refused for want of room");
     describe_counter!(IGNORED_INPUTS, Unit::Count, "inputs without effect, by reason");
     describe_counter!(INVARIANT_VIOLATIONS, Unit::Count, "sampled checks that failed");

@@ -330,6 +330,14 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         transfer::push_result(&self.results, worker.id, request.into_inner()).await
     }
 
+    async fn tunnel(
+        &self,
+        request: Request<Streaming<wire::TunnelMessage>>,
+    ) -> Result<Response<BoxStream<wire::TunnelMessage>>, Status> {
+        let worker = self.worker(&request).await?;
+        self.shared.endpoints.tunnels.accept(worker.id, request.into_inner()).await
+    }
+
     async fn rotate(
         &self,
         request: Request<wire::RotateRequest>,

@@ -13,6 +13,7 @@ use crate::arguments::ArgumentCache;
 use crate::builds::Builds;
 use crate::disk::Disk;
 use crate::driver::DriverHandle;
+use crate::endpoints::Endpoints;
 use crate::ends::Ends;
 use crate::fleet::Fleet;
 use crate::hub::Hub;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) fleet: Fleet,
     pub(crate) ends: Ends,
+    pub(crate) endpoints: Endpoints,
     pub(crate) builds: Builds,
     pub(crate) impossible: Impossible,
     pub(crate) arguments: ArgumentCache,

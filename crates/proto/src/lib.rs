@@ -21,7 +21,7 @@ pub use limits::{
 /// The version of the worker protocol that this build speaks, sent in Hello and Welcome.
 ///
 /// Raised by a change that an older peer would misread.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The descriptors of every file in `proto/`, encoded, as reflection services want them.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -261,6 +261,16 @@ impl Store {
         Ok(self.select_deployments(query).await?.pop())
     }
 
+    /// Every deployment that takes calls, of all workspaces, the oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn active_deployments(&self) -> Result<Vec<DeploymentRow>, StoreError> {
+        let mut query = QueryBuilder::new(SELECT);
+        query.push("active = 1 ORDER BY created_at, id");
+        self.select_deployments(query).await
+    }
+
     /// How many containers stubs have by their deployments' settings, of all workspaces.
     ///
     /// # Errors

@@ -56,8 +56,9 @@ pub use objects::{ObjectStream, ObjectUpload};
 pub use outputs::{MAX_OUTPUT_BYTES, OutputRow, OutputUpload};
 pub use retention::Unused;
 pub use rows::{
-    Accepted, Bootstrap, Changed, Identity, Joined, NewTask, NewToken, SecretInfo, SecretRow,
-    StubRow, TaskChange, TaskFilter, TaskRow, TokenKind, TokenRow, UnixMicros, WorkerRow,
+    Accepted, Bootstrap, Changed, Identity, Joined, NewTask, NewToken, RequestRow, SecretInfo,
+    SecretRow, StubRow, TaskChange, TaskFilter, TaskRow, TokenKind, TokenRow, UnixMicros,
+    WorkerRow,
 };
 pub use schedules::ScheduleRow;
 pub use store::Store;

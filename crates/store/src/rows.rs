@@ -165,6 +165,31 @@ pub struct NewTask {
     pub request_id: Option<String>,
 }
 
+/// A request to an endpoint, as it is now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RequestRow {
+    /// The id of its task.
+    pub id: TaskId,
+    /// Whose it is.
+    pub workspace: WorkspaceId,
+    /// Its stub, of the same workspace.
+    pub stub: StubId,
+    /// Its state.
+    pub status: TaskStatus,
+    /// The worker that serves it.
+    pub worker: Option<WorkerId>,
+    /// The container that serves it.
+    pub container: Option<ContainerId>,
+    /// Why it was not answered as it should.
+    pub failure: Option<Failure>,
+    /// When it arrived.
+    pub created_at: UnixMicros,
+    /// When a container took it.
+    pub started_at: Option<UnixMicros>,
+    /// When it ended.
+    pub ended_at: Option<UnixMicros>,
+}
+
 /// How [`crate::Store::accept_task`] went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Accepted {

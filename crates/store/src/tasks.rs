@@ -2,6 +2,7 @@
 
 mod change;
 mod list;
+mod request;
 
 use bytes::Bytes;
 use metal9_types::{AttemptId, ContainerId, StubId, TaskId, WorkerId, WorkspaceId};

@@ -16,6 +16,7 @@ mod moment;
 mod offer;
 mod outcome;
 mod resources;
+mod serving;
 mod status;
 mod stub;
 
@@ -32,5 +33,6 @@ pub use moment::Moment;
 pub use offer::{Offer, Runtime};
 pub use outcome::{CallOutcome, Phase};
 pub use resources::Resources;
+pub use serving::Serving;
 pub use status::TaskStatus;
-pub use stub::{Schema, SchemaField, Serving, Stage, StubConfig, StubKind, StubType, VolumeMount};
+pub use stub::{Schema, SchemaField, Stage, StubConfig, StubKind, StubType, VolumeMount};

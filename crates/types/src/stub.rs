@@ -5,10 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GpuRequest, ImageId, ObjectId, Resources, VolumeId};
+use crate::{GpuRequest, ImageId, ObjectId, Resources, Serving, VolumeId};
 
 /// What a stub is for. The texts are the client API's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StubKind {
     /// A function that is called.
@@ -17,11 +17,16 @@ pub enum StubKind {
     Schedule,
     /// A function whose calls are put into a queue, with JSON for arguments and results.
     Taskqueue,
+    /// A function behind HTTP.
+    Endpoint,
+    /// A web application.
+    Asgi,
 }
 
 impl StubKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Function, Self::Schedule, Self::Taskqueue];
+    pub const ALL: [Self; 5] =
+        [Self::Function, Self::Schedule, Self::Taskqueue, Self::Endpoint, Self::Asgi];
 
     /// Reads the kind's name; nothing for a kind this version does not run.
     #[must_use]
@@ -36,7 +41,27 @@ impl StubKind {
             Self::Function => "function",
             Self::Schedule => "schedule",
             Self::Taskqueue => "taskqueue",
+            Self::Endpoint => "endpoint",
+            Self::Asgi => "asgi",
         }
+    }
+
+    /// `true` if it answers HTTP requests.
+    #[must_use]
+    pub fn is_served(self) -> bool {
+        self.is_endpoint() || self.is_asgi()
+    }
+
+    /// `true` for a function behind HTTP.
+    #[must_use]
+    pub fn is_endpoint(self) -> bool {
+        self == Self::Endpoint
+    }
+
+    /// `true` for a web application.
+    #[must_use]
+    pub fn is_asgi(self) -> bool {
+        self == Self::Asgi
     }
 }
 
@@ -84,45 +109,6 @@ impl fmt::Display for StubType {
             Stage::Serve => "/serve",
         };
         write!(f, "{}{stage}", self.kind.as_str())
-    }
-}
-
-/// How a stub that stays takes its calls.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Serving {
-    /// `true` if only those with a token of the workspace may call it.
-    pub authorized: bool,
-    /// Processes in one container.
-    pub workers: u32,
-    /// Calls that one container takes at a time.
-    pub concurrent_requests: u32,
-    /// Calls that may wait or run at a time; 0 for no limit but the gateway's own.
-    pub max_pending_tasks: u32,
-    /// Containers that are kept although there are no calls.
-    pub min_containers: u32,
-    /// Containers at most; 0 for no limit.
-    pub max_containers: u32,
-    /// Calls for which one container is enough.
-    pub tasks_per_container: u32,
-}
-
-impl Default for Serving {
-    fn default() -> Self {
-        Self {
-            authorized: true,
-            workers: 1,
-            concurrent_requests: 1,
-            max_pending_tasks: 0,
-            min_containers: 0,
-            max_containers: 0,
-            tasks_per_container: 1,
-        }
-    }
-}
-
-impl Serving {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
     }
 }
 
@@ -219,6 +205,18 @@ pub struct StubConfig {
 }
 
 impl StubConfig {
+    /// How its requests are served, if it answers HTTP.
+    #[must_use]
+    pub fn served(&self) -> Option<&Serving> {
+        self.kind.is_served().then_some(&self.serving)
+    }
+
+    /// `true` if it answers HTTP from a developer's directory.
+    #[must_use]
+    pub fn is_developed(&self) -> bool {
+        self.kind.is_served() && self.stage == Stage::Serve
+    }
+
     /// Its type in the client API.
     #[must_use]
     pub fn stub_type(&self) -> StubType {

@@ -7,6 +7,7 @@ mod failure;
 mod gpu_memory;
 mod load;
 mod prepare;
+mod serve;
 mod volumes;
 mod workshop;
 
@@ -27,6 +28,7 @@ use crate::gateway::Gateway;
 use crate::output::Sink;
 use crate::report::{Ended, Stream};
 use crate::runner::{CancelReason, Runner};
+use crate::tunnel::Sockets;
 use crate::volumes::{Mount, SharedDisk};
 pub(crate) use failure::exit_text;
 pub(crate) use workshop::{Makings, Workshop};
@@ -64,6 +66,8 @@ pub(crate) struct ContainerSpec {
     pub(crate) volumes: Vec<Mount>,
     /// How to find out whether the volumes are on a disk that this machine sees.
     pub(crate) shared: SharedDisk,
+    /// Processes that serve requests; 0 if it is called.
+    pub(crate) processes: u32,
 }
 
 #[cfg(test)]
@@ -91,6 +95,7 @@ impl ContainerSpec {
             network: Network::Full,
             volumes: Vec::new(),
             shared: SharedDisk::default(),
+            processes: 0,
         }
     }
 }
@@ -127,6 +132,8 @@ pub(crate) struct Job {
 #[derive(Debug)]
 pub(crate) enum Command {
     Call(Box<Job>),
+    /// This call, which serves requests, is over.
+    Release(AttemptId),
     /// End this call, and the container with it.
     Cancel {
         attempt: AttemptId,
@@ -151,6 +158,8 @@ pub(crate) struct Tools {
     pub(crate) hostname: String,
     pub(crate) equipment: Equipment,
     pub(crate) containment: Arc<Containment>,
+    /// Where containers that serve requests are reached.
+    pub(crate) sockets: Sockets,
     pub(crate) events: mpsc::Sender<Event>,
 }
 
@@ -213,10 +222,16 @@ impl Container {
         if let Err(halt) = self.load(runner, &first, &mut phases).await {
             return halt;
         }
+        let _open = self.open(runner);
         self.tell(Event::Loaded(self.id)).await;
         let mut next = first;
         loop {
-            if let Err(halt) = self.call(runner, next, std::mem::take(&mut phases)).await {
+            let phases = std::mem::take(&mut phases);
+            let called = match self.spec.processes {
+                0 => self.call(runner, next, phases).await,
+                _ => self.serve_requests(runner, next, phases).await,
+            };
+            if let Err(halt) = called {
                 return halt;
             }
             next = match self.idle(runner).await {

@@ -215,6 +215,12 @@ pub(crate) fn order(message: wire::GatewayMessage) -> Result<Order, ConvertError
                 task: BuildTask::Resolve(platform.map(|platform| Target { platform, macos })),
             }
         }
+        Inbound::OpenTunnel(open) => Order::OpenTunnel {
+            tunnel: open.tunnel_id,
+            container: ContainerId(open.container_id),
+            process: open.process,
+        },
+        Inbound::ReleaseAttempt(release) => Order::ReleaseAttempt(AttemptId(release.attempt_id)),
         Inbound::Ping(wire::Ping {}) => Order::Ping,
         Inbound::RotateCredential(wire::RotateCredential {}) => Order::RotateCredential,
     })
@@ -268,6 +274,7 @@ fn container_spec(spec: wire::ContainerSpec) -> Result<ContainerSpec, String> {
         network: if spec.block_network { Network::None } else { Network::Full },
         volumes: spec.volumes.into_iter().map(mount).collect::<Result<_, _>>()?,
         shared: SharedDisk { root: spec.volumes_root.into(), marker: spec.volumes_marker },
+        processes: spec.serving_processes,
     })
 }
 

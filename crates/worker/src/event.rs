@@ -45,13 +45,40 @@ pub(crate) struct NotBuilt {
 /// What the gateway wants done.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Order {
-    Assign { container: ContainerId, spec: Option<Box<ContainerSpec>>, call: Call },
-    Unreadable { attempt: AttemptId, task_id: String, container: ContainerId, problem: String },
-    StopAttempt { attempt: AttemptId, reason: String },
+    Assign {
+        container: ContainerId,
+        spec: Option<Box<ContainerSpec>>,
+        call: Call,
+    },
+    Unreadable {
+        attempt: AttemptId,
+        task_id: String,
+        container: ContainerId,
+        problem: String,
+    },
+    StopAttempt {
+        attempt: AttemptId,
+        reason: String,
+    },
     StopContainer(ContainerId),
-    OutputAck { attempt: AttemptId, sequence: u64 },
+    OutputAck {
+        attempt: AttemptId,
+        sequence: u64,
+    },
     FinishedAck(AttemptId),
-    Build { build: u64, image_spec: String, task: BuildTask },
+    Build {
+        build: u64,
+        image_spec: String,
+        task: BuildTask,
+    },
+    /// Carry bytes between the gateway and a process of a container.
+    OpenTunnel {
+        tunnel: u64,
+        container: ContainerId,
+        process: u32,
+    },
+    /// An attempt that serves requests is over.
+    ReleaseAttempt(AttemptId),
     Ping,
     RotateCredential,
 }

@@ -101,6 +101,8 @@ impl Interceptor for Bearer {
 #[derive(Clone)]
 pub(crate) struct Gateway {
     client: WorkerServiceClient<InterceptedService<Channel, Bearer>>,
+    /// On a connection of its own: what is tunnelled must not hold up the session.
+    tunnels: WorkerServiceClient<InterceptedService<Channel, Bearer>>,
     bearer: Bearer,
     rotation: Arc<Notify>,
 }
@@ -114,8 +116,13 @@ impl std::fmt::Debug for Gateway {
 impl Gateway {
     pub(crate) fn new(dial: &Dial, credential: &str) -> Result<Self, CredentialError> {
         let bearer = Bearer(Arc::new(RwLock::new(Bearer::value(credential)?)));
-        let service = InterceptedService::new(dial.connect_lazy(), bearer.clone());
-        Ok(Self { client: metal9_proto::worker_client(service), bearer, rotation: Arc::default() })
+        let connection = || InterceptedService::new(dial.connect_lazy(), bearer.clone());
+        Ok(Self {
+            client: metal9_proto::worker_client(connection()),
+            tunnels: metal9_proto::worker_client(connection()),
+            rotation: Arc::default(),
+            bearer,
+        })
     }
 
     /// From now on, calls are made with this credential.
@@ -159,6 +166,14 @@ impl Gateway {
         outgoing: impl futures::Stream<Item = wire::WorkerMessage> + Send + 'static,
     ) -> Result<Streaming<wire::GatewayMessage>, Status> {
         Ok(self.client.clone().session(outgoing).await?.into_inner())
+    }
+
+    /// Opens a tunnel; the first of the messages names it.
+    pub(crate) async fn tunnel(
+        &self,
+        outgoing: impl futures::Stream<Item = wire::TunnelMessage> + Send + 'static,
+    ) -> Result<Streaming<wire::TunnelMessage>, Status> {
+        Ok(self.tunnels.clone().tunnel(outgoing).await?.into_inner())
     }
 
     /// Writes the bytes of a code archive to a file.

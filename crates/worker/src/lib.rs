@@ -47,6 +47,7 @@ mod runner_files;
 mod session;
 mod slept;
 mod spares;
+mod tunnel;
 mod volumes;
 
 pub use check::{Answer, CheckError, Membership, check, joined};

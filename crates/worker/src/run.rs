@@ -31,6 +31,7 @@ use crate::runner::{Guard, IsolationError, Launcher};
 use crate::runner_files::{self, RunnerFilesError};
 use crate::session;
 use crate::spares;
+use crate::tunnel::Sockets;
 use crate::volumes::blobs::Blobs;
 
 /// Events the manager can be behind with; those who have more wait.
@@ -193,6 +194,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         hostname: offer.hostname.clone(),
         equipment,
         containment: containment.clone(),
+        sockets: Sockets::default(),
         events: events.clone(),
     });
     tracing::info!(

@@ -7,6 +7,7 @@ from .gate import Gate
 from .program import App, Finished, Program
 from .proxy import Proxy
 from .secure import SecureFleet
+from .served import Served, serve
 from .split import SplitFleet, Worker
 from .volume import Volume
 from .waiting import eventually
@@ -23,10 +24,12 @@ __all__ = [
     "Program",
     "Proxy",
     "SecureFleet",
+    "Served",
     "SplitFleet",
     "Volume",
     "Worker",
     "eventually",
     "let_jobs_write",
     "second_workspace",
+    "serve",
 ]

@@ -9,7 +9,7 @@ use crate::run;
 ///
 /// An edge that is missing here is missing on purpose: `core` does no I/O, `store` knows no wire
 /// format, the gateway never reaches into the worker.
-const EDGES: [(&str, &[&str], &[&str]); 19] = [
+const EDGES: [(&str, &[&str], &[&str]); 20] = [
     ("metal9-types", &[], &[]),
     ("metal9-archive", &[], &[]),
     ("metal9-volume", &[], &[]),
@@ -17,6 +17,7 @@ const EDGES: [(&str, &[&str], &[&str]); 19] = [
     ("metal9-faults", &[], &[]),
     ("metal9-proto", &[], &[]),
     ("metal9-tls", &[], &[]),
+    ("metal9-tunnel", &["proto"], &[]),
     ("metal9-service", &[], &[]),
     ("metal9-core", &["types"], &[]),
     ("metal9-sim", &["types", "core"], &[]),
@@ -26,12 +27,18 @@ const EDGES: [(&str, &[&str], &[&str]); 19] = [
     ("metal9-sandbox", &["types", "tasks"], &["testkit"]),
     (
         "metal9-gateway",
-        &["types", "tasks", "faults", "core", "proto", "store", "archive", "tls", "volume"],
+        &[
+            "types", "tasks", "faults", "core", "proto", "store", "archive", "tls", "tunnel",
+            "volume",
+        ],
         &["testkit"],
     ),
     (
         "metal9-worker",
-        &["types", "tasks", "archive", "proto", "device", "env", "sandbox", "tls", "volume"],
+        &[
+            "types", "tasks", "archive", "proto", "device", "env", "sandbox", "tls", "tunnel",
+            "volume",
+        ],
         &["testkit"],
     ),
     ("metal9-testkit", &["types", "tasks", "proto"], &[]),

@@ -39,9 +39,10 @@ fn need(path: &str) -> Need {
     match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
         ("gateway.GatewayService", "SignPayload") => Need::Signer,
         ("gateway.GatewayService", "Authorize") => Need::Little,
-        ("metal9.worker.v1.WorkerService", "Session" | "PushResult" | "PushVolumeFile") => {
-            Need::Nothing
-        }
+        (
+            "metal9.worker.v1.WorkerService",
+            "Session" | "PushResult" | "PushVolumeFile" | "Tunnel",
+        ) => Need::Nothing,
         (service, _) if service.starts_with("metal9.worker.") => Need::Little,
         (service, _) if service.starts_with("grpc.") => Need::Little,
         _ => Need::Caller,

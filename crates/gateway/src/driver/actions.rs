@@ -10,6 +10,7 @@ use metal9_types::{AttemptId, CallOutcome, Phase, SessionId, TaskStatus, WorkerI
 
 use super::Driver;
 use super::persist::Change;
+use crate::hub::Ended;
 use crate::timestamps;
 
 /// A worker's report that an attempt is over.
@@ -45,6 +46,11 @@ impl Driver {
             }
             match self.shared.fleet.carry_out(action) {
                 None => {}
+                Some(Action::Transition(transition))
+                    if self.shared.endpoints.is_hold(transition.task) =>
+                {
+                    self.settle_hold(transition).await;
+                }
                 Some(Action::Transition(transition)) => {
                     let is_it = finished.as_ref().is_some_and(|f| {
                         transition.attempt == Some(f.attempt)
@@ -55,10 +61,15 @@ impl Driver {
                 }
                 Some(Action::Waiting { sentence, .. }) if sentence.is_empty() => {}
                 Some(Action::Waiting { task, sentence }) => {
+                    self.shared.endpoints.waits(task, &sentence);
                     self.shared.hub.say(task, &format!("{sentence}\n")).await;
                 }
-                Some(Action::WorkerLeft { worker }) => tracing::info!(%worker, "worker left"),
+                Some(Action::WorkerLeft { worker }) => {
+                    tracing::info!(%worker, "worker left");
+                    self.shared.endpoints.set_away(worker, false);
+                }
                 Some(Action::WorkerLost { worker }) => {
+                    self.shared.endpoints.set_away(worker, false);
                     tracing::warn!(%worker, "worker lost");
                     // One that only hung or slept may still hold its session, in which the scheduler
                     // would not know it any more. It must begin another, in which it is told which
@@ -78,6 +89,19 @@ impl Driver {
             && !self.shared.ends.redirect(stale.attempt, stale.session)
         {
             self.shared.acknowledge_finished(stale.session, stale.attempt);
+        }
+    }
+
+    /// Tells what became of a container that serves requests. Nothing of it is stored, so the
+    /// worker's report, if there is one, is answered with those that changed nothing.
+    async fn settle_hold(&self, transition: Transition) {
+        self.shared.endpoints.transition(&transition);
+        let Transition { task, status, failure, .. } = transition;
+        if let Some(failure) = &failure {
+            self.shared.hub.say(task, &format!("{}\n", failure.message)).await;
+        }
+        if status.is_terminal() {
+            self.shared.hub.end(task, Ended { status, failure, result: None }).await;
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use metal9_core::{Input, StubSpec, TaskSpec};
-use metal9_store::{StoreError, StubRow, TaskRow};
-use metal9_types::{Serving, TaskId};
+use metal9_store::{StoreError, StubRow, TaskChange, TaskRow};
+use metal9_types::{Failure, FailureKind, StubConfig, TaskId};
 
 use super::Driver;
 use crate::scales::Scales;
@@ -51,16 +51,22 @@ pub(crate) fn stub_spec(scales: &Scales, stub: &StubRow) -> StubSpec {
             .clamp(-MOST_PRIORITY, MOST_PRIORITY),
         max_containers: scales
             .of(stub.id)
-            .map(|count| count.saturating_mul(config.serving.workers))
+            .map(|count| processes(config, count))
             .or_else(|| variable(stub, MAX_CONTAINERS_VARIABLE).filter(|most: &u32| *most > 0))
-            .or_else(|| processes(&config.serving)),
+            .or_else(|| most_processes(config)),
     }
 }
 
-/// How many processes a stub may have. The scheduler counts each as a container of its own, since
-/// each takes one call at a time.
-fn processes(serving: &Serving) -> Option<u32> {
-    (serving.max_containers > 0).then(|| serving.max_containers.saturating_mul(serving.workers))
+/// What so many containers are to the scheduler: where each process takes a call, it counts each as a
+/// container of its own.
+fn processes(config: &StubConfig, containers: u32) -> u32 {
+    let each = if config.kind.is_served() { 1 } else { config.serving.workers };
+    containers.saturating_mul(each)
+}
+
+fn most_processes(config: &StubConfig) -> Option<u32> {
+    let most = config.serving.max_containers;
+    (most > 0).then(|| processes(config, most))
 }
 
 /// What the scheduler must know of a task.
@@ -108,6 +114,9 @@ impl Driver {
             tracing::error!(task = %row.id, stub = %row.stub, "the stub of a task is missing");
             return Ok(());
         };
+        if stub.config.kind.is_served() {
+            return end_request(shared, row).await;
+        }
         let log_end = shared.store.logs().len(row.id).await.unwrap_or(0);
         let claim = shared.admission.known_task(row.workspace, bytes);
         let live = shared.hub.open(claim, row.id, row.workspace, row.headless, row.status, log_end);
@@ -123,4 +132,22 @@ impl Driver {
         self.input(Input::Submit(spec), None).await;
         Ok(())
     }
+}
+
+/// A request died with the connection it came by, when the gateway ended.
+async fn end_request(shared: &Shared, row: &TaskRow) -> Result<(), StoreError> {
+    let text = "the gateway ended while the request was served";
+    let failure = Failure::new(FailureKind::Internal, text);
+    let change = TaskChange {
+        task: row.id,
+        status: failure.kind.terminal_status(),
+        attempts_used: row.attempts_used,
+        attempt: None,
+        worker: None,
+        container: None,
+        failure: Some(failure),
+        phases: Vec::new(),
+        result: None,
+    };
+    shared.store.transition(change).await.map(drop)
 }

@@ -5,7 +5,7 @@ use metal9_proto::beta9::gateway as wire;
 use metal9_store::{DeploymentChange, DeploymentRow};
 
 use crate::auth::Caller;
-use crate::deployed::own_deployment;
+use crate::deployed::{self, own_deployment};
 use crate::driver::stub_spec;
 use crate::error::ApiError;
 use crate::schedules;
@@ -75,6 +75,7 @@ pub(super) async fn delete(
     let deployment = changeable(shared, caller, &request.id).await?;
     shared.store.by(&caller.actor).delete_deployment(caller.workspace, deployment.id).await?;
     shared.scales.set(deployment.stub, None);
+    deployed::keep_containers(shared).await?;
     Ok(wire::DeleteDeploymentResponse { ok: true, ..Default::default() })
 }
 
@@ -92,7 +93,7 @@ async fn change(
     let store = shared.store.by(&caller.actor);
     let done = store.change_deployment(caller.workspace, deployment.id, change).await?;
     if done {
-        return Ok(());
+        return deployed::keep_containers(shared).await;
     }
     // Somebody removed it just now.
     Err(ApiError::NotFound { kind: "deployment", id: deployment.id.to_string() })

@@ -45,6 +45,7 @@ pub(super) async fn deploy(
         replace,
     };
     let deployment = shared.store.by(&caller.actor).deploy(new).await?;
+    deployed::keep_containers(shared).await?;
     Ok(DeployStubResponse {
         ok: true,
         deployment_id: deployment.id.to_string(),

@@ -47,7 +47,8 @@ async fn check(
 ) -> Result<StubConfig, ApiError> {
     let StubType { kind, stage } = StubType::parse(&request.stub_type).ok_or_else(|| {
         invalid(format!(
-            "`{}` is not supported by metal9 {}; it runs functions, schedules and task queues",
+            "`{}` is not supported by metal9 {}; it runs functions, endpoints, schedules and task \
+             queues",
             shown(&request.stub_type),
             env!("CARGO_PKG_VERSION")
         ))
@@ -58,8 +59,12 @@ async fn check(
     let resources = resources::resources(request.cpu, request.memory)?;
     let policy = request.task_policy.unwrap_or_default();
     let timeout_seconds = policy::timeout(policy.timeout)?;
-    let ttl_seconds = policy::ttl(policy.ttl)?;
-    let max_retries = policy::retries(policy.max_retries)?;
+    let ttl_seconds = match policy.ttl {
+        0 if kind.is_served() => serving::DEFAULT_TTL,
+        ttl => policy::ttl(ttl)?,
+    };
+    // A request is made once: who made it waits, and can make it again.
+    let max_retries = if kind.is_served() { 0 } else { policy::retries(policy.max_retries)? };
     let keep_warm_seconds = policy::keep_warm(request.keep_warm_seconds)?;
     let handler = names::reference("handler", request.handler, true)?;
     let on_start = names::reference("on_start", request.on_start, false)?;

@@ -30,6 +30,10 @@ pub(super) async fn stop(
         tasks.push(task);
     }
     for task in tasks {
+        if shared.endpoints.cancel(task) {
+            shared.store.audit(caller.actor.did("task.cancel", task.to_string())).await?;
+            continue;
+        }
         let Some(live) = shared.hub.get(task) else { continue };
         shared.store.audit(caller.actor.did("task.cancel", task.to_string())).await?;
         let failure = Failure::new(FailureKind::Cancelled, "cancelled by its user");

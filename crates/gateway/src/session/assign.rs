@@ -47,7 +47,9 @@ impl Session {
             true => Some(self.container_spec(&stub, container, &assignment.devices).await?),
             false => None,
         };
-        let timeout = stub.config.timeout_seconds.unwrap_or(0).saturating_mul(1000);
+        // What serves requests lasts longer than any of them.
+        let timeout = stub.config.timeout_seconds.filter(|_| !stub.config.kind.is_served());
+        let timeout = timeout.unwrap_or(0).saturating_mul(1000);
         Ok(wire::Assign {
             attempt_id: attempt.0,
             task_id: task.to_string(),
@@ -118,6 +120,7 @@ impl Session {
             volumes: mounts,
             volumes_root: root,
             volumes_marker: marker,
+            serving_processes: config.served().map_or(0, |serving| serving.workers),
         })
     }
 

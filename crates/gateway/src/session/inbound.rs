@@ -42,8 +42,9 @@ impl Session {
                 let input = Input::Attempt { attempt, report: AttemptReport::Started };
                 self.alive().await?;
                 // One that was not given to this worker in this session is not its to start.
-                if self.task_of(attempt).is_some() {
+                if let Some(task) = self.task_of(attempt) {
                     shared.driver.input(input).await?;
+                    shared.endpoints.started(task, attempt);
                 }
             }
             Some(Message::Finished(finished)) => {

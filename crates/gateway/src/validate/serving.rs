@@ -6,6 +6,13 @@ use metal9_types::{Serving, StubKind};
 use super::refuse;
 use crate::error::ApiError;
 
+/// Seconds a request may wait for a container where the client does not say: it waits for its answer,
+/// so it is worth less time than a call.
+pub(crate) const DEFAULT_TTL: u64 = 600;
+/// Requests that may wait where the client does not say: the SDK's own default.
+const DEFAULT_PENDING: u32 = 100;
+/// Requests that one container may take at a time.
+const MAX_CONCURRENCY: u32 = 10_000;
 /// Processes in one container at most.
 const MAX_WORKERS: u32 = 64;
 /// Containers of one stub at most.
@@ -19,16 +26,24 @@ pub(crate) fn serving(
     kind: StubKind,
     request: &GetOrCreateStubRequest,
 ) -> Result<Serving, ApiError> {
-    let authorized = request.authorized;
     if matches!(kind, StubKind::Function | StubKind::Schedule) {
         // Programs that call their own functions never send it.
-        let authorized = authorized || !request.stub_type.ends_with("/deployment");
+        let authorized = request.authorized || !request.stub_type.ends_with("/deployment");
         return Ok(Serving { authorized, ..Serving::default() });
     }
     let autoscaler = request.autoscaler.clone().unwrap_or_default();
     let workers = within("workers", request.workers.max(1), MAX_WORKERS)?;
-    let concurrent_requests = request.concurrent_requests.max(1);
-    let max_containers = within("max_containers", autoscaler.max_containers, MAX_CONTAINERS)?;
+    let concurrent = within("concurrent_requests", request.concurrent_requests, MAX_CONCURRENCY)?;
+    let max_containers = match autoscaler.max_containers {
+        // One that changes under its developer's hands is enough.
+        _ if kind.is_served() && request.stub_type.ends_with("/serve") => 1,
+        0 if kind.is_served() => 1,
+        asked => within("max_containers", asked, MAX_CONTAINERS)?,
+    };
+    let max_pending = match within("max_pending_tasks", request.max_pending_tasks, MAX_PENDING)? {
+        0 if kind.is_served() => DEFAULT_PENDING,
+        asked => asked,
+    };
     let min_containers = within("min_containers", autoscaler.min_containers, MAX_CONTAINERS)?;
     if max_containers > 0 && min_containers > max_containers {
         return Err(refuse(
@@ -40,12 +55,13 @@ pub(crate) fn serving(
         ));
     }
     Ok(Serving {
-        authorized,
         workers,
-        concurrent_requests,
-        max_pending_tasks: within("max_pending_tasks", request.max_pending_tasks, MAX_PENDING)?,
-        min_containers,
+        // The handler of an endpoint has its process to itself.
+        concurrency: if kind.is_asgi() { concurrent.max(workers) } else { workers },
+        max_pending,
+        authorized: request.authorized,
         max_containers,
+        min_containers,
         tasks_per_container: autoscaler.tasks_per_container.max(1),
     })
 }
@@ -92,6 +108,16 @@ mod tests {
         let serving = serving(StubKind::Taskqueue, &asked).unwrap();
         assert_eq!((serving.workers, serving.min_containers, serving.max_containers), (3, 1, 2));
         assert_eq!((serving.tasks_per_container, serving.authorized), (1, false));
+    }
+
+    #[test]
+    fn only_an_application_shares_a_process_between_requests() {
+        let asked = GetOrCreateStubRequest { workers: 2, concurrent_requests: 8, ..request(1, 3) };
+        let asgi = serving(StubKind::Asgi, &asked).unwrap();
+        assert_eq!((asgi.concurrency, asgi.max_pending, asgi.max_containers), (8, 100, 3));
+        assert_eq!(serving(StubKind::Endpoint, &asked).unwrap().concurrency, 2);
+        let developed = GetOrCreateStubRequest { stub_type: "asgi/serve".into(), ..asked };
+        assert_eq!(serving(StubKind::Asgi, &developed).unwrap().max_containers, 1);
     }
 
     #[test]

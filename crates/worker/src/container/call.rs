@@ -92,6 +92,8 @@ impl Container {
                 biased;
                 command = self.commands.recv() => match command {
                     Some(Command::Call(job)) => return Ok(*job),
+                    // Said of a call that is over.
+                    Some(Command::Release(_)) => continue,
                     Some(Command::Cancel { .. } | Command::Stop) | None => return Err(Halt::Asked),
                 },
                 happening = runner.happens() => match happening {
@@ -244,12 +246,13 @@ fn read(message: FromRunner, attempt: AttemptId) -> Option<Answer> {
 }
 
 /// What a command that comes during a call does to the container.
-fn halt(attempt: AttemptId, command: Option<Command>) -> Halt {
+pub(super) fn halt(attempt: AttemptId, command: Option<Command>) -> Halt {
     match command {
         Some(Command::Cancel { attempt: wanted, reason }) if wanted == attempt => {
             Halt::Cancelled { attempt, reason, tell: None }
         }
-        Some(Command::Cancel { .. } | Command::Call(_) | Command::Stop) | None => Halt::Asked,
+        Some(Command::Cancel { .. } | Command::Call(_) | Command::Release(_) | Command::Stop)
+        | None => Halt::Asked,
     }
 }
 

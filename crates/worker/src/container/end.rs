@@ -9,6 +9,9 @@ use crate::runner::{Runner, ToRunner};
 /// How long a runner may take to end when it is asked to.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
+/// How long one that serves requests may take: its application's shutdown runs.
+const APPLICATION_GRACE: Duration = Duration::from_secs(3);
+
 /// How long a call that is cancelled may take: its `finally` blocks and its callback run.
 const CANCEL_GRACE: Duration = Duration::from_secs(3);
 
@@ -26,6 +29,9 @@ impl Container {
     pub(super) async fn end(&self, mut runner: Runner, halt: Halt) -> String {
         let reason = reason(&halt);
         match &halt {
+            Halt::Asked if self.spec.processes > 0 => {
+                ask(&mut runner, &ToRunner::Shutdown, APPLICATION_GRACE).await;
+            }
             Halt::Asked => ask(&mut runner, &ToRunner::Shutdown, STOP_GRACE).await,
             Halt::Cancelled { attempt, reason, .. } => {
                 let cancel = ToRunner::Cancel { id: attempt.0, reason: *reason };

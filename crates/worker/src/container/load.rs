@@ -51,6 +51,8 @@ impl Container {
                 biased;
                 command = self.commands.recv() => match command {
                     Some(Command::Call(job)) => self.refuse(&job).await,
+                    // Nobody wants it any more, but it may be wanted again.
+                    Some(Command::Release(_)) => {}
                     Some(Command::Cancel { .. }) => {
                         let reason = "its call was stopped before it had begun".to_owned();
                         return Err(Halt::Killed(reason));
@@ -143,6 +145,7 @@ fn request(spec: &ContainerSpec) -> Load {
         callback_url: spec.callback_url.clone(),
         inputs: spec.inputs_schema.clone(),
         outputs: spec.outputs_schema.clone(),
+        processes: spec.processes,
         ..Load::default()
     }
 }

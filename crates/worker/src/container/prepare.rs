@@ -216,8 +216,15 @@ impl Container {
 /// Waits for a command that ends the container, as any does at this time but another call, which
 /// nobody sends before the first is over.
 async fn stopped(commands: &mut tokio::sync::mpsc::Receiver<Command>) {
-    while let Some(Command::Call(job)) = commands.recv().await {
-        tracing::warn!(attempt = %job.call.attempt, "a call came before its container was ready");
+    loop {
+        match commands.recv().await {
+            Some(Command::Call(job)) => {
+                let attempt = job.call.attempt;
+                tracing::warn!(%attempt, "a call came before its container was ready");
+            }
+            Some(Command::Release(_)) => {}
+            Some(Command::Cancel { .. } | Command::Stop) | None => return,
+        }
     }
 }
 

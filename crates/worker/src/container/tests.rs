@@ -45,6 +45,7 @@ impl Rig {
         let (commands, inbox) = mpsc::channel(8);
         let tools = Arc::new(Tools {
             containment: Arc::default(),
+            sockets: crate::tunnel::Sockets::default(),
             workshop: Workshop::Scripted(Mutex::new(handed_in)),
             gateway: Gateway::new(
                 &crate::dial::Dial::new("127.0.0.1:9", None).unwrap(),

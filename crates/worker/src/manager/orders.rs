@@ -10,7 +10,7 @@ use crate::output::Sink;
 use crate::report::{Ended, Report};
 use crate::runner::CancelReason;
 
-/// Commands a container can be behind with. It is never sent more than a call and two ways to end.
+/// Commands a container can be behind with. It is never sent more than a call and three ways to end.
 const COMMANDS: usize = 8;
 
 impl Manager {
@@ -36,6 +36,11 @@ impl Manager {
                 self.forget_if_over(attempt);
             }
             Order::Build { build, image_spec, task } => self.build(build, image_spec, task),
+            Order::OpenTunnel { tunnel, container, process } => {
+                let (sockets, gateway) = (&self.tools.sockets, self.tools.gateway.clone());
+                sockets.carry(gateway, tunnel, container, process);
+            }
+            Order::ReleaseAttempt(attempt) => self.release(attempt),
             Order::Ping => self.beat(),
             Order::RotateCredential => self.tools.gateway.want_rotation(),
         }
@@ -143,6 +148,14 @@ impl Manager {
         }
     }
 
+    /// An attempt that serves requests is over. One that has ended is known to have.
+    fn release(&mut self, attempt: AttemptId) {
+        let entry = self.attempts.get(&attempt).filter(|entry| entry.state.is_running());
+        if let Some(container) = entry.map(|entry| entry.container) {
+            self.command(container, Command::Release(attempt));
+        }
+    }
+
     /// Ends a container; `false` if there is none of this id. What runs in it ends unheard, unless
     /// the worker itself is ending.
     pub(super) fn stop_container(&mut self, container: ContainerId) -> bool {
@@ -161,7 +174,7 @@ impl Manager {
     /// Tells a container something; `false` if it does not listen any more, as it is ending.
     pub(super) fn command(&mut self, container: ContainerId, command: Command) -> bool {
         let Some(entry) = self.containers.get_mut(&container) else { return false };
-        entry.stopping |= !matches!(command, Command::Call(_));
+        entry.stopping |= matches!(command, Command::Cancel { .. } | Command::Stop);
         match entry.commands.try_send(command) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Closed(_)) => false,

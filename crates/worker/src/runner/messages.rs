@@ -40,6 +40,8 @@ pub(crate) struct Load {
     pub(crate) inputs: String,
     /// JSON, or nothing.
     pub(crate) outputs: String,
+    /// Processes that serve requests; 0 if the handler is called.
+    pub(crate) processes: u32,
 }
 
 /// One call.

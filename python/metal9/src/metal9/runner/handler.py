@@ -27,6 +27,10 @@ class LoadError(Exception):
     """The load message cannot be carried out; the text says what to change."""
 
 
+class AppError(Exception):
+    """The handler gives no application to serve; the text says why."""
+
+
 class Handler:
     """A loaded handler, with what outlives a call: the value of on_start and the event loop."""
 
@@ -51,6 +55,17 @@ class Handler:
     def wants_retry(self, error: BaseException) -> bool:
         """Whether the queue's `retry_for` names exactly this kind of error."""
         return type(error) in self._retry_for
+
+    def begin(self, context, args, kwargs):
+        """Calls the user's function where the loop runs already: its value, or what is to be awaited for it."""
+        if self._function.is_async:
+            return self._function.__acall__(context, *args, **kwargs)
+        return self._function(context, *args, **kwargs)
+
+    @property
+    def function(self):
+        """The SDK's handler."""
+        return self._function
 
     def run(self, coroutine):
         """Runs `coroutine` on the loop that lives as long as the process, so clients kept between calls stay usable."""

@@ -113,6 +113,19 @@ class Sdk:
             config=self.common.config, task_id=task_id, on_start_value=on_start_value
         )
 
+    def is_asgi(self) -> bool:
+        """Whether the stub is a web application rather than a function behind HTTP."""
+        return (self.common.config.stub_type or "").startswith("asgi")
+
+    def make_app(self, handler):
+        """The web application that the handler makes, or is: the SDK makes that of a realtime handler itself."""
+        function, context = handler.function, self.context(None, handler.on_start_value)
+        own = getattr(getattr(function.handler, "func", None), "internal_asgi_app", None)
+        if own is None:
+            return handler.begin(context, [], {})
+        own.context, own.handler = context, function
+        return own
+
     def send_callback(self, context, payload, status: str, override_url) -> None:
         """Posts a signed callback with the SDK's own helper, which prints its failures; here they go to stderr."""
         from beta9.channel import get_channel

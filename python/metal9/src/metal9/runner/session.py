@@ -7,6 +7,7 @@ The main thread takes from the queue and runs user code; only it sends frames, a
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ import traceback
 
 from . import callback, calls, errors, handler, process
 from .frames import FrameError
+from .handler import AppError
 
 # Seconds a handler has to unwind when the worker is gone or asks for shutdown.
 _SHUTDOWN_SECONDS = 2.0
@@ -35,6 +37,8 @@ class Session:
         self._handler = None
         self._call = None
         self._busy = False
+        # True once requests are served instead of calls.
+        self._serving = False
         # What `_end` decided; None while the worker is there.
         self._exit_code = None
         self._pid = os.getpid()
@@ -71,7 +75,9 @@ class Session:
                 self._leave(self._stop_code())
             kind = message["type"]
             self._busy = True
-            if kind == "load":
+            if kind == "load" and message.get("processes"):
+                self._serve_requests(message)
+            elif kind == "load":
                 self._load(message)
             elif kind == "call":
                 self._serve_call(message["call"])
@@ -79,17 +85,72 @@ class Session:
                 self._leave(self._stop_code())
             self._busy = False
 
+    def next_message(self):
+        """The worker's next message, for who serves requests."""
+        return self._inbox.get()
+
+    def exit_code(self) -> int:
+        """What to leave with."""
+        return self._stop_code()
+
+    def leave(self, code: int) -> None:
+        """Ends this process."""
+        self._leave(code)
+
     # ── main thread ──
+
+    def _serve_requests(self, message) -> None:
+        """Serves requests until this process is to end; returns only if that cannot begin."""
+        from .serving import family, server
+
+        several = message["processes"] > 1 or message.get("stub_type", "").endswith("/serve")
+        if several and not message.get("member"):
+            self._become_server()
+            self._load_failed(family.Family(self, message).serve())
+            return
+        started = time.perf_counter()
+
+        def micros() -> int:
+            return int((time.perf_counter() - started) * 1e6)
+
+        made = []
+
+        def make() -> None:
+            fd = message.get("listen_fd")
+            sock = server.listen(0, message["code_dir"]) if fd is None else socket.socket(fileno=fd)
+            self._handler = handler.load(self._sdk, message)
+            made.append((sock, server.application(self._sdk, self._handler)))
+
+        if not self._loading(make, message):
+            return
+        self._become_server()
+        [(sock, app)] = made
+        self._output.flush()
+        self._load_failed(server.serve(self, self._sdk, self._handler, app, sock, micros))
+
+    def _become_server(self) -> None:
+        self._serving, self._busy = True, False
 
     def _load(self, message) -> None:
         started = time.perf_counter()
         if self._handler is not None:
             self.send({"type": "load_failed", "text": "this process already has a handler"})
             return
+
+        def make() -> None:
+            self._handler = handler.load(self._sdk, message)
+
+        if self._loading(make, message):
+            self._output.flush()
+            micros = int((time.perf_counter() - started) * 1e6)
+            self.send({"type": "loaded", "micros": micros})
+
+    def _loading(self, make, message) -> bool:
+        """Runs the user's code as it is imported; tells the worker if it fails."""
         try:
             with self._interrupts.allow():
-                self._handler = handler.load(self._sdk, message)
-        except handler.LoadError as error:
+                make()
+        except (handler.LoadError, AppError) as error:
             print(error, file=sys.stderr)
             self._load_failed(str(error))
         except BaseException as error:
@@ -99,9 +160,8 @@ class Session:
             self._load_failed(errors.describe(error) + handler.explain_missing(error, message))
         else:
             self._leave_if_stopped(None)
-            self._output.flush()
-            micros = int((time.perf_counter() - started) * 1e6)
-            self.send({"type": "loaded", "micros": micros})
+            return True
+        return False
 
     def _load_failed(self, text: str) -> None:
         self._output.flush()
@@ -225,6 +285,8 @@ class Session:
                 if not isinstance(message[name], str):
                     raise TypeError(repr(name))
             self._inbox.put(message)
+        elif kind == "reload":
+            self._inbox.put(message)
         elif kind == "call":
             self._call = calls.Call(message)
             self._inbox.put({"type": "call", "call": self._call})
@@ -239,6 +301,9 @@ class Session:
             return
         before = call.cancel()
         if before not in (calls.QUEUED, calls.RUNNING):
+            return
+        if self._serving:
+            self._end(process.EXIT_CANCELLED)
             return
         callback.post_cancelled(self._sdk, call, reason)
         if before == calls.RUNNING:

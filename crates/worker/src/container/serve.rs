@@ -1,0 +1,96 @@
+//! A container that serves requests: a call that lasts until it is released, and the sockets by
+//! which its processes are reached meanwhile.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use metal9_types::{AttemptId, Failure, Phase};
+
+use crate::container::call::halt;
+use crate::container::load::closed;
+use crate::container::{Command, Container, Halt, Job, failure, phase};
+use crate::event::Event;
+use crate::report::Ended;
+use crate::runner::{CallFrame, FromRunner, Happening, Runner, ToRunner};
+use crate::tunnel::Open;
+
+const WHEN: &str = "while it served requests";
+
+impl Container {
+    /// Lets the processes be reached; nothing if they serve nothing.
+    pub(super) fn open(&self, runner: &Runner) -> Option<Open> {
+        (self.spec.processes > 0)
+            .then(|| self.tools.sockets.open(self.id, runner.directory.path(), self.spec.processes))
+    }
+
+    /// Serves until it is released. What the application has started stays: it goes with the
+    /// container. An error ends the container.
+    pub(super) async fn serve_requests(
+        &mut self,
+        runner: &mut Runner,
+        job: Job,
+        mut phases: Vec<Phase>,
+    ) -> Result<(), Halt> {
+        let Job { call, sink } = job;
+        let attempt = call.attempt;
+        runner.memory.set_busy(true);
+        runner.pump.attach(sink).await;
+        let begun = Instant::now();
+        let frame = ToRunner::Call(CallFrame {
+            id: attempt.0,
+            task_id: call.task_id.clone(),
+            token: call.job_token.clone(),
+            args: Bytes::new(),
+            attempt: call.attempt_number,
+        });
+        if let Err(error) = runner.send(&frame).await {
+            // The program's end, which comes next, says more.
+            tracing::debug!(container = %self.id, %error, "could not say that requests come");
+        }
+        let released = self.until_released(runner, attempt).await;
+        phases.push(phase("call", begun.elapsed()));
+        match released {
+            Ok(()) => {
+                runner.pump.finish().await;
+                let ended = Ended { outcome: Ok(Bytes::new()), phases, reusable: true };
+                self.tell(Event::Ended { attempt, ended }).await;
+                Ok(())
+            }
+            Err(Halt::Failed { attempt, ended }) => {
+                Err(Halt::Failed { attempt, ended: Ended { phases, ..ended } })
+            }
+            Err(halt) => Err(halt),
+        }
+    }
+
+    async fn until_released(
+        &mut self,
+        runner: &mut Runner,
+        attempt: AttemptId,
+    ) -> Result<(), Halt> {
+        let failure: Failure = loop {
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    Some(Command::Release(wanted)) if wanted == attempt => return Ok(()),
+                    Some(Command::Release(_)) => {}
+                    Some(Command::Call(job)) => self.refuse(&job).await,
+                    other => return Err(halt(attempt, other)),
+                },
+                happening = runner.happens() => match happening {
+                    Happening::Message(FromRunner::Started { id }) if id == attempt.0 => {
+                        self.tell(Event::Started(attempt)).await;
+                    }
+                    Happening::Message(message) => {
+                        tracing::debug!(container = %self.id, ?message, "said while it serves");
+                    }
+                    Happening::Memory(excess) => break runner.memory.failure(excess),
+                    Happening::Broken(error) => break failure::nonsense(&error),
+                    Happening::Closed => break closed(runner, WHEN).await,
+                    Happening::Exit(exit) => break runner.explain(failure::crash(exit, WHEN)),
+                },
+            }
+        };
+        Err(Halt::failed(attempt, failure, Vec::new()))
+    }
+}
