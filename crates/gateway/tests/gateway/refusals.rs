@@ -2,11 +2,11 @@
 
 use anyhow::{Context as _, Result};
 use metal9_gateway::start;
+use metal9_proto::beta9::disk::ListDisksRequest;
+use metal9_proto::beta9::disk::disk_service_client::DiskServiceClient;
 use metal9_proto::beta9::gateway::{self as wire, SignPayloadRequest};
 use metal9_proto::beta9::secret::GetSecretRequest;
 use metal9_proto::beta9::secret::secret_service_client::SecretServiceClient;
-use metal9_proto::beta9::taskqueue::TaskQueuePutRequest;
-use metal9_proto::beta9::taskqueue::task_queue_service_client::TaskQueueServiceClient;
 use metal9_proto::worker::FetchArgumentsRequest;
 use metal9_proto::{gateway_client, image_client, worker_client};
 use metal9_testkit::{Client, FakeWorker, StubOptions};
@@ -112,11 +112,11 @@ async fn a_job_may_do_nothing_that_is_not_its_own_business() -> Result<()> {
 async fn an_unserved_call_answers_with_a_sentence() -> Result<()> {
     let fixture = fresh().await?;
     let client = fixture.client().await?;
-    let request = client.request(TaskQueuePutRequest::default())?;
-    let answer = TaskQueueServiceClient::new(client.channel()).task_queue_put(request).await;
+    let request = client.request(ListDisksRequest::default())?;
+    let answer = DiskServiceClient::new(client.channel()).list_disks(request).await;
     let status = answer.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
-    assert!(status.message().contains("task queues"), "{}", status.message());
+    assert!(status.message().contains("disks"), "{}", status.message());
     fixture.running.stop().await
 }
 
