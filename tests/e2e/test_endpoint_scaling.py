@@ -44,6 +44,17 @@ def worker_of(split, task):
     return worker
 
 
+def running_request(split, split_app, pool, served):
+    """A request that runs: the gate at which it stands, its answer to come, and its task."""
+    gate = split_app.gate()
+    answer = pool.submit(served.post, json={"gate": str(gate)})
+    [task] = eventually(
+        lambda: split.api.tasks(**{"stub-id": [served.stub], "status": ["RUNNING"]}),
+        what="the first request runs",
+    )
+    return gate, answer, task
+
+
 @pytest.fixture
 def pool():
     with ThreadPoolExecutor(32) as pool:
@@ -158,12 +169,7 @@ def test_requests_survive_the_loss_of_an_idle_container(app, fleet, api):
 
 def test_requests_move_from_a_worker_that_is_drained(split, split_app, pool):
     served = serve(split_app, facts(split), slow("keep_warm_seconds=30"))
-    gate = split_app.gate()
-    first = pool.submit(served.post, json={"gate": str(gate)})
-    task = eventually(
-        lambda: split.api.tasks(**{"stub-id": [served.stub], "status": ["RUNNING"]}),
-        what="the first request runs",
-    )[0]
+    gate, first, task = running_request(split, split_app, pool, served)
     old = worker_of(split, task)
     split.add_worker()
     drained = split.api.gateway.drain_worker(DrainWorkerRequest(worker_id=old.id))
@@ -179,12 +185,7 @@ def test_a_request_on_a_worker_that_is_lost_is_a_502_and_the_next_goes_elsewhere
     split, split_app, pool
 ):
     served = serve(split_app, facts(split), slow("keep_warm_seconds=30"))
-    gate = split_app.gate()
-    first = pool.submit(served.post, json={"gate": str(gate)})
-    [task] = eventually(
-        lambda: split.api.tasks(**{"stub-id": [served.stub], "status": ["RUNNING"]}),
-        what="the first request runs",
-    )
+    _, first, task = running_request(split, split_app, pool, served)
     old = worker_of(split, task)
     split.add_worker()
     old.kill()
@@ -196,12 +197,7 @@ def test_after_a_restart_of_the_gateway_requests_are_served_and_those_before_hav
     split, split_app, pool
 ):
     served = serve(split_app, facts(split), slow("keep_warm_seconds=30"))
-    gate = split_app.gate()
-    first = pool.submit(served.post, json={"gate": str(gate)})
-    [task] = eventually(
-        lambda: split.api.tasks(**{"stub-id": [served.stub], "status": ["RUNNING"]}),
-        what="the first request runs",
-    )
+    _, first, task = running_request(split, split_app, pool, served)
     split.restart_gateway()
     assert first.exception() is not None
     assert split.api.status(task.id) == "ERROR"

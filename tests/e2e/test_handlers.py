@@ -187,7 +187,7 @@ def test_a_pickled_function_as_notebooks_send_it_can_be_called(api):
     assert api.call(stub, 4).value == 7
 
 
-@pytest.mark.parametrize("kind", ["endpoint", "taskqueue", "pod/run", "sandbox"])
+@pytest.mark.parametrize("kind", ["pod/run", "pod/deployment", "sandbox", "bot", "container"])
 def test_a_kind_of_workload_that_is_not_there_yet_is_refused_by_name(api, kind):
     object_id = api.upload({"app.py": "def ask():\n    return 1\n"})
     response = api.try_stub(object_id, "app:ask", stub_type=kind)

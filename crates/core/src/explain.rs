@@ -4,12 +4,13 @@ mod gpu;
 
 use std::collections::BTreeMap;
 
-use metal9_types::{Moment, Resources, TaskId, WorkerId};
+use metal9_types::{Moment, TaskId, WorkerId};
 use serde::Serialize;
 
 use crate::StubSpec;
 use crate::core::Core;
 use crate::place::{self, Obstacle};
+use crate::state::share::Full;
 use crate::state::{GroupKey, Outlook, Reason, Stub, TaskState};
 
 /// Why a task is where it is.
@@ -342,19 +343,12 @@ fn capped(core: &Core, key: GroupKey) -> String {
     else {
         return String::new();
     };
-    let Resources { cpu_millicores, memory_mib } = stub.spec.resources;
-    let gpus = if stub.spec.gpu.is_none() { 0 } else { u64::from(stub.spec.gpu.count.max(1)) };
-    let all = [
-        (rules.max_gpus, share.gpus, gpus, "gpus"),
-        (rules.max_cpu_millicores, share.cpu_millicores, cpu_millicores, "millicores"),
-        (rules.max_memory_mib, share.memory_mib, memory_mib, "MiB of memory"),
-        (rules.max_containers, share.calls as u64, 1, "containers"),
-    ];
-    let full = all.into_iter().find_map(|(most, used, more, what)| {
-        let most = most.filter(|most| more > 0 && used.saturating_add(more) > *most)?;
-        Some(format!("the workspace uses {used} of the {most} {what} it may have"))
-    });
-    full.unwrap_or_else(|| "the workspace has all that it may have".to_owned())
+    match share.full(&rules, &stub.spec) {
+        Some(Full { used, most, what }) => {
+            format!("the workspace uses {used} of the {most} {what} it may have")
+        }
+        None => "the workspace has all that it may have".to_owned(),
+    }
 }
 
 /// No worker got past the first requirement.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::admission::Claim;
 use crate::auth::Caller;
-use crate::deployed;
+use crate::deployed::Callable;
 use crate::driver::{Command, stub_spec, task_spec};
 use crate::error::ApiError;
 use crate::hub::Live;
@@ -30,7 +30,7 @@ const MAX_REQUEST_ID: usize = 200;
 /// A call that somebody wants to make.
 pub(crate) struct NewCall {
     /// What is called; its workspace is the caller's.
-    pub(crate) stub: Arc<StubRow>,
+    pub(crate) stub: Callable,
     /// The arguments, as the runner reads them.
     pub(crate) arguments: Bytes,
     /// `true` if it goes on although nobody follows it.
@@ -86,7 +86,7 @@ impl Drop for Unattended {
 /// If it is over a limit, or cannot be made durable.
 pub(crate) async fn accept(shared: &SharedRef, call: NewCall) -> Result<Call, ApiError> {
     let NewCall { stub, arguments, headless, request_id } = call;
-    deployed::require_callable(shared, &stub).await?;
+    let stub = stub.into_stub();
     let most = usize::try_from(stub.config.serving.max_pending).unwrap_or(usize::MAX);
     if most > 0 {
         let id = stub.id;
@@ -182,14 +182,18 @@ fn admit(shared: &Shared, workspace: WorkspaceId, bytes: u64) -> Result<Claim, A
     shared.admission.task(workspace, bytes)
 }
 
+/// The stub of this id, whosoever it is; nothing if there is none.
+pub(crate) async fn find_stub(shared: &Shared, id: &str) -> Result<Option<Arc<StubRow>>, ApiError> {
+    let Ok(id) = StubId::from_str(id) else { return Ok(None) };
+    Ok(shared.store.stub(id).await?)
+}
+
 /// The caller's stub of this id.
 pub(crate) async fn own_stub(
     shared: &Shared,
     caller: &Caller,
     id: &str,
 ) -> Result<Arc<StubRow>, ApiError> {
-    let missing = || ApiError::NotFound { kind: "stub", id: shown(id) };
-    let stub = StubId::from_str(id).map_err(|_| missing())?;
-    let stub = shared.store.stub(stub).await?.ok_or_else(missing)?;
-    if stub.workspace == caller.workspace { Ok(stub) } else { Err(missing()) }
+    let stub = find_stub(shared, id).await?.filter(|stub| stub.workspace == caller.workspace);
+    stub.ok_or_else(|| ApiError::NotFound { kind: "stub", id: shown(id) })
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use axum::http::header::{AUTHORIZATION, HeaderMap};
+use axum::http::uri::Uri;
 use metal9_store::{Actor, Identity, TokenKind};
 use metal9_tasks::CancellationToken;
 use metal9_types::{TaskId, WorkspaceId};
@@ -80,6 +82,9 @@ const TICK: Duration = Duration::from_millis(1);
 /// Where the server itself writes a caller's address; what callers write there is thrown away.
 pub(crate) const PEER_HEADER: &str = "x-metal9-peer";
 
+/// Where an HTTP request's token may stand if there can be no header.
+pub(crate) const TOKEN_PARAMETER: &str = "auth_token";
+
 /// The address of a gRPC caller, without the port.
 pub(crate) fn grpc_peer(metadata: &MetadataMap) -> &str {
     metadata.get(PEER_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default()
@@ -127,16 +132,29 @@ impl Shared {
         match caller.rights {
             Rights::Owner if is_first => Ok(()),
             _ => Err(ApiError::Forbidden(
-                "only the owner of the installation's first workspace may manage workspaces and add workers",
+                "only the owner of the installation's first workspace may manage workspaces and add \
+                 workers",
             )),
         }
     }
 }
 
 /// The bearer token of a request's `authorization`, if it has one.
-pub(crate) fn bearer(header: Option<&str>) -> Option<&str> {
+fn bearer(header: Option<&str>) -> Option<&str> {
     let (scheme, token) = header?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+}
+
+/// The bearer token of an HTTP request.
+pub(crate) fn http_bearer(headers: &HeaderMap) -> Option<&str> {
+    bearer(headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()))
+}
+
+/// The token in an HTTP request's query.
+pub(crate) fn query_token(uri: &Uri) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let (_, token) = pairs.find(|(name, _)| name == TOKEN_PARAMETER)?;
+    Some(token.into_owned()).filter(|token| !token.is_empty())
 }
 
 /// The bearer token of a gRPC call.
@@ -214,6 +232,13 @@ impl Shared {
     /// Finds out who makes this gRPC call.
     pub(crate) async fn grpc_caller(&self, metadata: &MetadataMap) -> Result<Caller, ApiError> {
         self.caller(grpc_bearer(metadata), grpc_peer(metadata)).await
+    }
+
+    /// The same for calls that are not for jobs.
+    pub(crate) async fn grpc_client(&self, metadata: &MetadataMap) -> Result<Caller, ApiError> {
+        let caller = self.grpc_caller(metadata).await?;
+        caller.require_client()?;
+        Ok(caller)
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) async fn named(
     kind: StubKind,
     name: &str,
     version: &str,
-) -> Result<Arc<StubRow>, ApiError> {
+) -> Result<Callable, ApiError> {
     let asked = if version.is_empty() { name.to_owned() } else { format!("{name}/{version}") };
     let version = match version {
         "" | "latest" => None,
@@ -53,20 +53,29 @@ pub(crate) async fn named(
     let deployment = found.ok_or_else(|| missing(&asked))?;
     require_active(&deployment)?;
     let stub = shared.store.stub(deployment.stub).await?;
-    stub.ok_or_else(|| missing(&asked))
+    stub.map(Callable).ok_or_else(|| missing(&asked))
 }
 
-/// Makes sure that a stub takes calls: one that was made for a deployment does while that does.
-///
-/// # Errors
-/// If its deployment was stopped or removed.
-pub(crate) async fn require_callable(shared: &Shared, stub: &StubRow) -> Result<(), ApiError> {
-    if stub.config.stage != Stage::Deployment {
-        return Ok(());
+/// A stub that was found to take calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Callable(Arc<StubRow>);
+
+impl Callable {
+    /// Makes sure that a stub takes calls: one that was made for a deployment does while that does.
+    ///
+    /// # Errors
+    /// If its deployment was stopped or removed.
+    pub(crate) async fn of(shared: &Shared, stub: Arc<StubRow>) -> Result<Self, ApiError> {
+        if stub.config.stage == Stage::Deployment {
+            let deployment = shared.store.deployment_of_stub(stub.id).await?;
+            require_active(&deployment.ok_or_else(|| missing(&stub.id.to_string()))?)?;
+        }
+        Ok(Self(stub))
     }
-    match shared.store.deployment_of_stub(stub.id).await? {
-        Some(deployment) => require_active(&deployment),
-        None => Err(missing(&stub.id.to_string())),
+
+    /// The stub.
+    pub(crate) fn into_stub(self) -> Arc<StubRow> {
+        self.0
     }
 }
 

@@ -12,6 +12,7 @@ mod create_token;
 mod delete_token;
 mod deploy_stub;
 mod export_workspace_config;
+mod filters;
 mod function_invoke;
 mod function_schedule;
 mod function_service;

@@ -26,19 +26,18 @@ mod workers;
 mod workspace;
 mod workspaces;
 
-pub(crate) use workspaces::rules;
-
 use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::extract::connect_info::ConnectInfo;
+use axum::http::Extensions;
 use axum::http::request::Parts;
 use axum::routing::{delete, get, post, put};
 use metal9_tasks::CancellationToken;
 use metal9_types::StubKind;
 
-use crate::auth::{Caller, bearer};
+use crate::auth::{Caller, http_bearer};
 use crate::doors::{Door, serve_http};
 use crate::error::ApiError;
 use crate::shared::SharedRef;
@@ -104,13 +103,12 @@ impl FromRequestParts<SharedRef> for Caller {
 
 /// Who calls, by the token in the header.
 async fn header_caller(parts: &Parts, shared: &SharedRef) -> Result<Caller, ApiError> {
-    let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
-    shared.caller(bearer(header), &peer(parts)).await
+    shared.caller(http_bearer(&parts.headers), &peer(&parts.extensions)).await
 }
 
 /// The address that a request came from; empty if unknown.
-fn peer(parts: &Parts) -> String {
-    let peer = parts.extensions.get::<ConnectInfo<Peer>>();
+fn peer(extensions: &Extensions) -> String {
+    let peer = extensions.get::<ConnectInfo<Peer>>();
     let peer = peer.map(|ConnectInfo(Peer(peer))| peer.ip().to_canonical().to_string());
     peer.unwrap_or_default()
 }

@@ -3,11 +3,9 @@
 use bytes::Bytes;
 use serde_json::{Map, Number, Value, json};
 
+use crate::auth::TOKEN_PARAMETER;
 use crate::error::ApiError;
 use crate::validate::refuse;
-
-/// Where a token may stand if there can be no header.
-pub(crate) const TOKEN_PARAMETER: &str = "auth_token";
 
 /// The arguments, as the runner reads them: `args` and `kwargs` of the body, or the whole body as
 /// `kwargs`; and over them what stands in the query string.

@@ -29,6 +29,7 @@ mod gateway;
 mod grpc;
 mod http;
 mod hub;
+mod inflow;
 mod intruders;
 mod job_token;
 mod json_call;

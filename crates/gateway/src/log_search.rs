@@ -4,6 +4,7 @@
 //! However much there is, a search looks at so many tasks and so much text of each, the newest.
 
 mod line;
+mod reader;
 
 use metal9_store::{StoreError, TaskFilter, TaskRow, UnixMicros};
 use metal9_types::{ContainerId, WorkspaceId};
@@ -13,7 +14,9 @@ use crate::deployed::own_deployment;
 use crate::error::ApiError;
 use crate::shared::Shared;
 use crate::validate::shown;
-pub(crate) use line::{Line, Splitter, wanted};
+pub(crate) use line::Line;
+use line::{Splitter, wanted};
+pub(crate) use reader::Reader;
 
 /// Tasks that a search looks at, the newest.
 const MOST_TASKS: u32 = 500;
@@ -21,8 +24,6 @@ const MOST_TASKS: u32 = 500;
 const MOST_BYTES: u64 = 4 << 20;
 /// Bytes of output that a search holds at a time.
 const MOST_TOGETHER: usize = 64 << 20;
-/// Bytes read at a time.
-const CHUNK: usize = 256 * 1024;
 
 /// Whose output is asked for.
 #[derive(Clone, Debug)]
@@ -95,20 +96,10 @@ impl Target {
             if over || wish.until.is_some_and(|until| task.created_at >= until) {
                 continue;
             }
-            let mut splitter = Splitter::new(&task);
             let end = shared.store.logs().len(task.id).await.map_err(unreadable)?;
-            let mut offset = end.saturating_sub(MOST_BYTES);
-            while offset < end {
-                let pieces = shared.store.logs().pieces(task.id, offset, CHUNK).await;
-                let pieces = pieces.map_err(unreadable)?;
-                let Some(last) = pieces.last() else { break };
-                offset = last.end_offset;
-                for piece in pieces {
-                    let lines = splitter.add(piece).into_iter();
-                    found.extend(lines.filter(|line| wanted(line, wish)));
-                }
-            }
-            found.extend(splitter.rest().into_iter().filter(|line| wanted(line, wish)));
+            let mut reader = Reader::new(&task, end.saturating_sub(MOST_BYTES));
+            reader.read(shared, end, wish, &mut found).await.map_err(unreadable)?;
+            reader.rest(wish, &mut found);
             bytes += usize::try_from(end.min(MOST_BYTES)).unwrap_or(usize::MAX);
             if bytes > MOST_TOGETHER {
                 break;

@@ -76,7 +76,7 @@ impl Shared {
             return Err(refuse(format!("an address cannot be good for {valid_seconds} s"), hint));
         }
         let expires = now_seconds() + i64::from(valid_seconds);
-        Ok(format!("{}{}", self.http_base(), sign(&self.signer, method, path, expires)))
+        Ok(format!("{}{}", self.http_url(), sign(&self.signer, method, path, expires)))
     }
 
     /// Refuses an address that this gateway has not signed for this method, or that has expired.
@@ -87,17 +87,6 @@ impl Shared {
         shown: &Signature,
     ) -> Result<(), ApiError> {
         check(&self.signer, method, path, shown, now_seconds())
-    }
-
-    /// Where clients reach this gateway over HTTP, as `http://host:port`.
-    fn http_base(&self) -> String {
-        let scheme = if self.certificates.is_some() { "https" } else { "http" };
-        let host = self.advertised_host();
-        let port = self.http_addr.port();
-        match host.contains(':') {
-            true => format!("{scheme}://[{host}]:{port}"),
-            false => format!("{scheme}://{host}:{port}"),
-        }
     }
 }
 

@@ -14,6 +14,7 @@ use metal9_store::{DeploymentRow, ScheduleRow, StoreError};
 
 use crate::accept::{NewCall, accept};
 use crate::auth::Caller;
+use crate::deployed::Callable;
 use crate::error::ApiError;
 use crate::shared::{Shared, SharedRef};
 use crate::timestamps::{UnixMicros, now, to_rfc3339};
@@ -101,7 +102,7 @@ async fn round(shared: &SharedRef) -> Result<Duration, StoreError> {
         pause = if stuck { TRY_AGAIN } else { Duration::ZERO };
     }
     // Nothing is due, or there are more that are.
-    Ok(if schedules.is_empty() { LOOK_AGAIN } else { pause })
+    Ok(pause)
 }
 
 async fn call(shared: &SharedRef, schedule: &ScheduleRow) -> Result<(), ApiError> {
@@ -133,7 +134,7 @@ async fn make_task(
 ) -> Result<Option<metal9_types::TaskId>, ApiError> {
     let Some(stub) = shared.store.stub(schedule.stub).await? else { return Ok(None) };
     let call = NewCall {
-        stub,
+        stub: Callable::of(shared, stub).await?,
         arguments: Bytes::from_static(NO_ARGUMENTS),
         headless: true,
         request_id: Some(request_id(schedule.deployment, schedule.due)),

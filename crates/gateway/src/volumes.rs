@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use metal9_store::{StoreError, UploadRow, VolumeRow};
 use metal9_types::{UploadId, VolumeId};
-use metal9_volume::{Files, Staging, VolumeError, VolumePath};
+use metal9_volume::{Files, Staging, VolumeError, VolumePath, hex};
 
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -48,7 +48,7 @@ impl Volumes {
         std::fs::set_permissions(&root, Permissions::from_mode(0o700)).map_err(failed("close"))?;
         let mut random = [0; MARKER_BYTES];
         rand::fill(&mut random);
-        let marker: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let marker = hex(&random);
         let path = root.join(".marker");
         let failed =
             |source| VolumeError::Io { doing: "write", path: path.display().to_string(), source };

@@ -29,8 +29,7 @@ impl Store {
     /// When the database cannot be written.
     pub async fn bootstrap(&self) -> Result<Option<Bootstrap>, StoreError> {
         let token = new_token();
-        let first = NewToken { kind: TokenKind::WorkspacePrimary, name: String::new(), ttl: None };
-        let row = new_row(WorkspaceId(new_uuid()), first);
+        let row = first_token(WorkspaceId(new_uuid()));
         let workspace = row.workspace;
         let entry = Actor::gateway().did("token.create", row.id.to_string());
         let entry = entry.with("the first token of the first workspace");
@@ -214,6 +213,12 @@ fn is_current(identity: &Identity) -> bool {
 enum TokenChange {
     Toggle,
     Delete,
+}
+
+/// The token that comes with a new workspace.
+pub(crate) fn first_token(workspace: WorkspaceId) -> TokenRow {
+    let first = NewToken { kind: TokenKind::WorkspacePrimary, name: String::new(), ttl: None };
+    new_row(workspace, first)
 }
 
 fn new_row(workspace: WorkspaceId, wanted: NewToken) -> TokenRow {

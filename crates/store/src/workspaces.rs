@@ -1,14 +1,14 @@
 //! Workspaces, and what each may have of the fleet.
 
-use metal9_types::{TokenId, WorkspaceId};
+use metal9_types::WorkspaceId;
 use sqlx::sqlite::SqliteRow;
 
 use crate::clock::{new_uuid, now};
 use crate::columns::Columns;
-use crate::identity::insert_token;
+use crate::identity::{first_token, insert_token};
 use crate::keys::{new_token, token_hash};
 use crate::store::database;
-use crate::{By, Store, StoreError, TokenKind, TokenRow, UnixMicros};
+use crate::{By, Store, StoreError, UnixMicros};
 
 /// Characters of a workspace's name.
 const LONGEST_NAME: usize = 64;
@@ -72,19 +72,9 @@ impl By<'_> {
                 expected: "1 to 64 letters, digits, `-`, `_` and `.`",
             });
         }
-        let (id, at, key) = (WorkspaceId(new_uuid()), now(), new_token());
-        let row = WorkspaceRow { id, name: name.to_owned(), limits, created_at: at };
-        let token = TokenRow {
-            id: TokenId(new_uuid()),
-            workspace: id,
-            kind: TokenKind::WorkspacePrimary,
-            name: String::new(),
-            active: true,
-            reusable: true,
-            expires_at: None,
-            created_at: at,
-            updated_at: at,
-        };
+        let (id, key) = (WorkspaceId(new_uuid()), new_token());
+        let row = WorkspaceRow { id, name: name.to_owned(), limits, created_at: now() };
+        let token = first_token(id);
         let made = self
             .store
             .write_noted(

@@ -46,11 +46,7 @@ impl Files {
     /// # Errors
     /// When it cannot be.
     pub fn open(path: &Path) -> Result<Self, VolumeError> {
-        let shown = path.display().to_string();
-        std::fs::create_dir_all(path)
-            .and_then(|()| Dir::open_ambient_dir(path, ambient_authority()))
-            .map(|dir| Self { dir })
-            .map_err(VolumeError::io("open", shown))
+        open_dir(path).map(|dir| Self { dir })
     }
 
     pub(crate) fn dir(&self) -> &Dir {
@@ -62,18 +58,8 @@ impl Files {
     /// # Errors
     /// When it cannot be looked at.
     pub fn stat(&self, path: &VolumePath) -> Result<Option<Entry>, VolumeError> {
-        match self.dir.metadata(path.relative()) {
-            Ok(metadata) => Ok(Some(entry(path.clone(), &metadata))),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(VolumeError::io("look at", path.as_str())(error)),
-        }
+        let metadata = if_there(path, self.dir.metadata(path.relative()))?;
+        Ok(metadata.map(|metadata| entry(path.clone(), &metadata)))
     }
 
     /// What is in a directory; a file names itself. With a pattern, what matches it. By name.
@@ -257,6 +243,29 @@ impl Files {
             paths = below;
         }
         Ok(paths.into_iter().filter_map(|path| self.look(path)).collect())
+    }
+}
+
+/// Opens a directory, which is made if it is not there.
+pub(crate) fn open_dir(path: &Path) -> Result<Dir, VolumeError> {
+    std::fs::create_dir_all(path)
+        .and_then(|()| Dir::open_ambient_dir(path, ambient_authority()))
+        .map_err(VolumeError::io("open", path.display().to_string()))
+}
+
+/// What was found out about a path; nothing if nothing is there.
+pub(crate) fn if_there(
+    path: &VolumePath,
+    metadata: io::Result<Metadata>,
+) -> Result<Option<Metadata>, VolumeError> {
+    match metadata {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(VolumeError::io("look at", path.as_str())(error)),
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use cap_std::fs::{Dir, Metadata, MetadataExt};
 use sha2::{Digest, Sha256};
 
+use crate::files::if_there;
 use crate::{Files, VolumeError, VolumePath};
 
 /// Files of a volume that can be worked with as a copy, at most.
@@ -86,18 +87,10 @@ impl Files {
     /// # Errors
     /// When something else is there.
     pub fn find(&self, path: &VolumePath) -> Result<Option<Found>, VolumeError> {
-        match self.dir().symlink_metadata(path.relative()) {
-            Ok(metadata) if metadata.is_file() => Ok(Some(of(path.clone(), &metadata))),
-            Ok(_) => Err(VolumeError::Kind { path: path.to_string(), is: "no regular file" }),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(VolumeError::io("look at", path.as_str())(error)),
+        match if_there(path, self.dir().symlink_metadata(path.relative()))? {
+            Some(metadata) if metadata.is_file() => Ok(Some(of(path.clone(), &metadata))),
+            Some(_) => Err(VolumeError::Kind { path: path.to_string(), is: "no regular file" }),
+            None => Ok(None),
         }
     }
 

@@ -6,9 +6,9 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
+use crate::files::open_dir;
 use crate::{VolumeError, VolumePath};
 
 /// A directory of files that are not whole yet. Jobs cannot reach it.
@@ -33,11 +33,7 @@ impl Staging {
     /// # Errors
     /// When it cannot be.
     pub fn open(path: &Path) -> Result<Self, VolumeError> {
-        let shown = path.display().to_string();
-        std::fs::create_dir_all(path)
-            .and_then(|()| Dir::open_ambient_dir(path, ambient_authority()))
-            .map(|dir| Self { dir, lasting: true })
-            .map_err(VolumeError::io("open", shown))
+        open_dir(path).map(|dir| Self { dir, lasting: true })
     }
 
     /// The same for files that need not outlive the machine: copies.
@@ -64,16 +60,13 @@ impl Staging {
         Ok(Staged { dir, name, file: Some(file), lasting: self.lasting })
     }
 
-    /// Writes bytes of an upload's file at a place; the file is made if it is not there. They are
-    /// on disk when [`Staging::save`] has returned.
+    /// An upload's file, for writing from a byte on; it is made if it is not there. What is written
+    /// is on disk once the caller has synced the file.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be opened.
     pub fn part(&self, upload: &str, start: u64) -> Result<File, VolumeError> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        let opened = self.dir.open_with(data_name(upload), &options).map(|file| file.into_std());
-        opened
+        self.open_upload(upload)
             .and_then(|mut file| file.seek(SeekFrom::Start(start)).map(|_| file))
             .map_err(VolumeError::io("write", upload))
     }
@@ -85,15 +78,19 @@ impl Staging {
     pub fn whole(&self, upload: &str, size: u64) -> Result<Staged, VolumeError> {
         let name = data_name(upload);
         let failed = || VolumeError::io("finish", upload);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        let file = self.dir.open_with(&name, &options).map_err(failed())?.into_std();
+        let file = self.open_upload(upload).map_err(failed())?;
         if file.metadata().map_err(failed())?.len() != size {
             let why = "the parts are not as many bytes as were announced";
             return Err(VolumeError::Path { path: upload.to_owned(), why });
         }
         let dir = self.dir.try_clone().map_err(failed())?;
         Ok(Staged { dir, name, file: Some(file), lasting: self.lasting })
+    }
+
+    fn open_upload(&self, upload: &str) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        self.dir.open_with(data_name(upload), &options).map(|file| file.into_std())
     }
 
     /// Removes the file of an upload; one that is not there is no error.

@@ -1,8 +1,9 @@
 //! Keeping environments and code within their disk budget, and the disk from filling up.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, interval};
 
@@ -80,6 +81,32 @@ async fn collect(makings: &Makings, budget: u64, missing: u64) {
         Ok(_) => {}
         Err(error) => tracing::warn!(error = chain(&error), "could not remove environments"),
     }
+}
+
+/// Removes what is in a cache, the one not used for longest first, until the rest takes no more than
+/// `budget` bytes. `cached` is when each was last used, its bytes and its path. `remove` says `false`
+/// of what it leaves, as it is in use. Returns how many were removed.
+///
+/// # Errors
+/// When one cannot be removed.
+pub(crate) fn shrink(
+    mut cached: Vec<(SystemTime, u64, PathBuf)>,
+    budget: u64,
+    mut remove: impl FnMut(&Path) -> io::Result<bool>,
+) -> io::Result<usize> {
+    cached.sort_unstable();
+    let mut total: u64 = cached.iter().map(|(_, size, _)| size).sum();
+    let mut removed = 0;
+    for (_, size, path) in cached {
+        if total <= budget {
+            break;
+        }
+        if remove(&path)? {
+            total -= size;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 /// What environments may take: their budget, less what is missing on the disk.

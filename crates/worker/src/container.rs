@@ -27,7 +27,7 @@ use crate::event::Event;
 use crate::gateway::Gateway;
 use crate::output::Sink;
 use crate::report::{Ended, Stream};
-use crate::runner::{CancelReason, Runner};
+use crate::runner::{CallFrame, CancelReason, Runner, ToRunner};
 use crate::tunnel::Sockets;
 use crate::volumes::{Mount, SharedDisk};
 pub(crate) use failure::exit_text;
@@ -119,6 +119,19 @@ pub(crate) struct Call {
     pub(crate) job_token: String,
     /// 1 for the first.
     pub(crate) attempt_number: u32,
+}
+
+impl Call {
+    /// What the runner is told to do, with these arguments.
+    fn frame(&self, args: Bytes) -> ToRunner {
+        ToRunner::Call(CallFrame {
+            id: self.attempt.0,
+            task_id: self.task_id.clone(),
+            token: self.job_token.clone(),
+            args,
+            attempt: self.attempt_number,
+        })
+    }
 }
 
 /// A call and where its output goes.

@@ -29,7 +29,7 @@ pub(crate) const MOST_DEBT: i64 = 10;
 /// millicores, by whichever of processor, memory and accelerators is the largest.
 pub(crate) fn cost(spec: &StubSpec) -> u64 {
     let Resources { cpu_millicores, memory_mib } = spec.resources;
-    let gpus = if spec.gpu.is_none() { 0 } else { u64::from(spec.gpu.count.max(1)) };
+    let gpus = gpus(spec);
     let memory = memory_mib / MEMORY_PER_MILLICORE;
     cpu_millicores.max(memory).max(gpus.saturating_mul(GPU_COST)).max(1)
 }
@@ -39,6 +39,18 @@ pub(crate) fn charge(cost: u64, call_time: Option<Duration>) -> i64 {
     let time = call_time.unwrap_or(FIRST_CALL).clamp(SHORTEST, LONGEST);
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     i64::try_from(cost.saturating_mul(millis)).unwrap_or(i64::MAX)
+}
+
+/// Accelerators of a container of the stub.
+fn gpus(spec: &StubSpec) -> u64 {
+    if spec.gpu.is_none() { 0 } else { u64::from(spec.gpu.count.max(1)) }
+}
+
+/// Something of which a workspace has so much that one more container would be too many.
+pub(crate) struct Full {
+    pub(crate) used: u64,
+    pub(crate) most: u64,
+    pub(crate) what: &'static str,
 }
 
 /// What a workspace has of the fleet, and what it is owed.
@@ -67,27 +79,30 @@ impl Share {
 
     /// Counts one call in or out.
     pub(crate) fn count(&mut self, spec: &StubSpec, cost: u64, more: bool) {
-        let gpus = if spec.gpu.is_none() { 0 } else { u64::from(spec.gpu.count.max(1)) };
         let change = |value: &mut u64, by: u64| {
             *value = if more { value.saturating_add(by) } else { value.saturating_sub(by) };
         };
         change(&mut self.held, cost);
         change(&mut self.cpu_millicores, spec.resources.cpu_millicores);
         change(&mut self.memory_mib, spec.resources.memory_mib);
-        change(&mut self.gpus, gpus);
+        change(&mut self.gpus, gpus(spec));
         self.calls = if more { self.calls + 1 } else { self.calls.saturating_sub(1) };
     }
 
-    /// `true` if one more container of the stub stays within what the workspace may have.
-    pub(crate) fn allows(&self, rules: &WorkspaceRules, spec: &StubSpec) -> bool {
-        let gpus = if spec.gpu.is_none() { 0 } else { u64::from(spec.gpu.count.max(1)) };
-        let within = |limit: Option<u64>, used: u64, more: u64| {
-            more == 0 || limit.is_none_or(|limit| used.saturating_add(more) <= limit)
-        };
-        within(rules.max_cpu_millicores, self.cpu_millicores, spec.resources.cpu_millicores)
-            && within(rules.max_memory_mib, self.memory_mib, spec.resources.memory_mib)
-            && within(rules.max_gpus, self.gpus, gpus)
-            && within(rules.max_containers, self.calls as u64, 1)
+    /// What keeps out one more container of the stub; nothing if it stays within what the workspace
+    /// may have.
+    pub(crate) fn full(&self, rules: &WorkspaceRules, spec: &StubSpec) -> Option<Full> {
+        let Resources { cpu_millicores, memory_mib } = spec.resources;
+        let all = [
+            (rules.max_gpus, self.gpus, gpus(spec), "gpus"),
+            (rules.max_cpu_millicores, self.cpu_millicores, cpu_millicores, "millicores"),
+            (rules.max_memory_mib, self.memory_mib, memory_mib, "MiB of memory"),
+            (rules.max_containers, self.calls as u64, 1, "containers"),
+        ];
+        all.into_iter().find_map(|(most, used, more, what)| {
+            let most = most.filter(|most| more > 0 && used.saturating_add(more) > *most)?;
+            Some(Full { used, most, what })
+        })
     }
 }
 

@@ -17,7 +17,12 @@ impl Core {
     }
 
     pub(crate) fn on_set_workspace(&mut self, workspace: WorkspaceId, rules: WorkspaceRules) {
-        self.config.workspaces.insert(workspace, rules);
+        // Those without rules of their own are not looked up.
+        if rules == WorkspaceRules::default() {
+            self.config.workspaces.remove(&workspace);
+        } else {
+            self.config.workspaces.insert(workspace, rules);
+        }
         self.uncap(workspace);
     }
 
@@ -64,7 +69,7 @@ impl Core {
     pub(crate) fn is_within_rules(&self, key: GroupKey) -> bool {
         let Some(rules) = self.config.workspaces.get(&key.workspace) else { return true };
         let Some(stub) = self.stubs.get(&key.stub) else { return true };
-        self.shares.get(&key.workspace).is_none_or(|share| share.allows(rules, &stub.spec))
+        self.shares.get(&key.workspace).is_none_or(|share| share.full(rules, &stub.spec).is_none())
     }
 
     /// Takes note that a task of the group goes to a container.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metal9_types::{FailureKind, Resources};
 
-use super::env::{TestEnv, stub, stub_spec, task, task_spec, workspace};
+use super::env::{Given, TestEnv, stub, stub_spec, task, task_spec, workspace};
 use super::sim::Sim;
 use crate::{Config, Input, StubSpec, TaskSpec, WorkspaceRules};
 
@@ -135,10 +135,9 @@ fn a_stub_has_no_more_containers_than_it_may() {
     assert!(env.given().fresh, "one that ends makes room for another");
 }
 
-#[test]
-fn a_workspace_has_no_more_than_it_may() {
+/// A workspace that by these rules gets two of the three calls it wants to make.
+fn two_of_three(rules: WorkspaceRules) -> (TestEnv, Vec<Given>) {
     let mut env = TestEnv::new().stub();
-    let rules = WorkspaceRules { max_cpu_millicores: Some(2000), ..WorkspaceRules::default() };
     env.ok(Input::SetWorkspace { workspace: workspace(1), rules });
     env.hello(1, 1, 8);
     for number in 1..=3 {
@@ -146,6 +145,13 @@ fn a_workspace_has_no_more_than_it_may() {
     }
     let given = env.all_given();
     assert_eq!(given.len(), 2);
+    (env, given)
+}
+
+#[test]
+fn a_workspace_has_no_more_than_it_may() {
+    let rules = WorkspaceRules { max_cpu_millicores: Some(2000), ..WorkspaceRules::default() };
+    let (mut env, given) = two_of_three(rules);
     assert_eq!(
         env.sentence(3),
         "waiting: the workspace uses 2000 of the 2000 millicores it may have; it is next"
@@ -214,14 +220,7 @@ fn each_limit_of_a_workspace_is_named_when_it_is_reached() {
         (WorkspaceRules { max_cpu_millicores: Some(2999), ..none }, "2000 of the 2999 millicores"),
     ];
     for (rules, said) in limits {
-        let mut env = TestEnv::new().stub();
-        env.ok(Input::SetWorkspace { workspace: workspace(1), rules });
-        env.hello(1, 1, 8);
-        for number in 1..=3 {
-            env.submit(number);
-        }
-        let given = env.all_given();
-        assert_eq!(given.len(), 2);
+        let (mut env, given) = two_of_three(rules);
         let sentence = env.sentence(3);
         assert!(sentence.contains(&format!("the workspace uses {said} it may have")), "{sentence}");
         env.finish(given[0]);

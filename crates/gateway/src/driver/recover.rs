@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use metal9_core::{Input, StubSpec, TaskSpec};
-use metal9_store::{StoreError, StubRow, TaskChange, TaskRow};
+use metal9_core::{Input, StubSpec, TaskSpec, WorkspaceRules};
+use metal9_store::{StoreError, StubRow, TaskChange, TaskRow, WorkspaceRow};
 use metal9_types::{Failure, FailureKind, StubConfig, TaskId};
 
 use super::Driver;
@@ -69,6 +69,19 @@ fn most_processes(config: &StubConfig) -> Option<u32> {
     (most > 0).then(|| processes(config, most))
 }
 
+/// Tells the scheduler what a workspace may have.
+pub(crate) fn workspace_input(row: &WorkspaceRow) -> Input {
+    let limits = row.limits;
+    let rules = WorkspaceRules {
+        weight: limits.weight,
+        max_cpu_millicores: limits.max_cpu_millicores,
+        max_memory_mib: limits.max_memory_mib,
+        max_gpus: limits.max_gpus,
+        max_containers: limits.max_containers,
+    };
+    Input::SetWorkspace { workspace: row.id, rules }
+}
+
 /// What the scheduler must know of a task.
 pub(crate) fn task_spec(task: TaskId, stub: &StubRow) -> TaskSpec {
     TaskSpec {
@@ -84,15 +97,14 @@ pub(crate) fn task_spec(task: TaskId, stub: &StubRow) -> TaskSpec {
 }
 
 impl Driver {
-    /// Tells the scheduler what workspaces may have and which workers are to get nothing new, and hands every unfinished task
-    /// back to it.
+    /// Tells the scheduler what workspaces may have and which workers are to get nothing new, and
+    /// hands every unfinished task back to it.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn recover(&mut self) -> Result<usize, StoreError> {
         for row in self.shared.store.workspaces().await? {
-            let rules = crate::http::rules(row.limits);
-            self.input(Input::SetWorkspace { workspace: row.id, rules }, None).await;
+            self.input(workspace_input(&row), None).await;
         }
         for worker in self.shared.store.cordoned_workers().await? {
             self.input(Input::Cordon { worker: worker.id, on: true }, None).await;

@@ -55,7 +55,7 @@ pub(crate) enum Step {
     /// Take one back that has no container yet.
     Withdraw(TaskId),
     /// Tell the worker that a hold is over.
-    Release { hold: TaskId, attempt: AttemptId, worker: WorkerId, container: ContainerId },
+    Release { hold: TaskId, attempt: AttemptId, worker: WorkerId },
     /// A request has a place.
     Give { request: TaskId, place: Place },
     /// A request gets none.

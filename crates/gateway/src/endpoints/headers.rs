@@ -8,6 +8,8 @@ use axum::http::request::Parts;
 use axum::http::uri::{PathAndQuery, Uri};
 use metal9_types::{StubId, TaskId};
 
+use crate::auth::TOKEN_PARAMETER;
+
 /// The task of a request, in its headers and in those of its answer.
 pub(super) const TASK_ID: HeaderName = HeaderName::from_static("x-task-id");
 /// The stub that answered.
@@ -19,8 +21,6 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Headers between the gateway and the runner begin like this; nobody else sends them.
 const OWN: &str = "x-metal9-";
-/// The query parameter that can be used instead of a header for the token.
-pub(crate) const TOKEN_PARAMETER: &str = "auth_token";
 
 /// What the container is told of where a request came from.
 #[derive(Debug)]

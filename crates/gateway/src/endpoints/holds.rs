@@ -51,7 +51,7 @@ async fn carry_out(shared: &SharedRef, step: Step) {
                 tracing::debug!("the gateway is stopping");
             }
         }
-        Step::Release { hold, attempt, worker, .. } => {
+        Step::Release { hold, attempt, worker } => {
             shared.endpoints.pool.forget(hold);
             let release = wire::ReleaseAttempt { attempt_id: attempt.0 };
             // A worker that is not there is told when it comes back.

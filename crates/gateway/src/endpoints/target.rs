@@ -1,15 +1,14 @@
 //! Which stub a request is for, and whether its caller may.
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::http::request::Parts;
 use metal9_store::StubRow;
-use metal9_types::{StubId, StubKind};
+use metal9_types::StubKind;
 
-use super::headers::TOKEN_PARAMETER;
-use crate::auth::{Caller, bearer};
-use crate::deployed;
+use crate::accept::find_stub;
+use crate::auth::{Caller, http_bearer, query_token};
+use crate::deployed::{self, Callable};
 use crate::error::ApiError;
 use crate::shared::Shared;
 use crate::validate::shown;
@@ -25,13 +24,8 @@ pub(crate) struct Access {
 
 /// The token of a request: in its header, or in its query.
 fn token(parts: &Parts) -> Option<String> {
-    let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
-    if let Some(token) = bearer(header) {
-        return Some(token.to_owned());
-    }
-    let mut pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
-    let (_, value) = pairs.find(|(name, _)| name == TOKEN_PARAMETER)?;
-    Some(value.into_owned()).filter(|value| !value.is_empty())
+    let header = http_bearer(&parts.headers).map(str::to_owned);
+    header.or_else(|| query_token(&parts.uri))
 }
 
 impl Access {
@@ -72,8 +66,7 @@ pub(crate) async fn own_stub(
         return Err(missing(id));
     };
     let access = Access::of(shared, &stub, parts, peer).await?;
-    deployed::require_callable(shared, &stub).await?;
-    Ok((stub, access))
+    Ok((Callable::of(shared, stub).await?.into_stub(), access))
 }
 
 /// The stub that a deployment's name and version stand for in the caller's workspace.
@@ -86,7 +79,7 @@ pub(crate) async fn named_stub(
 ) -> Result<(Arc<StubRow>, Access), ApiError> {
     let caller = shared.caller(token(parts).as_deref(), peer).await?;
     let stub = deployed::named(shared, caller.workspace, kind, name, version).await?;
-    Ok((stub, Access { caller: Some(caller), peer: peer.to_owned() }))
+    Ok((stub.into_stub(), Access { caller: Some(caller), peer: peer.to_owned() }))
 }
 
 /// A stub that answers anybody.
@@ -97,12 +90,11 @@ pub(crate) async fn public_stub(
 ) -> Result<(Arc<StubRow>, Access), ApiError> {
     let open = |stub: &Arc<StubRow>| !stub.config.serving.authorized;
     let stub = find(shared, id).await?.filter(open).ok_or_else(|| missing(id))?;
-    deployed::require_callable(shared, &stub).await?;
+    let stub = Callable::of(shared, stub).await?.into_stub();
     Ok((stub, Access { caller: None, peer: peer.to_owned() }))
 }
 
+/// The stub of this id, if it answers requests.
 async fn find(shared: &Shared, id: &str) -> Result<Option<Arc<StubRow>>, ApiError> {
-    let Ok(id) = StubId::from_str(id) else { return Ok(None) };
-    let stub = shared.store.stub(id).await?;
-    Ok(stub.filter(|stub| stub.config.kind.is_served()))
+    Ok(find_stub(shared, id).await?.filter(|stub| stub.config.kind.is_served()))
 }

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use crate::accept::{Call, NewCall, accept, own_stub};
 use crate::admission::Claim;
 use crate::auth::Caller;
+use crate::deployed::Callable;
 use crate::error::ApiError;
 use crate::hub::{Ended, Live};
 use crate::metrics;
@@ -46,6 +47,7 @@ pub(super) async fn invoke(
     }
     let request_id = header(&metadata, "x-beta9-request-id").map(str::to_owned);
     let stub = own_stub(shared, &caller, &request.stub_id).await?;
+    let stub = Callable::of(shared, stub).await?;
     let headless = request.headless;
     let call = NewCall { stub, arguments: request.args, headless, request_id };
     let accepted = accept(shared, call).await?;

@@ -1,16 +1,14 @@
 //! ListDeployments: the newest deployments of the workspace.
 
-use std::str::FromStr;
-
 use metal9_proto::beta9::gateway::{Deployment, ListDeploymentsRequest, ListDeploymentsResponse};
 use metal9_store::{DeploymentFilter, DeploymentRow, StubRow};
 
+use super::filters::{limit, parse};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::shared::Shared;
 use crate::timestamps::to_proto;
 
-const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
 /// Values of one filter at most.
 const MOST_VALUES: usize = 1000;
@@ -22,7 +20,7 @@ pub(super) async fn list(
     request: ListDeploymentsRequest,
 ) -> Result<ListDeploymentsResponse, ApiError> {
     caller.require_client()?;
-    let limit = if request.limit == 0 { DEFAULT_LIMIT } else { request.limit.min(MAX_LIMIT) };
+    let limit = limit(request.limit, MAX_LIMIT);
     let mut filter = DeploymentFilter { limit, ..DeploymentFilter::default() };
     for (key, values) in &request.filters {
         read_filter(&mut filter, key, &values.values)?;
@@ -43,10 +41,12 @@ fn read_filter(
     if values.len() > MOST_VALUES {
         return Err(ApiError::Invalid(format!("`{key}` has more than {MOST_VALUES} values")));
     }
+    // The CLI shows versions as `v3`.
+    let texts = values.iter().map(|value| value.trim().trim_start_matches('v'));
     match key {
-        "id" => filter.ids = parse(values)?,
+        "id" => filter.ids = parse(texts)?,
         "name" => filter.names = values.to_vec(),
-        "version" => filter.versions = parse(values)?,
+        "version" => filter.versions = parse(texts)?,
         "active" => {
             let read = values.iter().map(|value| match value.trim().to_lowercase().as_str() {
                 "yes" | "true" => Ok(true),
@@ -66,11 +66,6 @@ fn read_filter(
         }
     }
     Ok(())
-}
-
-fn parse<T: FromStr<Err: std::fmt::Display>>(values: &[String]) -> Result<Vec<T>, ApiError> {
-    let read = values.iter().map(|value| value.trim().trim_start_matches('v').parse());
-    read.collect::<Result<_, _>>().map_err(|error: T::Err| ApiError::Invalid(error.to_string()))
 }
 
 fn deployment(row: &DeploymentRow, stub: Option<&StubRow>, workspace_name: &str) -> Deployment {

@@ -1,17 +1,15 @@
 //! ListTasks: the newest tasks of the workspace.
 
-use std::str::FromStr;
-
 use metal9_proto::beta9::gateway::{ListTasksRequest, ListTasksResponse, Task};
 use metal9_store::{TaskFilter, TaskRow};
 use metal9_types::ContainerId;
 
+use super::filters::{invalid, limit, parse};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::shared::Shared;
 use crate::timestamps::{to_proto, to_proto_or_blank};
 
-const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 10_000;
 
 /// Lists tasks by the filters the SDK knows: `id`, `task-id`, `status`, `stub-id`, `stub-name`,
@@ -21,7 +19,7 @@ pub(super) async fn list(
     caller: &Caller,
     request: ListTasksRequest,
 ) -> Result<ListTasksResponse, ApiError> {
-    let limit = if request.limit == 0 { DEFAULT_LIMIT } else { request.limit.min(MAX_LIMIT) };
+    let limit = limit(request.limit, MAX_LIMIT);
     let mut filter = TaskFilter { limit, ..TaskFilter::default() };
     for (key, values) in &request.filters {
         read_filter(&mut filter, key, &values.values)?;
@@ -33,10 +31,11 @@ pub(super) async fn list(
 }
 
 fn read_filter(filter: &mut TaskFilter, key: &str, values: &[String]) -> Result<(), ApiError> {
+    let texts = values.iter().map(String::as_str);
     match key {
-        "id" | "task-id" => filter.ids = parse(values)?,
-        "status" => filter.statuses = parse(values)?,
-        "stub-id" => filter.stubs = parse(values)?,
+        "id" | "task-id" => filter.ids = parse(texts)?,
+        "status" => filter.statuses = parse(texts)?,
+        "stub-id" => filter.stubs = parse(texts)?,
         "stub-name" => filter.stub_names = values.to_vec(),
         "container-id" => {
             let ids = values.iter().map(|name| ContainerId::from_api_name(name));
@@ -50,14 +49,6 @@ fn read_filter(filter: &mut TaskFilter, key: &str, values: &[String]) -> Result<
         }
     }
     Ok(())
-}
-
-fn invalid(error: impl std::fmt::Display) -> ApiError {
-    ApiError::Invalid(error.to_string())
-}
-
-fn parse<T: FromStr<Err: std::fmt::Display>>(values: &[String]) -> Result<Vec<T>, ApiError> {
-    values.iter().map(|value| value.trim().parse().map_err(invalid)).collect()
 }
 
 fn task(row: &TaskRow, workspace_name: &str) -> Task {

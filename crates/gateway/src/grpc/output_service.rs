@@ -7,13 +7,11 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{pieces, reply};
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::inflow::Room;
 use crate::outputs::{address, output_of, task_of};
 use crate::shared::{Shared, SharedRef};
 use crate::timestamps::to_proto;
 use crate::validate::refuse;
-
-/// How often the disk is looked at, in bytes.
-const LOOK_EVERY: u64 = 64 * 1024 * 1024;
 
 #[derive(Clone)]
 pub(crate) struct OutputApi {
@@ -33,7 +31,7 @@ async fn save(
     mut stream: Streaming<wire::OutputSaveRequest>,
 ) -> Result<wire::OutputSaveResponse, ApiError> {
     let mut upload = None;
-    let mut unlooked = LOOK_EVERY;
+    let mut room = Room::new("the output");
     while let Some(piece) = pieces::next(&mut stream, "output").await? {
         let upload = match &mut upload {
             Some(upload) => upload,
@@ -43,11 +41,7 @@ async fn save(
                 upload.insert(begun.await?)
             }
         };
-        unlooked += piece.content.len() as u64;
-        if unlooked >= LOOK_EVERY {
-            unlooked = 0;
-            shared.disk.room_for("the output", LOOK_EVERY)?;
-        }
+        room.take(&shared.disk, piece.content.len())?;
         upload.write(piece.content).await?;
     }
     let upload = upload.ok_or_else(|| {

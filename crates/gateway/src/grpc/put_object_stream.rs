@@ -8,13 +8,12 @@ use tonic::Streaming;
 use super::pieces;
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::inflow::Room;
 use crate::shared::Shared;
 use crate::validate::refuse;
 
 /// The largest archive that is taken.
 const MAX_OBJECT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-/// How often the disk is looked at, in bytes.
-const LOOK_EVERY: u64 = 64 * 1024 * 1024;
 
 /// Stores an archive; it exists only once it is whole and has been looked through.
 pub(super) async fn put(
@@ -25,7 +24,8 @@ pub(super) async fn put(
     caller.require_client()?;
     let mut upload = None;
     let mut total: u64 = 0;
-    let mut looked: u64 = 0;
+    // The first piece has a look of its own, before anything is begun.
+    let mut room = Room::looked("the project");
     while let Some(piece) = pieces::next(&mut stream, "upload").await? {
         let upload = match &mut upload {
             Some(upload) => upload,
@@ -40,10 +40,7 @@ pub(super) async fn put(
         if total > MAX_OBJECT_BYTES {
             return Err(too_large());
         }
-        if total - looked >= LOOK_EVERY {
-            looked = total;
-            shared.disk.room_for("the project", LOOK_EVERY)?;
-        }
+        room.take(&shared.disk, piece.object_content.len())?;
         upload.write(piece.object_content).await?;
     }
     let upload = upload.ok_or_else(|| {

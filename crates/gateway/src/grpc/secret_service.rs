@@ -1,4 +1,4 @@
-//! The client API's service for secrets.
+//! The client API's service for secrets. Jobs get theirs as environment variables, and need none of it.
 
 use metal9_proto::beta9::secret as wire;
 use metal9_store::{SecretInfo, SecretRow};
@@ -18,13 +18,6 @@ pub(crate) struct SecretApi {
 impl SecretApi {
     pub(super) fn new(shared: SharedRef) -> Self {
         Self { shared }
-    }
-
-    /// A caller that may handle secrets: jobs get theirs as environment variables.
-    async fn client<T>(&self, request: &Request<T>) -> Result<Caller, ApiError> {
-        let caller = self.shared.grpc_caller(request.metadata()).await?;
-        caller.require_client()?;
-        Ok(caller)
     }
 }
 
@@ -132,7 +125,7 @@ impl wire::secret_service_server::SecretService for SecretApi {
         &self,
         request: Request<wire::CreateSecretRequest>,
     ) -> Result<Response<wire::CreateSecretResponse>, Status> {
-        let caller = self.client(&request).await?;
+        let caller = self.shared.grpc_client(request.metadata()).await?;
         let result = create(&self.shared, &caller, request.into_inner()).await;
         reply(result, |err_msg| wire::CreateSecretResponse { err_msg, ..Default::default() })
     }
@@ -141,7 +134,7 @@ impl wire::secret_service_server::SecretService for SecretApi {
         &self,
         request: Request<wire::UpdateSecretRequest>,
     ) -> Result<Response<wire::UpdateSecretResponse>, Status> {
-        let caller = self.client(&request).await?;
+        let caller = self.shared.grpc_client(request.metadata()).await?;
         let result = update(&self.shared, &caller, request.into_inner()).await;
         reply(result, |err_msg| wire::UpdateSecretResponse { ok: false, err_msg })
     }
@@ -150,7 +143,7 @@ impl wire::secret_service_server::SecretService for SecretApi {
         &self,
         request: Request<wire::DeleteSecretRequest>,
     ) -> Result<Response<wire::DeleteSecretResponse>, Status> {
-        let caller = self.client(&request).await?;
+        let caller = self.shared.grpc_client(request.metadata()).await?;
         let result = delete(&self.shared, &caller, request.into_inner()).await;
         reply(result, |err_msg| wire::DeleteSecretResponse { ok: false, err_msg })
     }
@@ -159,7 +152,7 @@ impl wire::secret_service_server::SecretService for SecretApi {
         &self,
         request: Request<wire::GetSecretRequest>,
     ) -> Result<Response<wire::GetSecretResponse>, Status> {
-        let caller = self.client(&request).await?;
+        let caller = self.shared.grpc_client(request.metadata()).await?;
         let result = get(&self.shared, &caller, request.into_inner()).await;
         reply(result, |err_msg| wire::GetSecretResponse { err_msg, ..Default::default() })
     }
@@ -168,7 +161,7 @@ impl wire::secret_service_server::SecretService for SecretApi {
         &self,
         request: Request<wire::ListSecretsRequest>,
     ) -> Result<Response<wire::ListSecretsResponse>, Status> {
-        let caller = self.client(&request).await?;
+        let caller = self.shared.grpc_client(request.metadata()).await?;
         let result = list(&self.shared, &caller).await;
         reply(result, |err_msg| wire::ListSecretsResponse { err_msg, ..Default::default() })
     }

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 use super::reply;
 use crate::accept::{NewCall, accept, own_stub};
 use crate::auth::Caller;
+use crate::deployed::Callable;
 use crate::error::ApiError;
 use crate::json_call;
 use crate::shared::SharedRef;
@@ -35,6 +36,7 @@ async fn put(
         return Err(ApiError::Invalid(format!("stub `{}` is no task queue", stub.id)));
     }
     let arguments = json_call::arguments(&request.payload, &[])?;
+    let stub = Callable::of(shared, stub).await?;
     let call = NewCall { stub, arguments, headless: true, request_id: None };
     let task_id = accept(shared, call).await?.task().to_string();
     Ok(wire::TaskQueuePutResponse { ok: true, task_id })

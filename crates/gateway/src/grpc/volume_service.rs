@@ -4,8 +4,6 @@ use metal9_proto::beta9::volume as wire;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{reply, volume};
-use crate::auth::Caller;
-use crate::error::ApiError;
 use crate::shared::SharedRef;
 
 #[derive(Clone)]
@@ -17,19 +15,13 @@ impl VolumeApi {
     pub(super) fn new(shared: SharedRef) -> Self {
         Self { shared }
     }
-
-    async fn client<T>(&self, request: &Request<T>) -> Result<Caller, ApiError> {
-        let caller = self.shared.grpc_caller(request.metadata()).await?;
-        caller.require_client()?;
-        Ok(caller)
-    }
 }
 
 /// Serves one call: finds out who calls, does it, and says `ok = false` with the reason where it
 /// cannot be done.
 macro_rules! serve {
     ($self:ident, $request:ident, $function:path, $Response:ident) => {{
-        let caller = $self.client(&$request).await?;
+        let caller = $self.shared.grpc_client($request.metadata()).await?;
         let result = $function(&$self.shared, &caller, $request.into_inner()).await;
         reply(result, |err_msg| wire::$Response { err_msg, ..Default::default() })
     }};
@@ -97,7 +89,7 @@ impl wire::volume_service_server::VolumeService for VolumeApi {
         &self,
         request: Request<wire::GetFileServiceInfoRequest>,
     ) -> Result<Response<wire::GetFileServiceInfoResponse>, Status> {
-        self.client(&request).await?;
+        self.shared.grpc_client(request.metadata()).await?;
         let info = wire::GetFileServiceInfoResponse {
             ok: true,
             enabled: true,

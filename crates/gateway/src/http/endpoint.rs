@@ -2,15 +2,14 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Path, State};
 use axum::http::{Method, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use metal9_types::StubKind;
 
-use super::Peer;
 use super::error::HttpError;
+use super::peer;
 use crate::endpoints::{Access, forward, named_stub, own_stub, public_stub};
 use crate::shared::SharedRef;
 
@@ -37,12 +36,6 @@ pub(super) fn routes() -> Router<SharedRef> {
         .route("/asgi/{name}/{*path}", any(by_name))
 }
 
-/// Whose connection a request came by.
-fn peer(request: &Request<Body>) -> String {
-    let peer = request.extensions().get::<ConnectInfo<Peer>>();
-    peer.map(|ConnectInfo(Peer(peer))| peer.ip().to_canonical().to_string()).unwrap_or_default()
-}
-
 /// What comes after so many parts of a path, as it was written; a slash alone is nothing.
 pub(crate) fn rest(path: &str, parts: usize) -> &str {
     let start = path.match_indices('/').nth(parts).map_or(path.len(), |(at, _)| at);
@@ -55,7 +48,7 @@ const PARTS: usize = 3;
 
 async fn by_id(State(shared): State<SharedRef>, request: Request<Body>) -> Response {
     let path = request.uri().path().to_owned();
-    let peer = peer(&request);
+    let peer = peer(request.extensions());
     let id = path.split('/').nth(PARTS).unwrap_or_default();
     let (parts, body) = request.into_parts();
     match own_stub(&shared, id, &parts, &peer).await {
@@ -70,7 +63,7 @@ async fn by_id(State(shared): State<SharedRef>, request: Request<Body>) -> Respo
 async fn public(State(shared): State<SharedRef>, request: Request<Body>) -> Response {
     let path = request.uri().path().to_owned();
     let id = path.split('/').nth(PARTS).unwrap_or_default();
-    let peer = peer(&request);
+    let peer = peer(request.extensions());
     match public_stub(&shared, id, &peer).await {
         Ok((stub, access)) => forward(&shared, &stub, access, rest(&path, PARTS), request).await,
         Err(error) => HttpError::from(error).into_response(),
@@ -96,7 +89,7 @@ async fn by_name(State(shared): State<SharedRef>, request: Request<Body>) -> Res
     let Some((kind, name, version, taken)) = deployment(&path) else {
         return super::error::no_such_route().await;
     };
-    let peer = peer(&request);
+    let peer = peer(request.extensions());
     let (parts, body) = request.into_parts();
     let found = named_stub(&shared, kind, (name, version), &parts, &peer).await;
     let rest = rest(&path, taken);
@@ -117,7 +110,7 @@ async fn warm_up(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    let peer = peer(&request);
+    let peer = peer(request.extensions());
     let (parts, _) = request.into_parts();
     match own_stub(&shared, &id, &parts, &peer).await {
         Ok((stub, Access { .. })) => crate::endpoints::warm_up(&shared, &stub).await,

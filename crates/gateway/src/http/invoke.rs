@@ -9,16 +9,16 @@ use axum::routing::post;
 use axum::{Extension, Json, Router};
 use metal9_proto::MAX_MESSAGE_BYTES;
 use metal9_store::StubRow;
-use metal9_types::{StubId, StubKind};
+use metal9_types::StubKind;
 use serde_json::{Value, json};
 
 use super::error::HttpError;
 use super::{header_caller, peer};
-use crate::accept::{NewCall, accept, own_stub};
-use crate::auth::Caller;
-use crate::deployed;
+use crate::accept::{NewCall, accept, find_stub, own_stub};
+use crate::auth::{Caller, query_token};
+use crate::deployed::{self, Callable};
 use crate::error::ApiError;
-use crate::json_call::{self, TOKEN_PARAMETER};
+use crate::json_call;
 use crate::shared::{Shared, SharedRef};
 use crate::validate::shown;
 
@@ -35,11 +35,8 @@ impl FromRequestParts<SharedRef> for WebCaller {
         if parts.headers.contains_key("authorization") {
             return Ok(Self(header_caller(parts, shared).await?));
         }
-        let token = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .ok()
-            .and_then(|Query(all)| all.into_iter().find(|(name, _)| name == TOKEN_PARAMETER))
-            .map(|(_, token)| token);
-        Ok(Self(shared.caller(token.as_deref(), &peer(parts)).await?))
+        let token = query_token(&parts.uri);
+        Ok(Self(shared.caller(token.as_deref(), &peer(&parts.extensions)).await?))
     }
 }
 
@@ -91,7 +88,7 @@ async fn by_id(
 ) -> Result<Json<Value>, HttpError> {
     let stub = own_stub(&shared, &caller, &stub).await?;
     of_kind(&stub, kind)?;
-    call(&shared, stub, &query, &body).await
+    call(&shared, Callable::of(&shared, stub).await?, &query, &body).await
 }
 
 /// POST /{kind}/public/{stub}: for stubs that everybody may call.
@@ -103,14 +100,13 @@ async fn public(
     body: Bytes,
 ) -> Result<Json<Value>, HttpError> {
     let stub = public_stub(&shared, kind, &stub).await?;
-    call(&shared, stub, &query, &body).await
+    call(&shared, Callable::of(&shared, stub).await?, &query, &body).await
 }
 
 /// A stub that needs no token; one that does is not there.
 async fn public_stub(shared: &Shared, kind: StubKind, id: &str) -> Result<Arc<StubRow>, ApiError> {
     let missing = || ApiError::NotFound { kind: "public stub", id: shown(id) };
-    let stub: StubId = id.parse().map_err(|_| missing())?;
-    let stub = shared.store.stub(stub).await?.ok_or_else(missing)?;
+    let stub = find_stub(shared, id).await?.ok_or_else(missing)?;
     of_kind(&stub, kind)?;
     if stub.config.serving.authorized { Err(missing()) } else { Ok(stub) }
 }
@@ -124,7 +120,7 @@ fn of_kind(stub: &StubRow, kind: StubKind) -> Result<(), ApiError> {
 
 async fn call(
     shared: &SharedRef,
-    stub: Arc<StubRow>,
+    stub: Callable,
     Query(query): &Parameters,
     body: &[u8],
 ) -> Result<Json<Value>, HttpError> {

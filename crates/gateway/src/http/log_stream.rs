@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::error::HttpError;
 use super::log_lines::Parameters;
 use crate::auth::Caller;
-use crate::log_search::{Line, Splitter, Target, Wish, wanted};
+use crate::log_search::{Line, Reader, Target, Wish};
 use crate::shared::{Shared, SharedRef};
 use crate::timestamps::now;
 
@@ -25,8 +25,6 @@ use crate::timestamps::now;
 const QUEUE: usize = 64;
 /// How long new output may wait to be seen.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// Bytes read at a time.
-const CHUNK: usize = 64 * 1024;
 
 /// Sends an event `log` per line that is written from now on, or after the line whose id the client
 /// had last. Does not end by itself.
@@ -82,8 +80,7 @@ fn event(line: &Line) -> Event {
 struct Follower {
     target: Target,
     wish: Wish,
-    /// Of each task, how far its output was read, and what of it has no end yet.
-    seen: HashMap<TaskId, (u64, Splitter)>,
+    seen: HashMap<TaskId, Reader>,
 }
 
 impl Follower {
@@ -97,19 +94,11 @@ impl Follower {
             if ended_before && !self.seen.contains_key(&task.id) {
                 continue;
             }
-            let logs = shared.store.logs();
-            let end = logs.len(task.id).await?;
-            let (offset, splitter) =
-                self.seen.entry(task.id).or_insert_with(|| (0, Splitter::new(task)));
-            while *offset < end {
-                let pieces = logs.pieces(task.id, *offset, CHUNK).await?;
-                let Some(last) = pieces.last() else { break };
-                *offset = last.end_offset;
-                let lines = pieces.into_iter().flat_map(|piece| splitter.add(piece));
-                found.extend(lines.filter(|line| wanted(line, &self.wish)));
-            }
-            if task.status.is_terminal() && *offset == end {
-                found.extend(splitter.rest().into_iter().filter(|line| wanted(line, &self.wish)));
+            let end = shared.store.logs().len(task.id).await?;
+            let reader = self.seen.entry(task.id).or_insert_with(|| Reader::new(task, 0));
+            let whole = reader.read(shared, end, &self.wish, &mut found).await?;
+            if whole && task.status.is_terminal() {
+                reader.rest(&self.wish, &mut found);
             }
         }
         // What is no longer among the newest is not looked at again.

@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use metal9_core::{Input, WorkspaceRules};
 use metal9_store::{WorkspaceLimits, WorkspaceRow};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::HttpError;
 use crate::auth::Caller;
+use crate::driver::workspace_input;
 use crate::error::ApiError;
 use crate::shared::{Shared, SharedRef};
 use crate::timestamps::to_rfc3339;
@@ -115,19 +115,7 @@ pub(super) async fn limit(
 
 /// Tells the scheduler.
 async fn tell(shared: &Shared, row: &WorkspaceRow) -> Result<(), ApiError> {
-    let rules = rules(row.limits);
-    shared.driver.input(Input::SetWorkspace { workspace: row.id, rules }).await
-}
-
-/// What the scheduler goes by.
-pub(crate) fn rules(limits: WorkspaceLimits) -> WorkspaceRules {
-    WorkspaceRules {
-        weight: limits.weight,
-        max_cpu_millicores: limits.max_cpu_millicores,
-        max_memory_mib: limits.max_memory_mib,
-        max_gpus: limits.max_gpus,
-        max_containers: limits.max_containers,
-    }
+    shared.driver.input(workspace_input(row)).await
 }
 
 fn workspace_json(row: &WorkspaceRow) -> Value {

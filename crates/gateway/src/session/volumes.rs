@@ -11,14 +11,13 @@ use tonic::{Response, Status, Streaming};
 
 use super::BoxStream;
 use crate::error::ApiError;
+use crate::inflow::Room;
 use crate::shared::Shared;
 use crate::volumes::copies::Change;
 
 /// Files named in one message.
 const FILES: usize = 500;
 const CHUNK_BYTES: usize = 256 * 1024;
-/// How often the disk is looked at, in bytes.
-const LOOK_EVERY: u64 = 64 * 1024 * 1024;
 
 /// A volume of the worker's workspace.
 async fn own(shared: &Shared, worker: &WorkerRow, id: &str) -> Result<VolumeId, ApiError> {
@@ -79,15 +78,11 @@ pub(super) async fn push(
     let path = VolumePath::parse(&first.path).map_err(ApiError::from)?;
     let mut hash = Sha256::new();
     let mut staged = shared.volumes.stage(|staging| staging.file()).await?;
-    let mut unlooked = LOOK_EVERY;
+    let mut room = Room::new("the file");
     let mut piece = Some(first.data);
     while let Some(data) = piece {
         hash.update(&data);
-        unlooked += data.len() as u64;
-        if unlooked >= LOOK_EVERY {
-            unlooked = 0;
-            shared.disk.room_for("the file", LOOK_EVERY)?;
-        }
+        room.take(&shared.disk, data.len())?;
         let write = move |_: &Staging| {
             staged.write(&data)?;
             Ok(staged)

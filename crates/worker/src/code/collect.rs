@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::caches::shrink;
+
 /// Removes directories of `cache`, the one not used for longest first, until the rest takes no more
 /// than `budget` bytes or only held ones are left. Returns how many. They are moved to `temporary`
 /// first, so that one that is half removed does not count as an object.
@@ -15,20 +17,10 @@ pub(super) fn oldest(cache: &Path, temporary: &Path, budget: u64) -> io::Result<
         let used = fs::metadata(&path).and_then(|facts| facts.modified());
         objects.push((used.unwrap_or(SystemTime::UNIX_EPOCH), size(&path), path));
     }
-    objects.sort();
-    let mut total: u64 = objects.iter().map(|(_, size, _)| size).sum();
-    let mut removed = 0;
-    for (_, size, path) in objects {
-        if total <= budget {
-            break;
-        }
-        if let Some(aside) = take(&path, temporary) {
-            fs::remove_dir_all(aside)?;
-            total -= size;
-            removed += 1;
-        }
-    }
-    Ok(removed)
+    shrink(objects, budget, |path| match take(path, temporary) {
+        Some(aside) => fs::remove_dir_all(aside).map(|()| true),
+        None => Ok(false),
+    })
 }
 
 /// Moves a directory that nobody holds aside.

@@ -10,7 +10,7 @@ use crate::container::{Arguments, Call, Command, Container, Halt, Job, failure, 
 use crate::event::Event;
 use crate::output::Sink;
 use crate::report::Ended;
-use crate::runner::{CallFrame, CancelReason, FromRunner, Happening, Runner, ToRunner};
+use crate::runner::{CancelReason, FromRunner, Happening, Runner};
 
 /// How much longer than its timeout a call may run before the worker ends it by itself; the
 /// gateway does so first unless it cannot be reached.
@@ -134,13 +134,7 @@ impl Container {
         call: &Call,
         args: Bytes,
     ) -> Result<(), Halt> {
-        let frame = ToRunner::Call(CallFrame {
-            id: call.attempt.0,
-            task_id: call.task_id.clone(),
-            token: call.job_token.clone(),
-            args,
-            attempt: call.attempt_number,
-        });
+        let frame = call.frame(args);
         tokio::select! {
             biased;
             sent = runner.send(&frame) => {

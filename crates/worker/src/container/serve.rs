@@ -11,7 +11,7 @@ use crate::container::load::closed;
 use crate::container::{Command, Container, Halt, Job, failure, phase};
 use crate::event::Event;
 use crate::report::Ended;
-use crate::runner::{CallFrame, FromRunner, Happening, Runner, ToRunner};
+use crate::runner::{FromRunner, Happening, Runner};
 use crate::tunnel::Open;
 
 const WHEN: &str = "while it served requests";
@@ -36,14 +36,7 @@ impl Container {
         runner.memory.set_busy(true);
         runner.pump.attach(sink).await;
         let begun = Instant::now();
-        let frame = ToRunner::Call(CallFrame {
-            id: attempt.0,
-            task_id: call.task_id.clone(),
-            token: call.job_token.clone(),
-            args: Bytes::new(),
-            attempt: call.attempt_number,
-        });
-        if let Err(error) = runner.send(&frame).await {
+        if let Err(error) = runner.send(&call.frame(Bytes::new())).await {
             // The program's end, which comes next, says more.
             tracing::debug!(container = %self.id, %error, "could not say that requests come");
         }

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use metal9_types::VolumeId;
 
+use crate::caches::shrink;
 use crate::gateway::{Gateway, RemoteFile, TransferError};
 
 /// The cache of contents.
@@ -73,18 +74,7 @@ fn oldest(directory: &Path, budget: u64) -> io::Result<usize> {
         let metadata = entry.metadata()?;
         blobs.push((metadata.modified()?, metadata.len(), entry.path()));
     }
-    blobs.sort_unstable();
-    let mut total: u64 = blobs.iter().map(|(_, size, _)| size).sum();
-    let mut removed = 0;
-    for (_, size, path) in blobs {
-        if total <= budget {
-            break;
-        }
-        fs::remove_file(path)?;
-        total -= size;
-        removed += 1;
-    }
-    Ok(removed)
+    shrink(blobs, budget, |path| fs::remove_file(path).map(|()| true))
 }
 
 #[cfg(test)]

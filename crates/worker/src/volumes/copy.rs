@@ -1,6 +1,6 @@
 //! A copy of a volume that is on another machine: made before a call, written back after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -206,7 +206,7 @@ impl VolumeCopy {
 
 fn update(bases: &BTreeMap<VolumePath, Base>, remote: Vec<RemoteFile>) -> Update {
     let mut update = Update::default();
-    let mut gone: BTreeMap<&VolumePath, ()> = bases.keys().map(|path| (path, ())).collect();
+    let mut gone: BTreeSet<&VolumePath> = bases.keys().collect();
     for file in remote {
         gone.remove(&file.path);
         let same = bases.get(&file.path).is_some_and(|base| {
@@ -216,20 +216,20 @@ fn update(bases: &BTreeMap<VolumePath, Base>, remote: Vec<RemoteFile>) -> Update
             update.fetch.push(file);
         }
     }
-    update.delete = gone.into_keys().cloned().collect();
+    update.delete = gone.into_iter().cloned().collect();
     update
 }
 
 fn changes(bases: &BTreeMap<VolumePath, Base>, found: Vec<Found>) -> Changes {
     let mut changes = Changes::default();
-    let mut gone: BTreeMap<&VolumePath, ()> = bases.keys().map(|path| (path, ())).collect();
+    let mut gone: BTreeSet<&VolumePath> = bases.keys().collect();
     for file in found {
         gone.remove(&file.path);
         if bases.get(&file.path).is_none_or(|base| base.stamp != file.stamp) {
             changes.written.push(file);
         }
     }
-    changes.deleted = gone.into_keys().cloned().collect();
+    changes.deleted = gone.into_iter().cloned().collect();
     changes
 }
 

@@ -100,8 +100,7 @@ impl Hold {
     }
 
     pub(super) fn release(&self, hold: TaskId) -> Option<Step> {
-        let (attempt, worker, container) = (self.attempt?, self.worker?, self.container?);
-        Some(Step::Release { hold, attempt, worker, container })
+        Some(Step::Release { hold, attempt: self.attempt?, worker: self.worker? })
     }
 
     fn takes_requests(&self, now: Instant, away: &HashSet<WorkerId>) -> bool {

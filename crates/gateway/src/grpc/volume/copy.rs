@@ -6,12 +6,10 @@ use tonic::Streaming;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::grpc::pieces;
+use crate::inflow::Room;
 use crate::shared::Shared;
 use crate::validate::refuse;
 use crate::volumes::place_of;
-
-/// How often the disk is looked at, in bytes.
-const LOOK_EVERY: u64 = 64 * 1024 * 1024;
 
 /// Stores a file; it exists only once it is whole.
 pub(in crate::grpc) async fn copy(
@@ -20,7 +18,7 @@ pub(in crate::grpc) async fn copy(
     mut stream: Streaming<wire::CopyPathRequest>,
 ) -> Result<wire::CopyPathResponse, ApiError> {
     let mut begun = None;
-    let mut unlooked = LOOK_EVERY;
+    let mut room = Room::new("the file");
     while let Some(piece) = pieces::next(&mut stream, "copy").await? {
         let (volume, path, staged) = match begun.take() {
             Some(begun) => begun,
@@ -29,11 +27,7 @@ pub(in crate::grpc) async fn copy(
                 (volume, path, shared.volumes.stage(|staging| staging.file()).await?)
             }
         };
-        unlooked += piece.content.len() as u64;
-        if unlooked >= LOOK_EVERY {
-            unlooked = 0;
-            shared.disk.room_for("the file", LOOK_EVERY)?;
-        }
+        room.take(&shared.disk, piece.content.len())?;
         let written = shared.volumes.stage(move |_| {
             let mut staged = staged;
             staged.write(&piece.content)?;
