@@ -34,6 +34,9 @@ const SOON: Duration = Duration::from_secs(60);
 /// Queues looked at that have waited longest, and as many others.
 const AT_A_TIME: usize = 4;
 
+/// Queues of higher priority that are looked at before one that has waited long enough.
+const AHEAD: usize = 16;
+
 /// What a queue takes that was kept waiting.
 struct Claim {
     /// Places in the worker's list of devices.
@@ -56,12 +59,18 @@ impl Core {
             return;
         }
         for key in self.impatient(now) {
-            let claimed = workers.iter().find_map(|&id| {
-                let worker = self.workers.get(&id)?;
-                Some((id, self.claimable(now, key, worker)?))
+            if !self.is_impatient(now, key) {
+                continue;
+            }
+            let claimants: Vec<_> = self.ahead_of(key).chain([key]).collect();
+            let claimed = claimants.into_iter().find_map(|claimant| {
+                workers.iter().find_map(|&id| {
+                    let worker = self.workers.get(&id)?;
+                    Some((claimant, id, self.claimable(now, claimant, worker)?))
+                })
             });
-            if let Some((worker, claim)) = claimed {
-                self.claim(now, key, worker, claim, actions);
+            if let Some((claimant, worker, claim)) = claimed {
+                self.claim(now, claimant, worker, claim, actions);
             }
         }
         for id in workers {
@@ -86,13 +95,31 @@ impl Core {
         found.into_iter().map(|(_, key)| key).collect()
     }
 
+    /// Queues of the same workspace that come before an impatient one by their priority: what it has
+    /// waited for is theirs first, however long they have waited themselves.
+    fn ahead_of(&self, key: GroupKey) -> impl Iterator<Item = GroupKey> {
+        let mine = self.place(key);
+        let blocked = self.shares.get(&key.workspace).into_iter().flat_map(|share| &share.blocked);
+        blocked
+            .take_while(move |place| mine.is_some_and(|mine| **place < mine))
+            .take(AHEAD)
+            .map(|place| place.key)
+            .filter(move |other| self.comes_first(*other, key) == Some(true))
+    }
+
     /// `true` if the queue has waited for long enough to take others' places.
     fn is_impatient(&self, now: Moment, key: GroupKey) -> bool {
         let Some(group) = self.groups.get(&key) else { return false };
         let Some(stub) = self.stubs.get(&key.stub) else { return false };
         let patience = PATIENCE.max(stub.start_time.saturating_mul(2));
+        group.blocked_since.is_some_and(|since| now.since(since) >= patience)
+    }
+
+    /// `true` if the queue could use room that nothing was promised it for.
+    fn wants_room(&self, now: Moment, key: GroupKey) -> bool {
+        let Some(group) = self.groups.get(&key) else { return false };
+        let Some(stub) = self.stubs.get(&key.stub) else { return false };
         group.reservations.is_empty()
-            && group.blocked_since.is_some_and(|since| now.since(since) >= patience)
             && !stub.is_at_limit()
             && self.is_within_rules(key)
             && stub.wants_container(now)
@@ -101,7 +128,7 @@ impl Core {
     /// What the group would take on this worker, if it may claim room there.
     fn claimable(&self, now: Moment, key: GroupKey, worker: &Worker) -> Option<Claim> {
         let shape = &self.shapes[self.stubs.get(&key.stub)?.shape];
-        if !shape.classes.contains(&worker.class) || !self.is_impatient(now, key) {
+        if !shape.classes.contains(&worker.class) || !self.wants_room(now, key) {
             return None;
         }
         let victims: Vec<&Container> = match worker.idle.is_empty() {

@@ -93,6 +93,26 @@ fn the_higher_priority_goes_first_within_a_workspace() {
 }
 
 #[test]
+fn what_a_task_has_waited_for_goes_to_a_higher_priority_of_its_workspace() {
+    let mut env = TestEnv::new();
+    env.define(StubSpec { keep_warm: Duration::from_secs(60), ..stub_spec(1) });
+    env.define(stub_spec(2));
+    env.define(StubSpec { priority: 5, ..stub_spec(3) });
+    env.hello(1, 1, 1);
+    submit(&mut env, 1, 1, 1);
+    let running = env.given();
+    env.started(running);
+    submit(&mut env, 2, 2, 1);
+    env.millis_alive(3000, &[(1, 1)]);
+    submit(&mut env, 3, 3, 1);
+    env.actions.clear();
+    env.finish(running);
+    assert_eq!(env.stopped_container(), running.container);
+    env.gone(running.container);
+    assert_eq!(env.given().task, task(3));
+}
+
+#[test]
 fn a_low_priority_becomes_due_by_waiting() {
     let config = Config { ageing: Duration::from_secs(1), ..Config::default() };
     let mut env = TestEnv::with(config);
