@@ -262,6 +262,8 @@ def test_a_task_of_a_request_can_be_stopped(web, api, fleet, tmp_path):
         target=lambda: answers.append(web.get("/hang", params={"sign": str(sign)}))
     )
     thread.start()
+    # A request counts as running from when it has a place, which may be a container that has just died.
+    eventually(lambda: (tmp_path / "stopped.begun").exists(), what="the request has begun", within=60)
     [task] = eventually(
         lambda: [
             task

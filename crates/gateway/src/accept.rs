@@ -15,6 +15,7 @@ use crate::admission::Claim;
 use crate::auth::Caller;
 use crate::deployed::Callable;
 use crate::driver::{Command, stub_spec, task_spec};
+use crate::endpoints;
 use crate::error::ApiError;
 use crate::hub::Live;
 use crate::metrics;
@@ -87,6 +88,9 @@ impl Drop for Unattended {
 pub(crate) async fn accept(shared: &SharedRef, call: NewCall) -> Result<Call, ApiError> {
     let NewCall { stub, arguments, headless, request_id } = call;
     let stub = stub.into_stub();
+    if stub.config.is_developed() {
+        return endpoints::put(shared, &stub, arguments).await.map(Call::Known);
+    }
     let most = usize::try_from(stub.config.serving.max_pending).unwrap_or(usize::MAX);
     if most > 0 {
         let id = stub.id;

@@ -6,17 +6,19 @@
 
 mod book;
 mod connection;
+mod developed;
 mod exchange;
 mod forward;
 mod headers;
 mod holds;
+mod queue;
 mod record;
 mod refusal;
 mod target;
 mod tunnels;
 mod websocket;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -26,12 +28,15 @@ use metal9_tasks::CancellationToken;
 use metal9_types::{
     AttemptId, ContainerId, Failure, FailureKind, StubId, TaskId, TaskStatus, WorkerId,
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
-use book::{Book, Place, Refusal, Step};
+pub(crate) use book::Place;
+use book::{Book, Refusal, Step};
 use connection::Pool;
+pub(crate) use developed::take_changes_at;
 pub(crate) use forward::{forward, warm_up};
 pub(crate) use holds::run;
+pub(crate) use queue::put;
 use record::Records;
 pub(crate) use target::{Access, named_stub, own_stub, public_stub};
 use tunnels::Tunnels;
@@ -49,6 +54,10 @@ pub(crate) struct Endpoints {
     records: Records,
     /// Requests that have not ended, to be cancelled by their users.
     requests: Mutex<HashMap<TaskId, CancellationToken>>,
+    /// The request that a hold has, or had last, where it has one at a time.
+    latest: Mutex<HashMap<TaskId, TaskId>>,
+    /// Something became of a hold.
+    progress: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +65,8 @@ struct State {
     book: Book,
     waiters: HashMap<TaskId, Waiter>,
     stubs: HashMap<StubId, Arc<StubRow>>,
+    /// Those of the stubs that somebody tries out.
+    developed: HashSet<StubId>,
     /// Why holds wait, as the scheduler says it.
     reasons: HashMap<TaskId, String>,
     /// What the scheduler and the workers are to be told: at most a few things for each hold.
@@ -127,6 +138,9 @@ impl Endpoints {
         let (sender, answer) = oneshot::channel();
         let serving = stub.config.serving;
         self.change(|state, now| {
+            if stub.config.is_developed() && !state.developed.contains(&stub.id) {
+                return Err(Refusal::Unserved);
+            }
             state.stubs.entry(stub.id).or_insert_with(|| Arc::clone(stub));
             state.waiters.insert(request, sender);
             let arrived = state.book.arrive(now, stub.id, serving, request);
@@ -156,7 +170,10 @@ impl Endpoints {
     /// Keeps as many containers of these stubs as they say, whatever the requests; of others none.
     pub(crate) fn keep_only(&self, kept: &HashMap<StubId, Arc<StubRow>>) {
         self.change(|state, now| {
-            let others = state.stubs.iter().filter(|(id, _)| !kept.contains_key(*id));
+            let others = state
+                .stubs
+                .iter()
+                .filter(|(id, _)| !kept.contains_key(*id) && !state.developed.contains(*id));
             let others: Vec<_> = others.map(|(id, stub)| (*id, stub.config.serving)).collect();
             for (id, serving) in others {
                 state.book.set_floor(now, id, serving, 0);
@@ -172,6 +189,11 @@ impl Endpoints {
     /// `true` for what looks like a task and is a container that serves.
     pub(crate) fn is_hold(&self, task: TaskId) -> bool {
         self.lock().book.is_hold(task)
+    }
+
+    /// The stub of a hold.
+    pub(crate) fn stub_of(&self, hold: TaskId) -> Option<StubId> {
+        self.lock().book.stub_of(hold)
     }
 
     /// The scheduler brought a hold into a new state.
@@ -192,15 +214,37 @@ impl Endpoints {
             }
             status if status.is_terminal() => {
                 state.reasons.remove(&hold);
+                // Another container would not have the changes that this one was given.
+                state.close_developed(now, hold);
                 state.book.ended(now, hold, transition.failure.clone());
             }
-            _ => state.book.requeued(now, hold),
+            _ => {
+                let developed = state.close_developed(now, hold);
+                state.book.requeued(now, hold);
+                if let Some(stub) = developed {
+                    state.book.close(now, stub);
+                }
+            }
         });
+        if transition.status.is_terminal() {
+            self.latest().remove(&hold);
+        }
+        self.progress.send_replace(());
+    }
+
+    fn latest(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, TaskId>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request that what a hold writes belongs to, where that can be told.
+    pub(crate) fn writes(&self, hold: TaskId) -> Option<TaskId> {
+        self.latest().get(&hold).copied()
     }
 
     /// The container of an attempt takes requests; nothing happens for an attempt of a task.
     pub(crate) fn started(&self, hold: TaskId, attempt: AttemptId) {
         self.change(|state, now| state.book.started(now, hold, attempt));
+        self.progress.send_replace(());
     }
 
     /// The scheduler says why a hold waits.
@@ -241,6 +285,13 @@ impl Endpoints {
 }
 
 impl State {
+    /// If a hold is that of a stub that somebody tries out, the stub, which takes no more requests.
+    fn close_developed(&mut self, now: Instant, hold: TaskId) -> Option<StubId> {
+        let stub = self.book.stub_of(hold).filter(|stub| self.developed.remove(stub))?;
+        self.book.close(now, stub);
+        Some(stub)
+    }
+
     /// `true` if somebody else has something to do.
     fn carry_out(&mut self, step: Step) -> bool {
         match step {

@@ -28,6 +28,7 @@ use crate::macs::Impossible;
 use crate::options::Options;
 use crate::revocations::Revocations;
 use crate::scales::Scales;
+use crate::serves::Serves;
 use crate::shared::{Shared, SharedRef};
 use crate::signals::Signals;
 use crate::tls::{self, SettingsError};
@@ -150,6 +151,7 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         intruders: Intruders::default(),
         joins: JoinLimit::default(),
         scales: Scales::default(),
+        serves: Serves::default(),
         grpc_addr,
         http_addr,
         certificates,

@@ -4,13 +4,16 @@
 //! [`reply`] does that for every call; only authentication, limits and the gateway's own failures
 //! are statuses.
 
+mod attach_to_container;
 mod authorize;
 mod build_image;
 mod change_deployment;
+mod changes;
 mod cordon_worker;
 mod create_token;
 mod delete_token;
 mod deploy_stub;
+mod endpoint_service;
 mod export_workspace_config;
 mod filters;
 mod function_invoke;
@@ -38,8 +41,10 @@ mod secret_service;
 mod server;
 mod sign_payload;
 mod signal_service;
+mod start_serve;
 mod stop_container;
 mod stop_tasks;
+mod tail;
 mod taskqueue_service;
 mod toggle_token;
 mod verify_image_build;

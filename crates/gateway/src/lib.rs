@@ -44,6 +44,7 @@ mod retention;
 mod revocations;
 mod scales;
 mod schedules;
+mod serves;
 mod session;
 mod shared;
 mod signals;

@@ -1,12 +1,15 @@
 //! Lines of output of a task, or of all tasks of a container, a stub, a deployment or an application.
 //!
-//! Output is kept by task, so what several tasks wrote is put together here, in the order of time.
+//! Output is kept by task, and that of containers that take requests by container, so what several tasks wrote is put together here, in the order of time.
 //! However much there is, a search looks at so many tasks and so much text of each, the newest.
 
 mod line;
 mod reader;
+mod source;
 
-use metal9_store::{StoreError, TaskFilter, TaskRow, UnixMicros};
+use std::collections::HashSet;
+
+use metal9_store::{StoreError, TaskFilter, UnixMicros};
 use metal9_types::{ContainerId, WorkspaceId};
 
 use crate::auth::Caller;
@@ -17,6 +20,7 @@ use crate::validate::shown;
 pub(crate) use line::Line;
 use line::{Splitter, wanted};
 pub(crate) use reader::Reader;
+pub(crate) use source::Source;
 
 /// Tasks that a search looks at, the newest.
 const MOST_TASKS: u32 = 500;
@@ -76,9 +80,26 @@ impl Target {
         Ok(Self { workspace: caller.workspace, filter })
     }
 
-    /// Its tasks, the newest first.
-    pub(crate) async fn tasks(&self, shared: &Shared) -> Result<Vec<TaskRow>, StoreError> {
-        shared.store.list_tasks(self.workspace, &self.filter).await
+    /// Where its output is, the newest first: with its tasks, and with containers that take requests,
+    /// which write for all of theirs.
+    pub(crate) async fn sources(&self, shared: &Shared) -> Result<Vec<Source>, StoreError> {
+        let rows = shared.store.list_tasks(self.workspace, &self.filter).await?;
+        if !self.filter.ids.is_empty() {
+            return Ok(rows.iter().map(Source::of_task).collect());
+        }
+        let containers = shared.store.served_containers(self.workspace, &self.filter).await?;
+        let mut served = HashSet::new();
+        for stub in rows.iter().map(|row| row.stub).collect::<HashSet<_>>() {
+            let row = shared.store.stub(stub).await?;
+            if row.is_some_and(|row| row.config.served().is_some()) {
+                served.insert(stub);
+            }
+        }
+        let tasks = rows.iter().filter(|row| !served.contains(&row.stub));
+        let mut sources: Vec<_> = tasks.map(Source::of_task).collect();
+        sources.extend(containers.iter().map(Source::of_container));
+        sources.sort_by_key(|source| std::cmp::Reverse(source.created_at));
+        Ok(sources)
     }
 
     /// Its lines that are wished for, the oldest first; only the newest `most` of them.
@@ -90,14 +111,15 @@ impl Target {
     ) -> Result<Vec<Line>, ApiError> {
         let mut found: Vec<Line> = Vec::new();
         let mut bytes = 0;
-        for task in self.tasks(shared).await? {
+        for source in self.sources(shared).await? {
             // Nothing that it wrote is older than itself, or newer than its end.
-            let over = task.ended_at.is_some_and(|end| wish.since.is_some_and(|since| end < since));
-            if over || wish.until.is_some_and(|until| task.created_at >= until) {
+            let ended = source.ended_at;
+            let over = ended.is_some_and(|end| wish.since.is_some_and(|since| end < since));
+            if over || wish.until.is_some_and(|until| source.created_at >= until) {
                 continue;
             }
-            let end = shared.store.logs().len(task.id).await.map_err(unreadable)?;
-            let mut reader = Reader::new(&task, end.saturating_sub(MOST_BYTES));
+            let end = shared.store.logs().len(source.log).await.map_err(unreadable)?;
+            let mut reader = Reader::new(&source, end.saturating_sub(MOST_BYTES));
             reader.read(shared, end, wish, &mut found).await.map_err(unreadable)?;
             reader.rest(wish, &mut found);
             bytes += usize::try_from(end.min(MOST_BYTES)).unwrap_or(usize::MAX);

@@ -53,6 +53,8 @@ pub struct Options {
     /// Seconds a task whose client vanished goes on before it is cancelled. The SDK tries to come
     /// back for 120 s.
     pub client_grace_seconds: u64,
+    /// Seconds for which `beta9 serve` without a `--timeout` keeps a container that nobody looks at.
+    pub serve_timeout_seconds: u64,
     /// Seconds of silence after which a worker gets nothing new.
     pub worker_suspect_seconds: f32,
     /// Seconds of silence after which a worker is lost and its tasks are retried.
@@ -102,6 +104,7 @@ impl Options {
             audit_rows: 100_000,
             keep_warm_seconds: 10.0,
             client_grace_seconds: 120,
+            serve_timeout_seconds: 600,
             worker_suspect_seconds: 5.0,
             worker_lost_seconds: 15.0,
             build_wait_seconds: 60,

@@ -68,9 +68,15 @@ async fn round(shared: &Shared) -> Result<Removed, StoreError> {
     }
     let budget = options.keep_ended_mib.saturating_mul(1024 * 1024);
     while store.kept_bytes().await? > budget && !shared.shutdown.is_cancelled() {
-        let count = store.forget_ended(ago(AT_LEAST.min(options.keep_ended())), BATCH).await?;
+        let before = ago(AT_LEAST.min(options.keep_ended()));
+        let count = store.forget_ended(before, BATCH).await?;
         removed.tasks += count;
-        if count == 0 {
+        if count + store.forget_served(before, BATCH).await? == 0 {
+            break;
+        }
+    }
+    while store.forget_served(ago(options.keep_ended()), BATCH).await? > 0 {
+        if shared.shutdown.is_cancelled() {
             break;
         }
     }

@@ -23,6 +23,7 @@ use crate::macs::Impossible;
 use crate::options::Options;
 use crate::revocations::Revocations;
 use crate::scales::Scales;
+use crate::serves::Serves;
 use crate::signals::Signals;
 use crate::volumes::Volumes;
 
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) intruders: Intruders,
     pub(crate) joins: JoinLimit,
     pub(crate) scales: Scales,
+    pub(crate) serves: Serves,
     pub(crate) grpc_addr: SocketAddr,
     pub(crate) http_addr: SocketAddr,
     /// What both ports show; nothing if they speak plain text.

@@ -68,14 +68,13 @@ fn sentence(path: &str) -> String {
     let method = parts.next().unwrap_or_default();
     let package = service.split('.').next().unwrap_or_default();
     let feature = match package {
-        "endpoint" => "endpoints and web servers",
-        "taskqueue" => "task queues",
+        "taskqueue" => "asking a queue for its tasks, which the scheduler gives to containers",
         "disk" => "disks",
         "pod" => "pods and sandboxes",
         "shell" => "shells",
         "bot" => "bots",
         "managedendpoint" => "managed endpoints",
-        "gateway" if method.contains("Deploy") || method == "GetURL" => "deployments",
+        "gateway" if method.contains("Checkpoint") => "checkpoints",
         "gateway" if method.contains("Pool") || method.contains("Machine") => {
             "renting machines and managing pools"
         }
@@ -91,10 +90,10 @@ mod tests {
 
     #[test]
     fn the_sentence_names_the_feature_and_the_call() {
-        let text = sentence("/taskqueue.TaskQueueService/TaskQueuePut");
-        assert!(text.contains("task queues") && text.contains("TaskQueuePut"), "{text}");
-        let text = sentence("/gateway.GatewayService/DeployStub");
-        assert!(text.contains("deployments"), "{text}");
+        let text = sentence("/taskqueue.TaskQueueService/TaskQueuePop");
+        assert!(text.contains("queue") && text.contains("TaskQueuePop"), "{text}");
+        let text = sentence("/gateway.GatewayService/CheckpointContainer");
+        assert!(text.contains("checkpoints"), "{text}");
         assert!(sentence("/x.Y/Z\u{e9}\n").is_ascii());
     }
 }

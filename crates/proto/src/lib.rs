@@ -11,11 +11,11 @@ mod limits;
 pub mod worker;
 
 pub use limits::{
-    MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, function_client, function_server, gateway_client,
-    gateway_server, image_client, image_server, map_client, map_server, output_client,
-    output_server, queue_client, queue_server, secret_client, secret_server, signal_client,
-    signal_server, taskqueue_client, taskqueue_server, volume_client, volume_server, worker_client,
-    worker_server,
+    MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, endpoint_client, endpoint_server, function_client,
+    function_server, gateway_client, gateway_server, image_client, image_server, map_client,
+    map_server, output_client, output_server, queue_client, queue_server, secret_client,
+    secret_server, signal_client, signal_server, taskqueue_client, taskqueue_server, volume_client,
+    volume_server, worker_client, worker_server,
 };
 
 /// The version of the worker protocol that this build speaks, sent in Hello and Welcome.

@@ -4,6 +4,8 @@ use tonic::body::Body;
 use tonic::client::GrpcService;
 use tonic::codegen::{Body as HttpBody, Bytes, StdError};
 
+use crate::beta9::endpoint::endpoint_service_client::EndpointServiceClient;
+use crate::beta9::endpoint::endpoint_service_server::{EndpointService, EndpointServiceServer};
 use crate::beta9::function::function_service_client::FunctionServiceClient;
 use crate::beta9::function::function_service_server::{FunctionService, FunctionServiceServer};
 use crate::beta9::gateway::gateway_service_client::GatewayServiceClient;
@@ -65,6 +67,7 @@ macro_rules! limited {
 }
 
 limited! {
+    endpoint_client -> EndpointServiceClient, endpoint_server -> EndpointServiceServer<EndpointService>;
     function_client -> FunctionServiceClient, function_server -> FunctionServiceServer<FunctionService>;
     gateway_client -> GatewayServiceClient, gateway_server -> GatewayServiceServer<GatewayService>;
     image_client -> ImageServiceClient, image_server -> ImageServiceServer<ImageService>;

@@ -1,6 +1,6 @@
 //! Reading typed values out of rows, and putting lists of values into queries.
 
-use metal9_types::TaskStatus;
+use metal9_types::{StubKind, TaskStatus};
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
@@ -61,6 +61,11 @@ impl Columns<'_> {
     ) -> Result<Option<T>, StoreError> {
         let text: Option<&str> = self.row.try_get(name).map_err(|error| self.corrupt(error))?;
         text.map(serde_json::from_str).transpose().map_err(|error| self.corrupt(error))
+    }
+
+    pub(crate) fn kind(self, name: &'static str) -> Result<StubKind, StoreError> {
+        let text: &str = self.row.try_get(name).map_err(|error| self.corrupt(error))?;
+        StubKind::parse(text).ok_or_else(|| self.corrupt(format!("`{text}` is no kind of stub")))
     }
 
     pub(crate) fn status(self, name: &'static str) -> Result<TaskStatus, StoreError> {

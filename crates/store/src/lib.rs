@@ -35,6 +35,7 @@ mod rotation;
 mod rows;
 mod schedules;
 mod secrets;
+mod served;
 mod store;
 mod stubs;
 mod tasks;
@@ -61,6 +62,7 @@ pub use rows::{
     WorkerRow,
 };
 pub use schedules::ScheduleRow;
+pub use served::ServedContainer;
 pub use store::Store;
 pub use volumes::{UploadRow, VolumeRow};
 pub use workspaces::{WorkspaceLimits, WorkspaceRow};

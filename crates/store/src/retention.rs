@@ -166,6 +166,7 @@ async fn delete_stubs(
         "DELETE FROM stubs WHERE used_at < ? \
          AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.stub = stubs.id) \
          AND NOT EXISTS (SELECT 1 FROM deployments WHERE deployments.stub = stubs.id) \
+         AND NOT EXISTS (SELECT 1 FROM served_containers WHERE stub = stubs.id) \
          RETURNING id",
     )
     .bind(before)

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use metal9_types::{
-    AttemptId, ContainerId, Failure, Phase, SecretId, StubConfig, StubId, TaskId, TaskStatus,
-    TokenId, WorkerId, WorkspaceId,
+    AttemptId, ContainerId, Failure, Phase, SecretId, StubConfig, StubId, StubKind, TaskId,
+    TaskStatus, TokenId, WorkerId, WorkspaceId,
 };
 
 /// Microseconds since 1970-01-01 00:00 UTC.
@@ -244,6 +244,8 @@ pub struct TaskRow {
     pub stub: StubId,
     /// Its stub's name.
     pub stub_name: String,
+    /// What its stub is.
+    pub kind: StubKind,
     /// Its state.
     pub status: TaskStatus,
     /// Attempts begun so far.

@@ -18,7 +18,7 @@ use crate::{Store, StoreError, TaskRow};
 macro_rules! select_tasks {
     ($hint:literal, $rest:literal) => {
         concat!(
-            "SELECT t.id, t.workspace, t.stub, s.name AS stub_name, t.status, t.attempts_used, ",
+            "SELECT t.id, t.workspace, t.stub, s.name AS stub_name, s.config ->> 'kind' AS kind, t.status, t.attempts_used, ",
             "t.attempt, t.worker, t.container, t.headless, t.failure, t.phases, t.created_at, ",
             "t.updated_at, t.started_at, t.ended_at FROM tasks t ",
             $hint,
@@ -84,6 +84,7 @@ fn task_row(row: &SqliteRow) -> Result<TaskRow, StoreError> {
         workspace: WorkspaceId(columns.uuid("workspace")?),
         stub: StubId(columns.uuid("stub")?),
         stub_name: columns.text("stub_name")?,
+        kind: columns.kind("kind")?,
         status: columns.status("status")?,
         attempts_used: u32::try_from(columns.number("attempts_used")?).unwrap_or(u32::MAX),
         attempt: columns.optional_number("attempt")?.map(|id| AttemptId(id.cast_unsigned())),

@@ -10,6 +10,8 @@
 
 mod carry;
 mod credit;
+mod frames;
 
 pub use carry::{TunnelError, carry};
 pub use credit::TUNNEL_WINDOW;
+pub use frames::{FrameError, read_frame, write_frame};

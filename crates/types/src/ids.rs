@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::StubKind;
+
 /// A text that is not an id of the kind asked for.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{text}` is not a {kind} id")]
@@ -162,8 +164,10 @@ impl ContainerId {
     /// The container's name in the client API. The SDK's command line tells kinds of container
     /// apart by the text before the first dash.
     #[must_use]
-    pub fn api_name(self, stub: StubId) -> String {
-        format!("function-{stub}-{self}")
+    pub fn api_name(self, kind: StubKind, stub: StubId) -> String {
+        // To the command line a schedule is a function.
+        let kind = if kind == StubKind::Schedule { StubKind::Function } else { kind };
+        format!("{}-{stub}-{self}", kind.as_str())
     }
 
     /// Reads an id back from [`ContainerId::api_name`].
@@ -205,9 +209,13 @@ mod tests {
     #[test]
     fn a_container_is_found_again_by_its_api_name() {
         let container = ContainerId(0x2_0000_0003);
-        let name = container.api_name(StubId(Uuid::from_u128(9)));
-        assert!(name.starts_with("function-"), "{name}");
-        assert_eq!(ContainerId::from_api_name(&name), Ok(container));
+        let stub = StubId(Uuid::from_u128(9));
+        for kind in StubKind::ALL {
+            let name = container.api_name(kind, stub);
+            assert_eq!(ContainerId::from_api_name(&name), Ok(container));
+        }
+        assert!(container.api_name(StubKind::Asgi, stub).starts_with("asgi-"));
+        assert!(container.api_name(StubKind::Schedule, stub).starts_with("function-"));
         assert!(ContainerId::from_api_name("function-nonsense").is_err());
     }
 

@@ -205,16 +205,17 @@ pub struct StubConfig {
 }
 
 impl StubConfig {
-    /// How its requests are served, if it answers HTTP.
+    /// How its containers take requests, if they do rather than being called: what answers HTTP, and
+    /// whatever a developer tries out.
     #[must_use]
     pub fn served(&self) -> Option<&Serving> {
-        self.kind.is_served().then_some(&self.serving)
+        (self.kind.is_served() || self.is_developed()).then_some(&self.serving)
     }
 
-    /// `true` if it answers HTTP from a developer's directory.
+    /// `true` if it runs from a developer's directory, while that changes.
     #[must_use]
     pub fn is_developed(&self) -> bool {
-        self.kind.is_served() && self.stage == Stage::Serve
+        self.stage == Stage::Serve
     }
 
     /// Its type in the client API.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::fchown;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -143,6 +144,47 @@ impl Files {
         Ok(target)
     }
 
+    /// Makes a directory, and those above it; one that is there is as good.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_dir(&self, path: &VolumePath) -> Result<(), VolumeError> {
+        if path.is_root() {
+            return Ok(());
+        }
+        let made = self.dir.create_dir_all(path.relative());
+        made.map_err(VolumeError::io("make the directory", path.as_str()))
+    }
+
+    /// Moves what is at `from` to `to`, over what is there.
+    ///
+    /// # Errors
+    /// When nothing is at `from`, when either is the whole directory, or it cannot be.
+    pub fn replace(&self, from: &VolumePath, to: &VolumePath) -> Result<(), VolumeError> {
+        if from.is_root() || to.is_root() {
+            let why = "the directory as a whole cannot be moved";
+            return Err(VolumeError::Path { path: "/".to_owned(), why });
+        }
+        let failed = || VolumeError::io("move", from.as_str());
+        let moved = self.dir.symlink_metadata(from.relative()).map_err(failed())?;
+        let there = self.dir.symlink_metadata(to.relative());
+        if from != to && there.is_ok_and(|there| there.is_dir() || moved.is_dir()) {
+            self.delete_one(to)?;
+        }
+        self.make_parent(to)?;
+        self.dir.rename(from.relative(), &self.dir, to.relative()).map_err(failed())
+    }
+
+    /// Makes a directory an account's own.
+    ///
+    /// # Errors
+    /// When it is none, or the system refuses.
+    pub fn give_dir(&self, path: &VolumePath, uid: u32, gid: u32) -> Result<(), VolumeError> {
+        let dir = self.dir.open_dir(path.relative());
+        dir.and_then(|dir| fchown(dir.into_std_file(), Some(uid), Some(gid)))
+            .map_err(VolumeError::io("hand over", path.as_str()))
+    }
+
     /// A file for reading, and its size.
     ///
     /// # Errors
@@ -175,12 +217,7 @@ impl Files {
     }
 
     fn make_parent(&self, path: &VolumePath) -> Result<(), VolumeError> {
-        let parent = path.parent();
-        if parent.is_root() {
-            return Ok(());
-        }
-        let made = self.dir.create_dir_all(parent.relative());
-        made.map_err(VolumeError::io("make the directory", parent.as_str()))
+        self.make_dir(&path.parent())
     }
 
     /// What a directory names is on disk once this returns.

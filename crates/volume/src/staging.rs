@@ -164,6 +164,20 @@ impl Staged {
         }
     }
 
+    /// Makes the file an account's own.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn give(&self, uid: u32, gid: u32) -> Result<(), VolumeError> {
+        match &self.file {
+            Some(file) => {
+                let given = std::os::unix::fs::fchown(file, Some(uid), Some(gid));
+                given.map_err(VolumeError::io("hand over", &*self.name))
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn is_lasting(&self) -> bool {
         self.lasting
     }

@@ -30,6 +30,7 @@ use crate::report::{Ended, Stream};
 use crate::runner::{CallFrame, CancelReason, Runner, ToRunner};
 use crate::tunnel::Sockets;
 use crate::volumes::{Mount, SharedDisk};
+use crate::workspace::Workspaces;
 pub(crate) use failure::exit_text;
 pub(crate) use workshop::{Makings, Workshop};
 
@@ -68,6 +69,13 @@ pub(crate) struct ContainerSpec {
     pub(crate) shared: SharedDisk,
     /// Processes that serve requests; 0 if it is called.
     pub(crate) processes: u32,
+}
+
+impl ContainerSpec {
+    /// Whether its code changes under its developer's hands.
+    pub(crate) fn is_developed(&self) -> bool {
+        self.stub_type.ends_with("/serve")
+    }
 }
 
 #[cfg(test)]
@@ -173,6 +181,8 @@ pub(crate) struct Tools {
     pub(crate) containment: Arc<Containment>,
     /// Where containers that serve requests are reached.
     pub(crate) sockets: Sockets,
+    /// Containers whose code may change.
+    pub(crate) workspaces: Workspaces,
     pub(crate) events: mpsc::Sender<Event>,
 }
 
@@ -236,13 +246,14 @@ impl Container {
             return halt;
         }
         let _open = self.open(runner);
+        let mut workspace = self.open_workspace(runner, &first).await;
         self.tell(Event::Loaded(self.id)).await;
         let mut next = first;
         loop {
             let phases = std::mem::take(&mut phases);
             let called = match self.spec.processes {
                 0 => self.call(runner, next, phases).await,
-                _ => self.serve_requests(runner, next, phases).await,
+                _ => self.serve_requests(runner, next, phases, workspace.as_mut()).await,
             };
             if let Err(halt) = called {
                 return halt;

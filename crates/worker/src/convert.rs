@@ -220,6 +220,10 @@ pub(crate) fn order(message: wire::GatewayMessage) -> Result<Order, ConvertError
             container: ContainerId(open.container_id),
             process: open.process,
         },
+        Inbound::OpenWorkspace(open) => Order::OpenWorkspace {
+            tunnel: open.tunnel_id,
+            container: ContainerId(open.container_id),
+        },
         Inbound::ReleaseAttempt(release) => Order::ReleaseAttempt(AttemptId(release.attempt_id)),
         Inbound::Ping(wire::Ping {}) => Order::Ping,
         Inbound::RotateCredential(wire::RotateCredential {}) => Order::RotateCredential,

@@ -77,6 +77,11 @@ pub(crate) enum Order {
         container: ContainerId,
         process: u32,
     },
+    /// Carry changes of a container's code from the gateway.
+    OpenWorkspace {
+        tunnel: u64,
+        container: ContainerId,
+    },
     /// An attempt that serves requests is over.
     ReleaseAttempt(AttemptId),
     Ping,

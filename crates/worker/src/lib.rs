@@ -49,6 +49,7 @@ mod slept;
 mod spares;
 mod tunnel;
 mod volumes;
+mod workspace;
 
 pub use check::{Answer, CheckError, Membership, check, joined};
 pub use devices::DevicesError;

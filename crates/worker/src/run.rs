@@ -195,6 +195,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         equipment,
         containment: containment.clone(),
         sockets: Sockets::default(),
+        workspaces: crate::workspace::Workspaces::default(),
         events: events.clone(),
     });
     tracing::info!(

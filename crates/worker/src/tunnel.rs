@@ -9,17 +9,22 @@ use std::time::Duration;
 
 use metal9_proto::worker::TunnelMessage;
 use metal9_types::ContainerId;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::gateway::Gateway;
+use crate::workspace::Workspace;
 
 /// Tunnels that may be open at a time. The gateway opens one for each request that is served.
 const MOST: usize = 8192;
 
 /// Messages of one tunnel that may wait for the connection.
 const QUEUE: usize = 8;
+
+/// Bytes between a tunnel and the code's files.
+const BUFFER: usize = 64 * 1024;
 
 /// How long a process may take to accept a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -103,7 +108,7 @@ async fn connect(directory: &Path, process: u32) -> std::io::Result<UnixStream> 
     tokio::time::timeout(CONNECT_WITHIN, connecting).await?
 }
 
-async fn carry(gateway: &Gateway, tunnel: u64, socket: UnixStream) {
+async fn carry(gateway: &Gateway, tunnel: u64, io: impl AsyncRead + AsyncWrite) {
     let (out, queued) = mpsc::channel(QUEUE);
     let first = TunnelMessage { tunnel_id: tunnel, ..Default::default() };
     // There is room for it, and somebody has the other end.
@@ -115,9 +120,26 @@ async fn carry(gateway: &Gateway, tunnel: u64, socket: UnixStream) {
             return;
         }
     };
-    if let Err(error) = metal9_tunnel::carry(socket, messages, out).await {
+    if let Err(error) = metal9_tunnel::carry(io, messages, out).await {
         tracing::debug!(error = crate::errors::chain(&error), "a tunnel was cut");
     }
+}
+
+/// Dials the gateway and makes the changes of a container's code that come from there, in the
+/// background.
+pub(crate) fn carry_changes(gateway: Gateway, tunnel: u64, workspace: Option<Workspace>) {
+    let Some(workspace) = workspace else {
+        return refuse(gateway, tunnel, "the container takes no changes");
+    };
+    metal9_tasks::spawn_infallible("changes of code", async move {
+        let (near, far) = tokio::io::duplex(BUFFER);
+        let following = async {
+            if let Err(error) = workspace.follow(near).await {
+                tracing::debug!(error = crate::errors::chain(&error), "changes were cut off");
+            }
+        };
+        tokio::join!(carry(&gateway, tunnel, far), following);
+    });
 }
 
 /// Answers that there is no tunnel.

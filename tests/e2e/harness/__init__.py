@@ -8,6 +8,7 @@ from .program import App, Finished, Program
 from .proxy import Proxy
 from .secure import SecureFleet
 from .served import Served, serve
+from .serving import Serving, start_serving
 from .split import SplitFleet, Worker
 from .volume import Volume
 from .waiting import eventually
@@ -25,6 +26,7 @@ __all__ = [
     "Proxy",
     "SecureFleet",
     "Served",
+    "Serving",
     "SplitFleet",
     "Volume",
     "Worker",
@@ -32,4 +34,5 @@ __all__ = [
     "let_jobs_write",
     "second_workspace",
     "serve",
+    "start_serving",
 ]

@@ -65,6 +65,7 @@ pub(super) const KEYS: &[Key] = &[
     key("gateway", "audit_rows", Kind::Count, "how many lines of the audit log are kept at most"),
     key("gateway", "keep_warm_seconds", Kind::Number, "how long an idle function container is kept"),
     key("gateway", "client_grace_seconds", Kind::Count, "how long a call outlives its client"),
+    key("gateway", "serve_timeout_seconds", Kind::Count, "how long `serve` waits for its client"),
     key("gateway", "worker_suspect_seconds", Kind::Number, "silence after which a worker gets no more work"),
     key("gateway", "worker_lost_seconds", Kind::Number, "silence after which a worker's tasks are retried"),
     key("gateway", "build_wait_seconds", Kind::Count, "how long an image build waits for a worker"),

@@ -11,6 +11,7 @@ use metal9_types::{AttemptId, CallOutcome, Phase, SessionId, TaskStatus, WorkerI
 use super::Driver;
 use super::persist::Change;
 use crate::hub::Ended;
+use crate::shared::SharedRef;
 use crate::timestamps;
 
 /// A worker's report that an attempt is over.
@@ -95,6 +96,7 @@ impl Driver {
     /// Tells what became of a container that serves requests. Nothing of it is stored, so the
     /// worker's report, if there is one, is answered with those that changed nothing.
     async fn settle_hold(&self, transition: Transition) {
+        self.note_hold(&transition);
         self.shared.endpoints.transition(&transition);
         let Transition { task, status, failure, .. } = transition;
         if let Some(failure) = &failure {
@@ -103,6 +105,24 @@ impl Driver {
         if status.is_terminal() {
             self.shared.hub.end(task, Ended { status, failure, result: None }).await;
         }
+    }
+
+    /// Writes down which container a hold has, for whoever asks what it wrote, beside what the driver
+    /// does.
+    fn note_hold(&self, transition: &Transition) {
+        let shared = SharedRef::clone(&self.shared);
+        let Transition { task, status, container, .. } = *transition;
+        let Some(stub) = shared.endpoints.stub_of(task) else { return };
+        metal9_tasks::spawn_infallible("note a container", async move {
+            let noted = match container {
+                _ if status.is_terminal() => shared.store.container_served(Some(task)).await,
+                Some(container) => shared.store.container_serves(task, stub, container).await,
+                None => return,
+            };
+            if let Err(error) = noted {
+                tracing::warn!(%error, "a container cannot be noted, so its output is not found");
+            }
+        });
     }
 
     async fn persist(&mut self, transition: Transition, report: Option<Finished>) {

@@ -60,7 +60,7 @@ pub(crate) fn stub_spec(scales: &Scales, stub: &StubRow) -> StubSpec {
 /// What so many containers are to the scheduler: where each process takes a call, it counts each as a
 /// container of its own.
 fn processes(config: &StubConfig, containers: u32) -> u32 {
-    let each = if config.kind.is_served() { 1 } else { config.serving.workers };
+    let each = if config.served().is_some() { 1 } else { config.serving.workers };
     containers.saturating_mul(each)
 }
 
@@ -109,6 +109,8 @@ impl Driver {
         for worker in self.shared.store.cordoned_workers().await? {
             self.input(Input::Cordon { worker: worker.id, on: true }, None).await;
         }
+        // Whatever served before does so no more.
+        self.shared.store.container_served(None).await?;
         let rows = self.shared.store.unfinished_tasks().await?;
         let bytes = self.shared.store.argument_sizes().await?;
         let count = rows.len();
@@ -126,7 +128,7 @@ impl Driver {
             tracing::error!(task = %row.id, stub = %row.stub, "the stub of a task is missing");
             return Ok(());
         };
-        if stub.config.kind.is_served() {
+        if stub.config.served().is_some() {
             return end_request(shared, row).await;
         }
         let log_end = shared.store.logs().len(row.id).await.unwrap_or(0);

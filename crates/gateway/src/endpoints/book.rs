@@ -45,6 +45,8 @@ pub(crate) enum Refusal {
     Failed(Failure),
     /// The last containers did not start, and the next is not tried before so long.
     Pausing(Failure, Duration),
+    /// Nobody tries the stub out any more.
+    Unserved,
 }
 
 /// What is to be done.
@@ -136,6 +138,35 @@ impl Book {
     pub(crate) fn set_floor(&mut self, now: Instant, id: StubId, serving: Serving, floor: u32) {
         self.stubs.entry(id).or_insert_with(|| Stub::new(serving)).floor = floor;
         self.settle(now, id);
+    }
+
+    /// The stub takes no requests any more, and needs no container.
+    pub(crate) fn close(&mut self, now: Instant, id: StubId) {
+        let Some(stub) = self.stubs.get_mut(&id) else { return };
+        stub.floor = 0;
+        let refuse = |request| Step::Refuse { request, refusal: Refusal::Unserved };
+        self.steps.extend(stub.waiting.drain(..).map(refuse));
+        self.settle(now, id);
+    }
+
+    /// The stub of a hold.
+    pub(crate) fn stub_of(&self, hold: TaskId) -> Option<StubId> {
+        self.holds.get(&hold).copied()
+    }
+
+    /// A stub's first container: its hold, where that is, and whether it takes requests.
+    pub(crate) fn first(&self, id: StubId) -> Option<(Place, bool)> {
+        let holds = &self.stubs.get(&id)?.holds;
+        holds.iter().find_map(|(task, hold)| {
+            let (container, worker) = hold.container.zip(hold.worker)?;
+            let place = Place { stub: id, hold: *task, container, worker, process: 0 };
+            Some((place, hold.state == State::Ready))
+        })
+    }
+
+    /// Requests of a stub that wait or run.
+    pub(crate) fn requests(&self, id: StubId) -> usize {
+        self.stubs.get(&id).map_or(0, |stub| stub.waiting.len() + stub.running())
     }
 
     /// `true` for what is no task but a hold.

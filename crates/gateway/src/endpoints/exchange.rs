@@ -93,6 +93,9 @@ impl Exchange {
         self.place = Some(place);
         if let Some(record) = &mut self.record {
             record.begins(&place);
+            if record.is_alone() {
+                self.shared.endpoints.latest().insert(place.hold, self.task);
+            }
         }
         // Who was told that it waits is told that it does no more.
         if self.told {

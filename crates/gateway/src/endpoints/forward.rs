@@ -41,12 +41,32 @@ pub(crate) async fn forward(
     request: Request<Body>,
 ) -> Response {
     let task = TaskId(Uuid::now_v7());
-    let open = match shared.admission.stream(stub.workspace) {
-        Ok(open) => open,
-        Err(error) => return HttpError::from(error).into_response(),
-    };
     // A question whether it is well is no task.
     let record = (path != "/health").then(|| Record::new(task, stub));
+    travel(shared, stub, access, path, request, (task, record)).await
+}
+
+/// The same for a request that has a name and a record.
+pub(super) async fn travel(
+    shared: &SharedRef,
+    stub: &Arc<StubRow>,
+    access: Access,
+    path: &str,
+    request: Request<Body>,
+    (task, record): (TaskId, Option<Record>),
+) -> Response {
+    if stub.config.is_developed() {
+        shared.serves.touch(stub.id);
+    }
+    let open = match shared.admission.stream(stub.workspace) {
+        Ok(open) => open,
+        Err(error) => {
+            if let Some(mut record) = record {
+                record.ends(shared, Some((FailureKind::Internal, &error.to_string())));
+            }
+            return HttpError::from(error).into_response();
+        }
+    };
     let (exchange, token) = Exchange::new(shared, task, record, open);
     let (mut parts, body) = request.into_parts();
     let upgrades = websocket::is_wanted(&parts);

@@ -65,6 +65,8 @@ pub(super) struct Record {
     row: RequestRow,
     since: Instant,
     ended: bool,
+    /// Its container takes one request at a time.
+    alone: bool,
 }
 
 impl Record {
@@ -82,7 +84,22 @@ impl Record {
             started_at: None,
             ended_at: None,
         };
-        Self { row, since: Instant::now(), ended: false }
+        Self {
+            row,
+            since: Instant::now(),
+            ended: false,
+            alone: stub.config.serving.concurrency == 1,
+        }
+    }
+
+    /// Whether what its container writes meanwhile is its own.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    /// Its row, as it is now.
+    pub(super) fn row(&self) -> &RequestRow {
+        &self.row
     }
 
     pub(super) fn elapsed(&self) -> std::time::Duration {

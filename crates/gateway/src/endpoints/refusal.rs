@@ -11,6 +11,10 @@ use serde_json::json;
 
 use super::book::Refusal;
 
+/// What is said of a stub that was made by `serve` and that nobody serves.
+pub(super) const UNSERVED: &str =
+    "nobody serves this any more\nhint: run `beta9 serve` again and use the address that it shows";
+
 /// An answer in the shape that clients of endpoints expect.
 pub(super) fn error(status: StatusCode, text: &str) -> Response {
     (status, Json(json!({ "error": text }))).into_response()
@@ -22,6 +26,7 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
         Refusal::Full(most) => {
             error(StatusCode::TOO_MANY_REQUESTS, &format!("exceeded max pending tasks: {most}"))
         }
+        Refusal::Unserved => error(StatusCode::SERVICE_UNAVAILABLE, UNSERVED),
         Refusal::Failed(failure) => error(status(failure.kind), &failure.message),
         Refusal::Pausing(failure, pause) => {
             let text = format!(

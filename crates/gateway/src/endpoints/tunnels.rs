@@ -73,17 +73,36 @@ impl Tunnels {
 
     /// Opens a tunnel to a place.
     pub(super) async fn open(shared: &Shared, place: &Place) -> Result<DuplexStream, OpenError> {
+        let (container_id, process) = (place.container.0, place.process);
+        Self::ask(shared, place.worker, |tunnel_id| {
+            Message::OpenTunnel(wire::OpenTunnel { tunnel_id, container_id, process })
+        })
+        .await
+    }
+
+    /// Opens one by which the code of a container changes.
+    pub(super) async fn open_workspace(
+        shared: &Shared,
+        place: &Place,
+    ) -> Result<DuplexStream, OpenError> {
+        let container_id = place.container.0;
+        Self::ask(shared, place.worker, |tunnel_id| {
+            Message::OpenWorkspace(wire::OpenWorkspace { tunnel_id, container_id })
+        })
+        .await
+    }
+
+    async fn ask(
+        shared: &Shared,
+        worker: WorkerId,
+        message: impl FnOnce(u64) -> Message,
+    ) -> Result<DuplexStream, OpenError> {
         let tunnels = &shared.endpoints.tunnels;
         let id = tunnels.next.fetch_add(1, Ordering::Relaxed) + 1;
         let (answer, answered) = oneshot::channel();
-        tunnels.lock().insert(id, Expected { worker: place.worker, answer });
+        tunnels.lock().insert(id, Expected { worker, answer });
         let _wanted = Wanted(tunnels, id);
-        let open = wire::OpenTunnel {
-            tunnel_id: id,
-            container_id: place.container.0,
-            process: place.process,
-        };
-        if !shared.fleet.tell(place.worker, Message::OpenTunnel(open)) {
+        if !shared.fleet.tell(worker, message(id)) {
             return Err(OpenError::Away);
         }
         match tokio::time::timeout(OPEN_WITHIN, answered).await {

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metal9_proto::beta9::function::{FunctionInvokeRequest, FunctionInvokeResponse};
-use metal9_store::TaskRow;
-use metal9_types::{Failure, FailureKind, TaskId, TaskStatus};
+use metal9_store::{StubRow, TaskRow};
+use metal9_types::{Failure, FailureKind, StubKind, TaskId, TaskStatus};
 use tonic::codegen::BoxStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
+use super::tail;
 use crate::accept::{Call, NewCall, accept, own_stub};
 use crate::admission::Claim;
 use crate::auth::Caller;
@@ -23,15 +24,12 @@ use crate::error::ApiError;
 use crate::hub::{Ended, Live};
 use crate::metrics;
 use crate::shared::{Shared, SharedRef};
-use crate::validate::shown;
+use crate::validate::{refuse, shown};
 use crate::yielding::{Yielder, yielding};
 
 pub(super) type InvokeStream = BoxStream<FunctionInvokeResponse>;
 /// What the client reads slowly stays in the log: only one message at a time is given out.
 type Messages = Yielder<Result<FunctionInvokeResponse, Status>>;
-
-/// The most output in one message.
-const OUTPUT_CHUNK: usize = 64 * 1024;
 
 pub(super) async fn invoke(
     shared: &SharedRef,
@@ -47,6 +45,7 @@ pub(super) async fn invoke(
     }
     let request_id = header(&metadata, "x-beta9-request-id").map(str::to_owned);
     let stub = own_stub(shared, &caller, &request.stub_id).await?;
+    require_function(&stub)?;
     let stub = Callable::of(shared, stub).await?;
     let headless = request.headless;
     let call = NewCall { stub, arguments: request.args, headless, request_id };
@@ -56,6 +55,17 @@ pub(super) async fn invoke(
         Call::New(fresh) => Ok(stream(shared, &caller, open, Source::Live(fresh.attend()), 0)),
         Call::Known(task) => attach(shared, &caller, open, task, 0).await,
     }
+}
+
+/// Only functions are called. What answers requests or takes from a queue has other doors.
+fn require_function(stub: &StubRow) -> Result<(), ApiError> {
+    let (what, hint) = match stub.config.kind {
+        StubKind::Function | StubKind::Schedule => return Ok(()),
+        StubKind::Taskqueue => ("a task queue", "put tasks into it with `.put()`, or over HTTP"),
+        StubKind::Endpoint | StubKind::Asgi => ("an endpoint", "send it requests over HTTP"),
+    };
+    let name = &stub.config.name;
+    Err(refuse(format!("`{name}` is {what} and cannot be called as a function is"), hint))
 }
 
 /// A header's value; nothing if it is missing or empty.
@@ -218,12 +228,10 @@ async fn send_output(
     messages: &Messages,
 ) -> Result<u64, Over> {
     while offset < end {
-        let output = match shared.store.logs().read(task, offset, OUTPUT_CHUNK).await {
-            Ok(output) if !output.is_empty() => output,
-            Ok(_) => break,
-            Err(error) => {
-                tracing::error!(%task, %error, "cannot read the task's log");
-                let status = Status::internal(format!("cannot read the task's output: {error}"));
+        let output = match tail::piece(shared, task, offset).await {
+            Ok(Some(output)) => output,
+            Ok(None) => break,
+            Err(status) => {
                 messages.give(Err(status)).await;
                 return Err(Over);
             }

@@ -3,11 +3,12 @@
 use metal9_proto::beta9::gateway as wire;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::attach_to_container::AttachStream;
 use super::{
-    authorize, change_deployment, cordon_worker, create_token, delete_token, deploy_stub,
-    export_workspace_config, get_or_create_stub, get_url, head_object, list_containers,
-    list_deployments, list_machines, list_pools, list_tasks, list_tokens, list_workers,
-    put_object_stream, reply, sign_payload, stop_container, stop_tasks, toggle_token,
+    attach_to_container, authorize, change_deployment, cordon_worker, create_token, delete_token,
+    deploy_stub, export_workspace_config, get_or_create_stub, get_url, head_object,
+    list_containers, list_deployments, list_machines, list_pools, list_tasks, list_tokens,
+    list_workers, put_object_stream, reply, sign_payload, stop_container, stop_tasks, toggle_token,
 };
 use crate::shared::SharedRef;
 
@@ -162,6 +163,13 @@ impl wire::gateway_service_server::GatewayService for GatewayApi {
         request: Request<wire::StopContainerRequest>,
     ) -> Result<Response<wire::StopContainerResponse>, Status> {
         serve!(self, request, stop_container::stop, StopContainerResponse, error_msg)
+    }
+
+    async fn attach_to_container(
+        &self,
+        request: Request<Streaming<wire::ContainerStreamMessage>>,
+    ) -> Result<Response<AttachStream>, Status> {
+        Ok(attach_to_container::attach(&self.shared, request).await?)
     }
 
     async fn list_workers(

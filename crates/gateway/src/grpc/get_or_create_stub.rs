@@ -2,7 +2,8 @@
 
 use metal9_proto::beta9::gateway::{GetOrCreateStubRequest, GetOrCreateStubResponse};
 use metal9_types::{
-    Device, GpuRequest, ImageId, MacosVersion, Refusal, StubConfig, StubType, Target,
+    Device, GpuRequest, ImageId, MacosVersion, Refusal, Stage, StubConfig, StubKind, StubType,
+    Target,
 };
 
 use crate::auth::Caller;
@@ -54,6 +55,9 @@ async fn check(
         ))
     })?;
     refuse_unsupported(&request)?;
+    if stage == Stage::Serve && matches!(kind, StubKind::Function | StubKind::Schedule) {
+        return Err(invalid("functions are not served: call them, and they run the code of now"));
+    }
     let serving = serving::serving(kind, &request)?;
     // All that needs no look at the state comes first: a bad request costs no reading.
     let resources = resources::resources(request.cpu, request.memory)?;

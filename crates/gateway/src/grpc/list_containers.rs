@@ -27,9 +27,7 @@ pub(super) async fn list(
     let mut containers = Vec::with_capacity(views.len());
     for (age, view) in views {
         let stub = shared.store.stub(view.stub).await?;
-        if stub.is_none_or(|stub| stub.workspace != caller.workspace) {
-            continue;
-        }
+        let Some(stub) = stub.filter(|stub| stub.workspace == caller.workspace) else { continue };
         let since = now - i64::try_from(age.as_micros()).unwrap_or(0);
         let status = match view.phase {
             ContainerPhase::Starting => "PENDING",
@@ -37,7 +35,7 @@ pub(super) async fn list(
             ContainerPhase::Stopping => "STOPPING",
         };
         containers.push(Container {
-            container_id: view.container.api_name(view.stub),
+            container_id: view.container.api_name(stub.config.kind, view.stub),
             stub_id: view.stub.to_string(),
             status: status.to_owned(),
             scheduled_at: Some(timestamps::to_proto(since)),

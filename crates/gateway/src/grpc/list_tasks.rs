@@ -55,7 +55,7 @@ fn task(row: &TaskRow, workspace_name: &str) -> Task {
     Task {
         id: row.id.to_string(),
         status: row.status.to_string(),
-        container_id: row.container.map(|id| id.api_name(row.stub)).unwrap_or_default(),
+        container_id: row.container.map(|id| id.api_name(row.kind, row.stub)).unwrap_or_default(),
         started_at: Some(to_proto_or_blank(row.started_at)),
         ended_at: Some(to_proto_or_blank(row.ended_at)),
         stub_id: row.stub.to_string(),

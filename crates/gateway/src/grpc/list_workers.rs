@@ -1,9 +1,11 @@
 //! ListWorkers.
 
+use std::collections::HashMap;
+
 use metal9_core::WorkerView;
 use metal9_proto::beta9::gateway::{ListWorkersRequest, ListWorkersResponse};
 use metal9_proto::beta9::types::{Container, Worker};
-use metal9_types::Runtime;
+use metal9_types::{Runtime, StubId, StubKind};
 
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -17,15 +19,24 @@ pub(super) async fn list(
 ) -> Result<ListWorkersResponse, ApiError> {
     caller.require_client()?;
     let views = shared.driver.query(|core, _| core.workers()).await?;
-    let workers = views.iter().map(|view| worker(view, caller)).collect();
+    let mut kinds = HashMap::new();
+    for stub in views.iter().flat_map(|view| &view.containers).map(|container| container.stub) {
+        let row = shared.store.stub(stub).await?;
+        // Others' containers are not the caller's to know of.
+        if let Some(row) = row.filter(|row| row.workspace == caller.workspace) {
+            kinds.insert(stub, row.config.kind);
+        }
+    }
+    let workers = views.iter().map(|view| worker(view, caller, &kinds)).collect();
     Ok(ListWorkersResponse { ok: true, err_msg: String::new(), workers })
 }
 
-fn worker(view: &WorkerView, caller: &Caller) -> Worker {
+fn worker(view: &WorkerView, caller: &Caller, kinds: &HashMap<StubId, StubKind>) -> Worker {
     let capacity = view.offer.capacity;
     let gpus = u32::try_from(view.offer.devices.len()).unwrap_or(u32::MAX);
-    let containers = view.containers.iter().map(|container| Container {
-        container_id: container.container.api_name(container.stub),
+    let own = view.containers.iter().filter_map(|it| Some((it, *kinds.get(&it.stub)?)));
+    let containers = own.map(|(container, kind)| Container {
+        container_id: container.container.api_name(kind, container.stub),
         stub_id: container.stub.to_string(),
         status: "RUNNING".to_owned(),
         workspace_id: caller.workspace.to_string(),

@@ -2,14 +2,15 @@
 
 use metal9_proto::worker::worker_service_server::WorkerServiceServer;
 use metal9_proto::{
-    FILE_DESCRIPTOR_SET, beta9, function_server, gateway_server, image_server, map_server,
-    output_server, queue_server, secret_server, signal_server, taskqueue_server, volume_server,
-    worker_server,
+    FILE_DESCRIPTOR_SET, beta9, endpoint_server, function_server, gateway_server, image_server,
+    map_server, output_server, queue_server, secret_server, signal_server, taskqueue_server,
+    volume_server, worker_server,
 };
 use metal9_tasks::CancellationToken;
 use metal9_tls::Peer;
 use tonic::service::Routes;
 
+use super::endpoint_service::EndpointApi;
 use super::function_service::FunctionApi;
 use super::gateway_service::GatewayApi;
 use super::image_service::ImageApi;
@@ -48,6 +49,7 @@ pub(crate) async fn serve(
     routes.add_service(health);
     routes.add_service(gateway_server(GatewayApi::new(SharedRef::clone(&shared))));
     routes.add_service(function_server(FunctionApi::new(SharedRef::clone(&shared))));
+    routes.add_service(endpoint_server(EndpointApi::new(SharedRef::clone(&shared))));
     routes.add_service(image_server(ImageApi::new(SharedRef::clone(&shared))));
     routes.add_service(secret_server(SecretApi::new(SharedRef::clone(&shared))));
     routes.add_service(taskqueue_server(TaskqueueApi::new(SharedRef::clone(&shared))));

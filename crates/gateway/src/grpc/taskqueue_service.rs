@@ -1,13 +1,13 @@
 //! The client API's service for task queues.
 //!
-//! Only putting is served: what is in a queue is a task like any other, which the scheduler gives to
-//! a container, so containers never ask for work.
+//! What is in a queue is a task like any other, which the scheduler gives to a container, so containers
+//! never ask for work.
 
 use metal9_proto::beta9::taskqueue as wire;
 use metal9_types::StubKind;
 use tonic::{Request, Response, Status};
 
-use super::reply;
+use super::{reply, start_serve};
 use crate::accept::{NewCall, accept, own_stub};
 use crate::auth::Caller;
 use crate::deployed::Callable;
@@ -53,6 +53,24 @@ impl wire::task_queue_service_server::TaskQueueService for TaskqueueApi {
         Ok(Response::new(put(&self.shared, &caller, request.into_inner()).await?))
     }
 
+    async fn start_task_queue_serve(
+        &self,
+        request: Request<wire::StartTaskQueueServeRequest>,
+    ) -> Result<Response<wire::StartTaskQueueServeResponse>, Status> {
+        let caller = self.shared.grpc_caller(request.metadata()).await?;
+        let wire::StartTaskQueueServeRequest { stub_id, timeout } = request.into_inner();
+        let started = start_serve::task_queue(&self.shared, &caller, &stub_id, timeout).await;
+        let started = started.map(|container_id| wire::StartTaskQueueServeResponse {
+            ok: true,
+            container_id,
+            ..Default::default()
+        });
+        reply(started, |error_msg| wire::StartTaskQueueServeResponse {
+            error_msg,
+            ..Default::default()
+        })
+    }
+
     async fn task_queue_length(
         &self,
         request: Request<wire::TaskQueueLengthRequest>,
@@ -62,6 +80,7 @@ impl wire::task_queue_service_server::TaskQueueService for TaskqueueApi {
         let length = async {
             let stub = own_stub(&self.shared, &caller, &request.stub_id).await?.id;
             let calls = self.shared.driver.query(move |core, _| core.calls_of(stub)).await?;
+            let calls = calls.max(self.shared.endpoints.requests_of(stub));
             let length = i64::try_from(calls).unwrap_or(i64::MAX);
             Ok(wire::TaskQueueLengthResponse { ok: true, length })
         };

@@ -86,23 +86,24 @@ struct Follower {
 impl Follower {
     /// Lines that were written since the last look, in the order of time.
     async fn new_lines(&mut self, shared: &Shared) -> std::io::Result<Vec<Line>> {
-        let tasks = self.target.tasks(shared).await.map_err(std::io::Error::other)?;
+        let sources = self.target.sources(shared).await.map_err(std::io::Error::other)?;
         let mut found = Vec::new();
         let since = self.wish.since.unwrap_or_default();
-        for task in &tasks {
-            let ended_before = task.ended_at.is_some_and(|end| end < since);
-            if ended_before && !self.seen.contains_key(&task.id) {
+        for source in &sources {
+            let log = source.log;
+            let ended_before = source.ended_at.is_some_and(|end| end < since);
+            if ended_before && !self.seen.contains_key(&log) {
                 continue;
             }
-            let end = shared.store.logs().len(task.id).await?;
-            let reader = self.seen.entry(task.id).or_insert_with(|| Reader::new(task, 0));
+            let end = shared.store.logs().len(log).await?;
+            let reader = self.seen.entry(log).or_insert_with(|| Reader::new(source, 0));
             let whole = reader.read(shared, end, &self.wish, &mut found).await?;
-            if whole && task.status.is_terminal() {
+            if whole && source.ended_at.is_some() {
                 reader.rest(&self.wish, &mut found);
             }
         }
         // What is no longer among the newest is not looked at again.
-        self.seen.retain(|id, _| tasks.iter().any(|task| task.id == *id));
+        self.seen.retain(|log, _| sources.iter().any(|source| source.log == *log));
         found.sort_by_key(|line| line.at);
         Ok(found)
     }

@@ -51,7 +51,7 @@ pub(super) async fn task_json(shared: &Shared, row: &TaskRow) -> Result<Value, A
         "status": row.status.as_str(),
         "result": result,
         "outputs": outputs_json(shared, row.id).await?,
-        "container_id": row.container.map(|container| container.api_name(row.stub)),
+        "container_id": row.container.map(|container| container.api_name(row.kind, row.stub)),
         "worker_id": row.worker.map(|worker| worker.to_string()),
         "stub": { "external_id": row.stub.to_string(), "name": row.stub_name },
         "workspace": { "external_id": row.workspace.to_string() },

@@ -1,9 +1,9 @@
 //! Lines, made of the pieces in which output comes.
 
-use metal9_store::{LogPiece, LogStream, TaskRow, UnixMicros};
+use metal9_store::{LogPiece, LogStream, UnixMicros};
 use serde_json::{Value, json};
 
-use super::Wish;
+use super::{Source, Wish};
 use crate::timestamps::to_rfc3339;
 
 /// A line that never ends is told in parts of this many bytes.
@@ -58,14 +58,9 @@ pub(crate) struct Splitter {
 }
 
 impl Splitter {
-    pub(crate) fn new(task: &TaskRow) -> Self {
-        let container = task.container.map(|container| container.api_name(task.stub));
-        Self {
-            task: task.id.to_string(),
-            container: container.unwrap_or_default(),
-            stub: task.stub.to_string(),
-            open: Vec::new(),
-        }
+    pub(crate) fn new(source: &Source) -> Self {
+        let Source { task, container, stub, .. } = source.clone();
+        Self { task, container, stub, open: Vec::new() }
     }
 
     /// The lines that end in a piece.

@@ -1,27 +1,26 @@
-//! Reading a task's output as lines.
+//! Reading output as lines.
 
 use std::io;
 
-use metal9_store::TaskRow;
 use metal9_types::TaskId;
 
-use super::{Line, Splitter, Wish, wanted};
+use super::{Line, Source, Splitter, Wish, wanted};
 use crate::shared::Shared;
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 * 1024;
 
-/// How far a task's output was read, and what of it has no end yet.
+/// How far output was read, and what of it has no end yet.
 pub(crate) struct Reader {
-    task: TaskId,
+    log: TaskId,
     offset: u64,
     splitter: Splitter,
 }
 
 impl Reader {
     /// Reads from this byte on.
-    pub(crate) fn new(task: &TaskRow, offset: u64) -> Self {
-        Self { task: task.id, offset, splitter: Splitter::new(task) }
+    pub(crate) fn new(source: &Source, offset: u64) -> Self {
+        Self { log: source.log, offset, splitter: Splitter::new(source) }
     }
 
     /// Reads up to `end`, and adds the lines that are wished for to `found`. `true` if it came that
@@ -37,7 +36,7 @@ impl Reader {
         found: &mut Vec<Line>,
     ) -> io::Result<bool> {
         while self.offset < end {
-            let pieces = shared.store.logs().pieces(self.task, self.offset, CHUNK).await?;
+            let pieces = shared.store.logs().pieces(self.log, self.offset, CHUNK).await?;
             let Some(last) = pieces.last() else { break };
             self.offset = last.end_offset;
             let lines = pieces.into_iter().flat_map(|piece| self.splitter.add(piece));

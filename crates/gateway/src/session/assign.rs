@@ -48,7 +48,7 @@ impl Session {
             false => None,
         };
         // What serves requests lasts longer than any of them.
-        let timeout = stub.config.timeout_seconds.filter(|_| !stub.config.kind.is_served());
+        let timeout = stub.config.timeout_seconds.filter(|_| stub.config.served().is_none());
         let timeout = timeout.unwrap_or(0).saturating_mul(1000);
         Ok(wire::Assign {
             attempt_id: attempt.0,
@@ -92,7 +92,7 @@ impl Session {
         Ok(wire::ContainerSpec {
             stub_id: stub.id.to_string(),
             workspace_id: stub.workspace.to_string(),
-            container_name: container.api_name(stub.id),
+            container_name: container.api_name(config.kind, stub.id),
             stub_type: config.stub_type().to_string(),
             object_id: config.object.to_string(),
             handler: config.handler.clone(),

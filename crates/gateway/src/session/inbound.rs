@@ -123,11 +123,21 @@ impl Session {
         if let Some(task) = self.task_of(attempt) {
             metal9_faults::point("output").await;
             self.keep_output(task, attempt, output.sequence, stream, &output.text).await?;
+            self.keep_for_request(task, stream, &output.text).await;
             metal9_faults::point("output-kept").await;
         }
         let ack = wire::OutputAck { attempt_id: attempt.0, sequence: output.sequence };
         self.shared.fleet.send(self.session, ToWorker::OutputAck(ack).into());
         Ok(())
+    }
+
+    /// What a container wrote while it had one request is that request's, too.
+    async fn keep_for_request(&self, hold: TaskId, stream: LogStream, text: &str) {
+        let Some(request) = self.shared.endpoints.writes(hold) else { return };
+        let logs = self.shared.store.logs();
+        if let Err(error) = logs.append(request, AttemptId(0), 0, stream, text).await {
+            tracing::warn!(%request, %error, "a request's output is only in its container's");
+        }
     }
 
     /// Keeps output, and waits while the disk has no room for it. The worker waits too then: it holds

@@ -31,20 +31,24 @@ pub(crate) fn serving(
         let authorized = request.authorized || !request.stub_type.ends_with("/deployment");
         return Ok(Serving { authorized, ..Serving::default() });
     }
+    let developed = request.stub_type.ends_with("/serve");
     let autoscaler = request.autoscaler.clone().unwrap_or_default();
     let workers = within("workers", request.workers.max(1), MAX_WORKERS)?;
     let concurrent = within("concurrent_requests", request.concurrent_requests, MAX_CONCURRENCY)?;
     let max_containers = match autoscaler.max_containers {
         // One that changes under its developer's hands is enough.
-        _ if kind.is_served() && request.stub_type.ends_with("/serve") => 1,
+        _ if developed => 1,
         0 if kind.is_served() => 1,
         asked => within("max_containers", asked, MAX_CONTAINERS)?,
     };
     let max_pending = match within("max_pending_tasks", request.max_pending_tasks, MAX_PENDING)? {
-        0 if kind.is_served() => DEFAULT_PENDING,
+        0 if kind.is_served() || developed => DEFAULT_PENDING,
         asked => asked,
     };
-    let min_containers = within("min_containers", autoscaler.min_containers, MAX_CONTAINERS)?;
+    let min_containers = match autoscaler.min_containers {
+        _ if developed => 0,
+        asked => within("min_containers", asked, MAX_CONTAINERS)?,
+    };
     if max_containers > 0 && min_containers > max_containers {
         return Err(refuse(
             format!(

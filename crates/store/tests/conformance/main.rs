@@ -23,6 +23,8 @@ mod rotation;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod served;
+#[cfg(test)]
 mod tasks;
 #[cfg(test)]
 mod tasks_end_once;

@@ -9,10 +9,12 @@ use metal9_types::{AttemptId, Failure, Phase};
 use crate::container::call::halt;
 use crate::container::load::closed;
 use crate::container::{Command, Container, Halt, Job, failure, phase};
+use crate::errors::chain;
 use crate::event::Event;
 use crate::report::Ended;
-use crate::runner::{FromRunner, Happening, Runner};
+use crate::runner::{ContainerDirectory, FromRunner, Happening, Runner, ToRunner};
 use crate::tunnel::Open;
+use crate::workspace::{self, Reloads};
 
 const WHEN: &str = "while it served requests";
 
@@ -23,6 +25,33 @@ impl Container {
             .then(|| self.tools.sockets.open(self.id, runner.directory.path(), self.spec.processes))
     }
 
+    /// Lets the code change, if somebody develops it.
+    pub(super) async fn open_workspace(
+        &self,
+        runner: &Runner,
+        job: &Job,
+    ) -> Option<workspace::Open> {
+        let makings = self.tools.workshop.makings().filter(|_| self.spec.is_developed())?;
+        let directory = &runner.directory;
+        let aside = ContainerDirectory::bare(directory.path().with_extension("incoming"));
+        let owner = makings.launcher.guard.account();
+        let opened = match aside {
+            Ok(aside) => {
+                let (workspaces, code) = (&self.tools.workspaces, directory.code());
+                let opening = workspaces.open(self.id, &code, aside, owner);
+                opening.await.map_err(|error| chain(&error))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match opened {
+            Ok(open) => Some(open),
+            Err(error) => {
+                self.say(&job.sink, &format!("changes of the code cannot be taken: {error}")).await;
+                None
+            }
+        }
+    }
+
     /// Serves until it is released. What the application has started stays: it goes with the
     /// container. An error ends the container.
     pub(super) async fn serve_requests(
@@ -30,6 +59,7 @@ impl Container {
         runner: &mut Runner,
         job: Job,
         mut phases: Vec<Phase>,
+        workspace: Option<&mut workspace::Open>,
     ) -> Result<(), Halt> {
         let Job { call, sink } = job;
         let attempt = call.attempt;
@@ -40,7 +70,9 @@ impl Container {
             // The program's end, which comes next, says more.
             tracing::debug!(container = %self.id, %error, "could not say that requests come");
         }
-        let released = self.until_released(runner, attempt).await;
+        let mut never = Reloads::default();
+        let reloads = workspace.map_or(&mut never, |open| &mut open.reloads);
+        let released = self.until_released(runner, attempt, reloads).await;
         phases.push(phase("call", begun.elapsed()));
         match released {
             Ok(()) => {
@@ -60,6 +92,7 @@ impl Container {
         &mut self,
         runner: &mut Runner,
         attempt: AttemptId,
+        reloads: &mut Reloads,
     ) -> Result<(), Halt> {
         let failure: Failure = loop {
             tokio::select! {
@@ -74,6 +107,7 @@ impl Container {
                     Happening::Message(FromRunner::Started { id }) if id == attempt.0 => {
                         self.tell(Event::Started(attempt)).await;
                     }
+                    Happening::Message(FromRunner::Reloaded) => reloads.taken_up(),
                     Happening::Message(message) => {
                         tracing::debug!(container = %self.id, ?message, "said while it serves");
                     }
@@ -82,6 +116,12 @@ impl Container {
                     Happening::Closed => break closed(runner, WHEN).await,
                     Happening::Exit(exit) => break runner.explain(failure::crash(exit, WHEN)),
                 },
+                () = reloads.due() => {
+                    if let Err(error) = runner.send(&ToRunner::Reload).await {
+                        // The program's end, which comes next, says more.
+                        tracing::debug!(container = %self.id, %error, "could not say that it changed");
+                    }
+                }
             }
         };
         Err(Halt::failed(attempt, failure, Vec::new()))

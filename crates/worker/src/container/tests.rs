@@ -46,6 +46,7 @@ impl Rig {
         let tools = Arc::new(Tools {
             containment: Arc::default(),
             sockets: crate::tunnel::Sockets::default(),
+            workspaces: crate::workspace::Workspaces::default(),
             workshop: Workshop::Scripted(Mutex::new(handed_in)),
             gateway: Gateway::new(
                 &crate::dial::Dial::new("127.0.0.1:9", None).unwrap(),

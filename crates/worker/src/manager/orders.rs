@@ -9,6 +9,7 @@ use crate::manager::{AttemptEntry, ContainerEntry, Manager, State};
 use crate::output::Sink;
 use crate::report::{Ended, Report};
 use crate::runner::CancelReason;
+use crate::tunnel;
 
 /// Commands a container can be behind with. It is never sent more than a call and three ways to end.
 const COMMANDS: usize = 8;
@@ -39,6 +40,10 @@ impl Manager {
             Order::OpenTunnel { tunnel, container, process } => {
                 let (sockets, gateway) = (&self.tools.sockets, self.tools.gateway.clone());
                 sockets.carry(gateway, tunnel, container, process);
+            }
+            Order::OpenWorkspace { tunnel, container } => {
+                let workspace = self.tools.workspaces.get(container);
+                tunnel::carry_changes(self.tools.gateway.clone(), tunnel, workspace);
             }
             Order::ReleaseAttempt(attempt) => self.release(attempt),
             Order::Ping => self.beat(),

@@ -60,6 +60,7 @@ impl Rig {
         let tools = Arc::new(Tools {
             containment: Arc::default(),
             sockets: crate::tunnel::Sockets::default(),
+            workspaces: crate::workspace::Workspaces::default(),
             workshop: Workshop::Scripted(Mutex::new(handed_in)),
             gateway: Gateway::new(
                 &crate::dial::Dial::new("127.0.0.1:9", None).unwrap(),
@@ -169,6 +170,7 @@ async fn a_result_whose_way_to_the_gateway_was_cut_is_not_given_up() {
     let tools = Arc::new(Tools {
         containment: Arc::default(),
         sockets: crate::tunnel::Sockets::default(),
+        workspaces: crate::workspace::Workspaces::default(),
         workshop: Workshop::Scripted(Mutex::new(mpsc::channel(1).1)),
         gateway: Gateway::new(&crate::dial::Dial::new("127.0.0.1:9", None).unwrap(), "credential")
             .unwrap(),

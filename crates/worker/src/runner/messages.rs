@@ -16,6 +16,8 @@ pub(crate) enum ToRunner {
     Call(CallFrame),
     /// End the call: post the callback and raise `SystemExit`.
     Cancel { id: u64, reason: CancelReason },
+    /// The code has changed: start it anew. Answered by [`FromRunner::Reloaded`].
+    Reload,
     /// End the process.
     Shutdown,
 }
@@ -86,6 +88,8 @@ pub(crate) enum FromRunner {
     Started { id: u64 },
     /// The pickled return value.
     Result { id: u64, data: ByteBuf },
+    /// The code is being started anew.
+    Reloaded,
     /// There is none; the traceback is on stderr.
     Error { id: u64, kind: String, text: String },
     /// A kind of a newer runner.

@@ -297,3 +297,23 @@ proptest! {
         prop_assert!(rig.book.holds.is_empty());
     }
 }
+
+#[test]
+fn what_is_closed_refuses_who_waits_and_keeps_no_container() {
+    let mut rig = Rig::new(1, 1);
+    rig.book.set_floor(rig.now, STUB, rig.serving, 1);
+    rig.follow();
+    assert_eq!(rig.book.first(STUB), None);
+    let hold = rig.start(1);
+    let (place, ready) = rig.book.first(STUB).unwrap();
+    assert_eq!((place.hold, ready, rig.book.stub_of(hold)), (hold, true, Some(STUB)));
+    rig.arrive(1).unwrap();
+    rig.arrive(2).unwrap();
+    assert_eq!(rig.book.requests(STUB), 2);
+    rig.book.close(rig.now, STUB);
+    rig.follow();
+    assert_eq!(rig.refused.get(&task(2)), Some(&Refusal::Unserved));
+    rig.book.ended(rig.now, hold, None);
+    rig.follow();
+    assert!(rig.asked.is_empty(), "another container would not be the same");
+}

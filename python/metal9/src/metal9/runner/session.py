@@ -89,6 +89,10 @@ class Session:
         """The worker's next message, for who serves requests."""
         return self._inbox.get()
 
+    def post(self, message) -> None:
+        """Says something to the main thread, as if the worker did."""
+        self._inbox.put(message)
+
     def exit_code(self) -> int:
         """What to leave with."""
         return self._stop_code()
@@ -103,7 +107,11 @@ class Session:
         """Serves requests until this process is to end; returns only if that cannot begin."""
         from .serving import family, server
 
-        several = message["processes"] > 1 or message.get("stub_type", "").endswith("/serve")
+        develops = message.get("stub_type", "").endswith("/serve")
+        several = message["processes"] > 1 or develops
+        if develops:
+            # A file that is saved twice within a second looks unchanged to what is kept of its bytecode.
+            sys.dont_write_bytecode = True
         if several and not message.get("member"):
             self._become_server()
             self._load_failed(family.Family(self, message).serve())

@@ -14,6 +14,7 @@ import time
 from .. import errors, process
 from ..frames import Connection, FrameError
 from . import server
+from .apology import Apology
 
 # Seconds a process may take to end when it is asked to.
 _END_SECONDS = 2.0
@@ -104,16 +105,23 @@ class Family:
             sock.set_inheritable(True)
         self._children = []
         self._call = None
+        # Counts the starts, so that news of an earlier one is known as such.
+        self._start_number = 0
+        self._apology = None
         self._lock = threading.Lock()
 
     def serve(self) -> None:
         """Serves until the worker wants the processes gone. Returns why it could not begin."""
         os.environ.update(self._load.get("env") or {})
         started = time.perf_counter()
-        failure = self._start()
-        if failure and not self._develops:
-            self._end()
-            return failure
+        if self._develops:
+            # Whoever develops changes what does not load until it does: the container is there meanwhile.
+            self._start_aside()
+        else:
+            failure = self._start(self._start_number)
+            if failure:
+                self._end()
+                return failure
         self._session.send({"type": "loaded", "micros": int((time.perf_counter() - started) * 1e6)})
         while True:
             message = self._session.next_message()
@@ -121,16 +129,24 @@ class Family:
                 self._use(message["call"])
             elif message["type"] == "reload":
                 self._reload()
+            elif message["type"] == "begun":
+                self._begun(message)
             elif message["type"] != "load":
                 break
         self._end()
         self._session.leave(self._session.exit_code())
 
-    def _start(self) -> str:
+    def _start(self, start_number) -> str:
         """Starts all; why one of them does not serve, or an empty text."""
         children = [Child(number, sock, self._load, self._call) for number, sock in enumerate(self._sockets)]
         with self._lock:
-            self._children = children
+            wanted = start_number == self._start_number
+            if wanted:
+                self._children = children
+        if not wanted:
+            for child in children:
+                child.end()
+            return "the code has changed again"
         failures = []
         threads = [threading.Thread(target=lambda c=child: failures.append(c.begin())) for child in children]
         for thread in threads:
@@ -142,6 +158,33 @@ class Family:
             threading.Thread(target=self._mourn, args=(child,), daemon=True).start()
         return failure
 
+    def _start_aside(self) -> None:
+        """Starts all beside what else is to be done: the code may take its time, or never come to an end."""
+        with self._lock:
+            self._start_number += 1
+            number = self._start_number
+
+        def start() -> None:
+            self._session.post({"type": "begun", "number": number, "failure": self._start(number)})
+
+        threading.Thread(target=start, name="metal9-start", daemon=True).start()
+
+    def _begun(self, message) -> None:
+        """The code that was started last serves, or does not."""
+        if message["number"] != self._start_number:
+            return
+        failure = message["failure"]
+        if not failure:
+            print("serving", flush=True)
+            return
+        with self._lock:
+            # What else the same start has to say is no news.
+            self._start_number += 1
+        self._end()
+        text = "the code does not serve: %s" % failure
+        print(text + "\nit is tried again when it changes", file=sys.stderr, flush=True)
+        self._apology = Apology(self._sockets, text)
+
     def _mourn(self, child) -> None:
         """A container in which one process is missing is not whole, so all of it ends with the process."""
         code = child.until_end()
@@ -149,9 +192,12 @@ class Family:
             expected = child not in self._children
         if expected:
             return
-        print("metal9 runner: a process that served requests ended with code %s" % code, file=sys.stderr)
-        if not self._develops:
-            self._session.leave(code if 0 < code < 256 else 1)
+        text = "a process that served requests ended with code %s" % code
+        if self._develops:
+            self._session.post({"type": "begun", "number": self._start_number, "failure": text})
+            return
+        print("metal9 runner: " + text, file=sys.stderr)
+        self._session.leave(code if 0 < code < 256 else 1)
 
     def _use(self, call) -> None:
         self._call = call
@@ -160,15 +206,15 @@ class Family:
         self._session.send({"type": "started", "id": call.id})
 
     def _reload(self) -> None:
-        self._end()
         print("the code has changed; starting again", flush=True)
-        failure = self._start()
-        if failure:
-            print("the code could not be loaded: %s" % failure, file=sys.stderr)
-        else:
-            print("serving", flush=True)
+        self._end()
+        self._start_aside()
+        self._session.send({"type": "reloaded"})
 
     def _end(self) -> None:
+        apology, self._apology = self._apology, None
+        if apology is not None:
+            apology.end()
         with self._lock:
             children, self._children = self._children, []
         for child in children:
