@@ -24,14 +24,15 @@ use metal9_core::Transition;
 use metal9_store::StubRow;
 use metal9_tasks::CancellationToken;
 use metal9_types::{
-    AttemptId, ContainerId, Failure, FailureKind, StubId, TaskId, TaskStatus, WorkerId,
+    AttemptId, ContainerId, Failure, FailureKind, Serving, StubId, TaskId, TaskStatus, WorkerId,
 };
 use tokio::sync::{Notify, oneshot};
 
+pub(crate) use book::pause_after;
 use book::{Book, Place, Refusal, Step};
 use connection::Pool;
 pub(crate) use forward::{forward, warm_up};
-pub(crate) use holds::run;
+pub(crate) use holds::{FOR_EVER, run};
 use record::Records;
 pub(crate) use target::{Access, named_stub, own_stub, public_stub};
 use tunnels::Tunnels;
@@ -123,9 +124,13 @@ impl Endpoints {
     }
 
     /// Waits for a place for a request.
-    fn ask(&self, stub: &Arc<StubRow>, request: TaskId) -> Result<Waiting<'_>, Refusal> {
+    fn ask(
+        &self,
+        stub: &Arc<StubRow>,
+        serving: Serving,
+        request: TaskId,
+    ) -> Result<Waiting<'_>, Refusal> {
         let (sender, answer) = oneshot::channel();
-        let serving = stub.config.serving;
         self.change(|state, now| {
             state.stubs.entry(stub.id).or_insert_with(|| Arc::clone(stub));
             state.waiters.insert(request, sender);
@@ -153,18 +158,22 @@ impl Endpoints {
         self.change(|state, now| state.book.unreached(now, place));
     }
 
-    /// Keeps as many containers of these stubs as they say, whatever the requests; of others none.
-    pub(crate) fn keep_only(&self, kept: &HashMap<StubId, Arc<StubRow>>) {
+    /// A stub may have another number of containers from now on.
+    pub(crate) fn rescale(&self, stub: StubId, serving: Serving) {
+        self.change(|state, now| state.book.set_serving(now, stub, serving));
+    }
+
+    /// Keeps as many containers of these stubs as is said, whatever the requests; of others none.
+    pub(crate) fn keep_only(&self, kept: &HashMap<StubId, (Arc<StubRow>, Serving)>) {
         self.change(|state, now| {
             let others = state.stubs.iter().filter(|(id, _)| !kept.contains_key(*id));
             let others: Vec<_> = others.map(|(id, stub)| (*id, stub.config.serving)).collect();
             for (id, serving) in others {
                 state.book.set_floor(now, id, serving, 0);
             }
-            for (id, stub) in kept {
+            for (id, (stub, serving)) in kept {
                 state.stubs.entry(*id).or_insert_with(|| Arc::clone(stub));
-                let serving = stub.config.serving;
-                state.book.set_floor(now, *id, serving, serving.min_containers);
+                state.book.set_floor(now, *id, *serving, serving.min_containers);
             }
         });
     }
