@@ -27,6 +27,8 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import cases
+import queues
+import serving
 from cases import Bench, digest
 from decisions import decisions
 from devices import devices
@@ -42,8 +44,11 @@ FLEET_CASES: Dict[str, Callable[[Bench], Dict[str, Any]]] = {
     "api": cases.api,
     "spawn": cases.spawn,
     "sdk": cases.sdk,
+    "endpoint": serving.endpoint,
+    "application": serving.application,
+    "first_byte": serving.first_byte,
 }
-CASES = ("core", *FLEET_CASES, "devices", "ray", "scale", "soak")
+CASES = ("core", *FLEET_CASES, "queues", "devices", "ray", "celery", "scale", "soak")
 
 
 def options() -> argparse.Namespace:
@@ -54,6 +59,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a tenth of the calls")
     parser.add_argument("--json", type=Path, default=REPOSITORY / "target" / "bench" / "bench.json")
     parser.add_argument("--ray-venv", type=Path, default=REPOSITORY / "target" / "bench" / "ray")
+    parser.add_argument(
+        "--celery-venv", type=Path, default=REPOSITORY / "target" / "bench" / "celery"
+    )
     parser.add_argument("--workers", type=int, default=10_000, help="of scale")
     parser.add_argument("--minutes", type=float, default=30, help="of soak")
     parser.add_argument("--calls", type=int, default=100_000, help="of soak")
@@ -71,6 +79,17 @@ def main() -> None:
             attempt(report, "core", lambda: report.update(core=decisions(asked.quick)))
         if wanted & {*FLEET_CASES, "soak"}:
             attempt(report, "fleet", lambda: with_fleet(report, wanted, asked, root))
+        calls = 1_000 if asked.quick else 10_000
+        if "queues" in wanted:
+            say(f"a queue of {calls} calls, and again with workers that are killed")
+            run = lambda: report.update(queues=queues.queues(root / "queues", calls))
+            attempt(report, "queues", run)
+        if "celery" in wanted:
+            say("celery")
+            run = lambda: report.update(
+                celery=queues.celery(asked.celery_venv, root / "celery", calls, find_uv())
+            )
+            attempt(report, "celery", run)
         if "devices" in wanted:
             say("a worker with a simulated GPU")
             count = 5 if asked.quick else 20
@@ -142,15 +161,21 @@ def with_fleet(
         fleet.stop()
 
 
+def find_uv() -> str:
+    """What installs others' software beside ours."""
+    beside = Path(sys.executable).parent
+    uv = shutil.which("uv", path=f"{beside}{os.pathsep}{os.environ['PATH']}")
+    assert uv, "uv is needed to install what is compared with"
+    return uv
+
+
 def ray(asked: argparse.Namespace, directory: Path) -> Dict[str, Any]:
     """The same calls with Ray, which is installed into an environment of its own."""
     venv = asked.ray_venv
     python = venv / "bin" / "python"
     if not python.exists():
         say(f"installing {RAY}")
-        beside = Path(sys.executable).parent
-        uv = shutil.which("uv", path=f"{beside}{os.pathsep}{os.environ['PATH']}")
-        assert uv, "uv is needed to install Ray"
+        uv = find_uv()
         subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(venv)], check=True)
         subprocess.run([uv, "pip", "install", "-q", "--python", str(python), RAY], check=True)
     say("ray")

@@ -146,6 +146,80 @@ def _devices(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
     ]
 
 
+def _endpoint(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
+    ours, plain, unthreaded = figures["ours"], figures["plain"], figures["unthreaded"]
+    ratio = figures["ratio"]
+    whole = not any(part["failed"] for part in (ours, plain, unthreaded))
+    return [
+        _plain(
+            "endpoint with JSON, 2 containers, 32 connections",
+            f"{ours['per_second']:.0f} /s, p99 {ours['p99_ms']:.1f} ms",
+        ),
+        _plain(
+            "   uvicorn + FastAPI alone, 2 processes",
+            f"{plain['per_second']:.0f} /s, p99 {plain['p99_ms']:.1f} ms",
+        ),
+        _plain("   the same as `async def`", f"{unthreaded['per_second']:.0f} /s"),
+        ("   part of it that is left", f"{ratio:.2f}", "≥ 0.5", ratio >= 0.5),
+        ("   requests that failed", "none" if whole else str(ours["failed"]), "none", whole),
+        _plain("   processor time per request", _shares(figures["processor_ms_per_request"])),
+    ]
+
+
+def _application(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
+    echo, upload = figures["echo"], figures["upload"]
+    growth = ", ".join(f"{name} {mib:+.1f}" for name, mib in upload["growth_mib"].items())
+    flat = all(mib <= 16 for mib in upload["growth_mib"].values())
+    return [
+        _plain("WebSocket echo, p50 / p99", f"{echo['p50_ms']:.2f} / {echo['p99_ms']:.2f} ms"),
+        _plain(f"upload of {upload['mib']:,} MiB", f"{upload['mib_per_second']:.0f} MiB/s"),
+        ("   memory grew meanwhile by", f"{growth} MiB", "≤ 16 MiB", flat),
+    ]
+
+
+def _first_byte(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
+    return [
+        _plain(
+            "endpoint from no container to its first byte, p50 / slowest",
+            f"{figures['p50_ms']:.0f} / {figures['max_ms']:.0f} ms",
+        )
+    ]
+
+
+def _queues(figures: Dict[str, Any], report: Dict[str, Any]) -> List[Row]:
+    calm, killed, peer = figures["calm"], figures["killed"], report.get("celery")
+    beside = lambda name: f" (Celery {peer[name]:.0f})" if peer else ""
+    calls = killed["calls"]
+    lost = calls - killed["complete"] + killed["never_ran"]
+    return [
+        _plain("queue, put", f"{calm['put_per_second']:.0f} /s{beside('put_per_second')}"),
+        _plain(
+            f"queue, {calm['calls']:,} put and done by 4 containers",
+            f"{calm['done_per_second']:.0f} /s{beside('done_per_second')}",
+        ),
+        (
+            f"queue, a worker killed every 5 s ({killed['kills']} times), complete",
+            f"{killed['complete']:,}",
+            f"{calls:,}",
+            not lost,
+        ),
+        _plain(
+            "   in, tried again as their worker died",
+            f"{killed['seconds']:.0f} s, {killed['tried_again']}",
+        ),
+        ("   done twice without that", str(killed["doubled"]), "0", not killed["doubled"]),
+    ]
+
+
+def _celery(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
+    return [
+        _plain(
+            f"Celery {figures['version']} and Redis in memory, 4 processes: put, done",
+            f"{figures['put_per_second']:.0f}, {figures['done_per_second']:.0f} /s",
+        )
+    ]
+
+
 def _soak(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
     calls, growth = figures["calls"], figures["growth_per_hour"]
     whole = figures["complete"] == calls
@@ -171,6 +245,11 @@ SECTIONS: Dict[str, Callable[[Dict[str, Any], Dict[str, Any]], List[Row]]] = {
     "spawn": _spawn,
     "sdk": _sdk,
     "memory_after": _after,
+    "endpoint": _endpoint,
+    "application": _application,
+    "first_byte": _first_byte,
+    "queues": _queues,
+    "celery": _celery,
     "devices": _devices,
     "scale": _scale,
     "soak": _soak,

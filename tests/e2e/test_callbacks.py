@@ -5,6 +5,9 @@ import time
 
 import pytest
 
+from beta9.clients.gateway import SignPayloadRequest
+
+from harness import eventually
 from harness.code import WAITING
 from harness.receiver import Receiver
 
@@ -103,6 +106,53 @@ def test_the_post_is_signed_and_dated(called, receiver, api):
     assert re.fullmatch(r"[0-9a-f]{64}", post.headers["x-task-signature"])
     assert abs(int(post.headers["x-task-timestamp"]) - time.time()) < 300
     assert api.status(post.headers["x-task-id"]) == "COMPLETE"
+
+
+NOTHING = {"app.py": "def work():\n    return {'answer': 42}\n"}
+
+
+@pytest.fixture
+def own_receiver():
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+def test_a_post_that_is_refused_for_now_is_made_again_with_the_same_signature(api, own_receiver):
+    own_receiver.answers += [503, 429]
+    stub = api.stub(NOTHING, "app:work", callback_url=own_receiver.url + "/again")
+    assert api.call(stub).value == {"answer": 42}
+    posts = eventually(
+        lambda: list(own_receiver.posts), lambda posts: len(posts) == 3, what="three posts"
+    )
+    assert {post.raw for post in posts} == {b'{"data": {"answer": 42}}'}
+    signatures = {(p.headers["x-task-signature"], p.headers["x-task-timestamp"]) for p in posts}
+    assert len(signatures) == 1
+
+
+def test_a_post_that_is_refused_for_good_is_not_made_again(api, own_receiver):
+    own_receiver.answers += [400]
+    stub = api.stub(NOTHING, "app:work", callback_url=own_receiver.url + "/once")
+    assert api.call(stub).value == {"answer": 42}
+    # The second call's post comes after any repetition of the first one's would begin.
+    assert api.call(stub).value == {"answer": 42}
+    eventually(lambda: len(own_receiver.posts) >= 2, what="the second post")
+    assert len(own_receiver.posts) == 2
+
+
+def test_what_is_posted_is_signed_with_a_key_of_the_workspace(split, stranger):
+    request = SignPayloadRequest(payload=b'{"data": 1}')
+
+    def both():
+        return split.api.gateway.sign_payload(request), stranger.gateway.sign_payload(request)
+
+    # Signatures have the time in them.
+    own, theirs = eventually(
+        both, lambda both: both[0].timestamp == both[1].timestamp, what="two in one second"
+    )
+    assert own.signature != theirs.signature
+    other = split.api.gateway.sign_payload(SignPayloadRequest(payload=b'{"data": 2}'))
+    assert other.signature != own.signature
 
 
 def test_the_argument_for_the_callback_does_not_reach_the_function(called):

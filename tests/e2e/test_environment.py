@@ -1,6 +1,7 @@
 """Environment variables and secrets."""
 
 import pytest
+from beta9.clients.gateway import SecretVar
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,52 @@ def test_secrets_reach_the_function_by_name_and_by_reference(app, secret):
         """
     )
     assert done.json == ["s3cret with spaces = and ="] * 2
+
+
+def test_a_value_may_have_several_references_in_it(api, fleet):
+    fleet.beta9("secret", "create", "E2E_USER", "ada")
+    fleet.beta9("secret", "create", "E2E_PASSWORD", "l0velace")
+    files = {"app.py": "import os\n\ndef read():\n    return os.environ['ADDRESS']\n"}
+    address = "db://${{ secret.E2E_USER }}:${{secret.E2E_PASSWORD}}@host/$HOME"
+    try:
+        stub = api.stub(files, "app:read", env=[f"ADDRESS={address}"])
+        assert api.call(stub).value == "db://ada:l0velace@host/$HOME"
+    finally:
+        for name in ("E2E_USER", "E2E_PASSWORD"):
+            fleet.beta9("secret", "delete", name)
+
+
+def test_a_reference_to_something_else_is_refused_in_words(api):
+    object_id = api.upload({"app.py": "def read():\n    return 1\n"})
+    refused = api.try_stub(object_id, "app:read", env=["X=${{ vault.KEY }}"])
+    assert not refused.ok and "vault.KEY" in refused.err_msg, refused.err_msg
+
+
+def test_a_secret_is_in_no_log_and_no_file_of_the_system(api, fleet):
+    value = "tell-nobody-9f2c1"
+    fleet.beta9("secret", "create", "E2E_QUIET", value)
+    files = {
+        "app.py": """
+        import os
+
+        def length(fail=False):
+            if fail:
+                raise ValueError("it went wrong")
+            return len(os.environ["E2E_QUIET"]), len(os.environ["ALIAS"])
+        """
+    }
+    try:
+        fields = {"secrets": [SecretVar(name="E2E_QUIET")], "env": ["ALIAS=${{secret.E2E_QUIET}}"]}
+        stub = api.stub(files, "app:length", **fields)
+        assert api.call(stub).value == (len(value), len(value))
+        assert api.call(stub, fail=True).finish().exit_code != 0
+        assert value not in fleet.daemon.text(0)
+        kept = [path for path in fleet.state.rglob("*") if path.is_file()]
+        assert not [path for path in kept if value.encode() in path.read_bytes()]
+        told = api.get(f"/api/v1/stub/{api.workspace}/{stub}").text
+        assert value not in told
+    finally:
+        fleet.beta9("secret", "delete", "E2E_QUIET")
 
 
 def test_a_function_that_does_not_ask_for_a_secret_does_not_get_it(app, secret):

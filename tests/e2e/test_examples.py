@@ -25,6 +25,14 @@ EXPECTED = {
         "status TIMEOUT, exit code 124",
         "returned 3",
     ],
+    "endpoint.py": ["200 {'count': 3, 'mean': 2.0}", "'mean': 49.5", "without a token: 401"],
+    "web_app.py": ["{'square': 144}", "1 …", "lift-off"],
+    "realtime_chat.py": ["HELLO!", "IS ANYBODY THERE!"],
+    "task_queue.py": ["put 8 pictures in", "all 8 are done: 2800 pixels"],
+    "every_minute.py": ["called by hand", "task "],
+    "volume.py": ["wrote 2", "2.txt: note 2, as text in a file"],
+    "shared_state.py": ["no two looked at one: 38 looks", "primes: 2 3 5 7 11 13 17 19 23 29 31 37"],
+    "output.py": ["bytes that need no token", "with another address: 40"],
 }
 
 # Their packages are too large to install here, or they need a GPU.

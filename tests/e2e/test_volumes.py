@@ -352,7 +352,7 @@ if __name__ == "__main__":
         ),
         (
             'CloudBucket(name="b", mount_path="b", config=CloudBucketConfig())',
-            "cloud buckets are not supported",
+            "cloud buckets can be read only",
         ),
     ],
 )

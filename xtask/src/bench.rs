@@ -5,7 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, bail};
 
 use crate::python::Venv;
-use crate::{demo, run};
+use crate::{apt, demo, run};
 
 /// The options of a measurement.
 #[derive(Debug, clap::Args)]
@@ -35,6 +35,15 @@ const BUILD: [&str; 16] = [
     "null_functions",
 ];
 
+/// Debian's packages that the measurement wants, each named as its program: load for what answers
+/// HTTP, and the store of what queues are compared with.
+const PROGRAMS: [&str; 2] = ["wrk", "redis-server"];
+
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
 /// Builds metal9 for release and runs `bench/run.py` against it.
 ///
 /// # Errors
@@ -44,6 +53,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("building metal9 for release");
     run::quietly("cargo build --release", &mut run::cargo(&BUILD))?;
     let venv = Venv::ensure()?;
+    let missing: Vec<_> = PROGRAMS.into_iter().filter(|program| !is_there(program)).collect();
+    if !missing.is_empty() && !apt::install(&missing)? {
+        let missing = missing.join(" ");
+        println!("some parts need Debian's {missing}, which only root can install; they will fail");
+    }
     let status = venv
         .python()
         .arg("bench/run.py")

@@ -257,6 +257,7 @@ impl Bench {
             timeout: Some(Duration::from_secs(3600)),
             ttl: Duration::from_secs(12 * 3600),
             recovered: None,
+            warm_up: false,
         };
         self.input("submit", Input::Submit(spec));
     }

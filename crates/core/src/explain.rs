@@ -253,8 +253,8 @@ impl Crowd {
         let able = core.look_out(stub.shape).able;
         let why = if !core.is_within_rules(key) {
             Why::Capped(capped(core, key))
-        } else if let Some(most) = stub.spec.max_containers.filter(|_| stub.is_at_limit()) {
-            Why::AtLimit(most.max(1))
+        } else if let Some(most) = stub.most().filter(|_| stub.is_at_limit()) {
+            Why::AtLimit(most)
         } else if !stub.wants_container(now) {
             Why::Working(stub.calls.len())
         } else if core.is_behind(key) {

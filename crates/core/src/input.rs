@@ -110,8 +110,28 @@ pub struct StubSpec {
     pub object: String,
     /// Its tasks go before those of the workspace's stubs with a lower number.
     pub priority: i32,
-    /// Containers it may have at a time.
+    /// Containers it may have at a time. This and what follows may change.
     pub max_containers: Option<u32>,
+    /// So many containers stay when they are idle, and do not make room for others.
+    pub min_containers: u32,
+    /// How its containers follow its tasks; nothing for one for each.
+    pub pace: Option<Pace>,
+}
+
+/// How many containers so many tasks are worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// For each so many tasks that wait or run …
+    pub tasks: u32,
+    /// … there may be so many containers.
+    pub containers: u32,
+}
+
+impl Pace {
+    pub(crate) fn containers_for(self, tasks: usize) -> u32 {
+        let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
+        tasks.div_ceil(self.tasks.max(1)).saturating_mul(self.containers.max(1))
+    }
 }
 
 impl StubSpec {
@@ -129,6 +149,8 @@ impl StubSpec {
             object: String::new(),
             priority: 0,
             max_containers: None,
+            min_containers: 0,
+            pace: None,
         }
     }
 }
@@ -153,6 +175,9 @@ pub struct TaskSpec {
     /// For a task read back from the store at start-up, how long it has been there: a worker may
     /// still be running it.
     pub recovered: Option<Duration>,
+    /// `true` if it is there to have a container started, and no call: it never takes one that is
+    /// idle, and goes behind calls.
+    pub warm_up: bool,
 }
 
 /// An attempt that a worker says it has, when it connects.
@@ -213,7 +238,8 @@ pub enum AttemptReport {
 /// Everything that can happen.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// A stub becomes known. Repeating it changes nothing.
+    /// A stub becomes known. Repeating it changes how many containers it may have, and nothing
+    /// else.
     DefineStub(StubSpec),
     /// A task was accepted and is durable.
     Submit(TaskSpec),

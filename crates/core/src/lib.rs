@@ -41,7 +41,7 @@ pub use action::{Action, Ignored, Transition};
 pub use core::Core;
 pub use explain::Explanation;
 pub use input::{
-    AttemptReport, Config, Input, Reattach, StubSpec, TaskSpec, WorkerHello, WorkspaceRules,
+    AttemptReport, Config, Input, Pace, Reattach, StubSpec, TaskSpec, WorkerHello, WorkspaceRules,
 };
 pub use invariants::{Violation, check};
 pub use query::{ContainerPhase, ContainerView, Counts, TaskView, WorkerView};

@@ -191,6 +191,12 @@ impl Core {
         views
     }
 
+    /// How many containers of a stub are there or begin, of those that were not told to end.
+    #[must_use]
+    pub fn containers_of(&self, stub: StubId) -> u32 {
+        self.stubs.get(&stub).map_or(0, |stub| stub.live)
+    }
+
     /// How many calls of a stub wait for a container or have one.
     #[must_use]
     pub fn calls_of(&self, stub: StubId) -> usize {

@@ -9,6 +9,7 @@ mod ending;
 mod env;
 mod explaining;
 mod fairness;
+mod floors;
 mod limits;
 mod lru;
 mod matching;

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use metal9_core::Input;
 use metal9_store::{DeploymentRow, StubRow};
 use metal9_types::{DeploymentId, Stage, StubKind, WorkspaceId};
 
 use crate::auth::Caller;
+use crate::driver::stub_spec;
 use crate::error::ApiError;
 use crate::shared::Shared;
 use crate::validate::{refuse, shown};
@@ -90,8 +92,7 @@ fn require_active(deployment: &DeploymentRow) -> Result<(), ApiError> {
     ))
 }
 
-/// Keeps as many containers as the decorators of all deployments that answer requests say, and of
-/// others none. Only the newest version of a name that takes calls keeps any.
+/// Keeps as many containers as the decorators of all deployments say, and of others none. Only the newest version of a name that takes calls keeps any.
 ///
 /// # Errors
 /// If the store cannot be read.
@@ -100,16 +101,31 @@ pub(crate) async fn keep_containers(shared: &Shared) -> Result<(), ApiError> {
     for row in shared.store.active_deployments().await? {
         newest.insert((row.workspace, row.kind, row.name), row.stub);
     }
-    let mut floors = HashMap::new();
+    let (mut served, mut queues, mut counts) = (HashMap::new(), Vec::new(), HashMap::new());
     for stub in newest.into_values() {
-        if let Some(stub) = shared.store.stub(stub).await?
-            && stub.config.kind.is_served()
-            && stub.config.serving.min_containers > 0
-        {
-            floors.insert(stub.id, stub);
+        let Some(stub) = shared.store.stub(stub).await? else { continue };
+        let serving = shared.scales.serving(&stub);
+        let kept = serving.min_containers;
+        match stub.config.kind {
+            _ if kept == 0 => {}
+            kind if kind.is_served() => drop(served.insert(stub.id, (stub, serving))),
+            StubKind::Taskqueue => {
+                // Each process takes calls of its own.
+                let kept = kept.saturating_mul(serving.workers);
+                counts.insert(stub.id, kept);
+                queues.push((stub, kept));
+            }
+            _ => {}
         }
     }
-    shared.endpoints.keep_only(&floors);
+    shared.endpoints.keep_only(&served);
+    // The scheduler is to know before the first container is asked for, and of what is not kept.
+    for stub in shared.scales.keep_only(counts) {
+        if let Some(stub) = shared.store.stub(stub).await? {
+            shared.driver.input(Input::DefineStub(stub_spec(&shared.scales, &stub))).await?;
+        }
+    }
+    shared.floors.keep_only(queues);
     Ok(())
 }
 

@@ -26,16 +26,16 @@ use metal9_core::Transition;
 use metal9_store::StubRow;
 use metal9_tasks::CancellationToken;
 use metal9_types::{
-    AttemptId, ContainerId, Failure, FailureKind, StubId, TaskId, TaskStatus, WorkerId,
+    AttemptId, ContainerId, Failure, FailureKind, Serving, StubId, TaskId, TaskStatus, WorkerId,
 };
 use tokio::sync::{Notify, oneshot, watch};
 
-pub(crate) use book::Place;
 use book::{Book, Refusal, Step};
+pub(crate) use book::{Place, pause_after};
 use connection::Pool;
 pub(crate) use developed::take_changes_at;
 pub(crate) use forward::{forward, warm_up};
-pub(crate) use holds::run;
+pub(crate) use holds::{FOR_EVER, run};
 pub(crate) use queue::put;
 use record::Records;
 pub(crate) use target::{Access, named_stub, own_stub, public_stub};
@@ -134,9 +134,13 @@ impl Endpoints {
     }
 
     /// Waits for a place for a request.
-    fn ask(&self, stub: &Arc<StubRow>, request: TaskId) -> Result<Waiting<'_>, Refusal> {
+    fn ask(
+        &self,
+        stub: &Arc<StubRow>,
+        serving: Serving,
+        request: TaskId,
+    ) -> Result<Waiting<'_>, Refusal> {
         let (sender, answer) = oneshot::channel();
-        let serving = stub.config.serving;
         self.change(|state, now| {
             if stub.config.is_developed() && !state.developed.contains(&stub.id) {
                 return Err(Refusal::Unserved);
@@ -167,8 +171,13 @@ impl Endpoints {
         self.change(|state, now| state.book.unreached(now, place));
     }
 
-    /// Keeps as many containers of these stubs as they say, whatever the requests; of others none.
-    pub(crate) fn keep_only(&self, kept: &HashMap<StubId, Arc<StubRow>>) {
+    /// A stub may have another number of containers from now on.
+    pub(crate) fn rescale(&self, stub: StubId, serving: Serving) {
+        self.change(|state, now| state.book.set_serving(now, stub, serving));
+    }
+
+    /// Keeps as many containers of these stubs as is said, whatever the requests; of others none.
+    pub(crate) fn keep_only(&self, kept: &HashMap<StubId, (Arc<StubRow>, Serving)>) {
         self.change(|state, now| {
             let others = state
                 .stubs
@@ -178,10 +187,9 @@ impl Endpoints {
             for (id, serving) in others {
                 state.book.set_floor(now, id, serving, 0);
             }
-            for (id, stub) in kept {
+            for (id, (stub, serving)) in kept {
                 state.stubs.entry(*id).or_insert_with(|| Arc::clone(stub));
-                let serving = stub.config.serving;
-                state.book.set_floor(now, *id, serving, serving.min_containers);
+                state.book.set_floor(now, *id, *serving, serving.min_containers);
             }
         });
     }

@@ -21,6 +21,7 @@ use crate::driver::{self, Driver, DriverHandle};
 use crate::endpoints::Endpoints;
 use crate::ends::Ends;
 use crate::fleet::Fleet;
+use crate::floors::Floors;
 use crate::hub::Hub;
 use crate::intruders::{Intruders, JoinLimit};
 use crate::job_token::Signer;
@@ -140,6 +141,7 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         fleet: Fleet::default(),
         ends: Ends::default(),
         endpoints: Endpoints::default(),
+        floors: Floors::default(),
         builds: Builds::default(),
         impossible: Impossible::default(),
         arguments: ArgumentCache::default(),
@@ -228,6 +230,7 @@ impl Gateway {
         crate::schedules::start(Arc::clone(&shared));
         metal9_tasks::spawn_infallible("metrics", metrics::keep_up(stop.clone()));
         metal9_tasks::spawn_infallible("endpoints", crate::endpoints::run(Arc::clone(&shared)));
+        metal9_tasks::spawn_infallible("kept containers", crate::floors::run(Arc::clone(&shared)));
         if let Err(error) = deployed::keep_containers(&shared).await {
             tracing::error!(%error, "cannot keep containers of deployments");
         }

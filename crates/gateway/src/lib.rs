@@ -25,6 +25,7 @@ mod endpoints;
 mod ends;
 mod error;
 mod fleet;
+mod floors;
 mod gateway;
 mod grpc;
 mod http;

@@ -16,6 +16,7 @@ use crate::driver::DriverHandle;
 use crate::endpoints::Endpoints;
 use crate::ends::Ends;
 use crate::fleet::Fleet;
+use crate::floors::Floors;
 use crate::hub::Hub;
 use crate::intruders::{Intruders, JoinLimit};
 use crate::job_token::Signer;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) fleet: Fleet,
     pub(crate) ends: Ends,
     pub(crate) endpoints: Endpoints,
+    pub(crate) floors: Floors,
     pub(crate) builds: Builds,
     pub(crate) impossible: Impossible,
     pub(crate) arguments: ArgumentCache,

@@ -38,7 +38,7 @@ pub use error::SpawnError;
 pub use exit::Exit;
 pub use isolation::{
     Access, Entry, FileRule, Isolation, JobPaths, Machine, Means, Network, RealMachine, Step,
-    file_rules, probe,
+    VolumePaths, file_rules, probe,
 };
 pub use launch::{Launch, Limits, RUNNER_FD_VARIABLE};
 pub use process::{Process, spawn};

@@ -386,6 +386,8 @@ impl World {
             name: line.name.clone(),
             priority: line.priority,
             max_containers: line.most,
+            min_containers: 0,
+            pace: None,
             image: "image".to_owned(),
             object: format!("object of {}", line.name),
         };

@@ -169,6 +169,7 @@ fn config() -> StubConfig {
         block_network: false,
         allow_list: Vec::new(),
         volumes: Vec::new(),
+        buckets: Vec::new(),
         extra: String::new(),
     }
 }

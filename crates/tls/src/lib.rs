@@ -52,6 +52,12 @@ impl Protocol {
     }
 }
 
+/// Makes the cryptography of this crate that of libraries which ask the process for one.
+pub fn use_for_everything() {
+    // It is an error only that there is one already.
+    let _ = rustls::crypto::CryptoProvider::install_default((*provider()).clone());
+}
+
 /// The cryptography behind it all, made when it is first needed.
 pub(crate) fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
     use std::sync::{Arc, LazyLock};

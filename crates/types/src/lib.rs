@@ -35,4 +35,7 @@ pub use outcome::{CallOutcome, Phase};
 pub use resources::Resources;
 pub use serving::Serving;
 pub use status::TaskStatus;
-pub use stub::{Schema, SchemaField, Stage, StubConfig, StubKind, StubType, VolumeMount};
+pub use stub::{
+    BucketKeys, BucketMount, Schema, SchemaField, Stage, StubConfig, StubKind, StubType,
+    VolumeMount,
+};

@@ -141,6 +141,34 @@ pub struct VolumeMount {
     pub mount_path: String,
 }
 
+/// A bucket of an object store, which a stub reads as files.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BucketMount {
+    /// Its name.
+    pub bucket: String,
+    /// What the names of the objects begin with that are wanted, whole parts; empty for all.
+    pub prefix: String,
+    /// Where the job finds it, as the client wrote it.
+    pub mount_path: String,
+    /// Where the object store is, as an address; empty for Amazon's.
+    pub endpoint: String,
+    /// Its region; empty for whichever there is.
+    pub region: String,
+    /// `true` if the bucket is named in the path of addresses, and not in the host.
+    pub path_style: bool,
+    /// Nothing for a bucket that is open to all.
+    pub keys: Option<BucketKeys>,
+}
+
+/// The secrets that have the keys of a bucket, by name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BucketKeys {
+    /// The access key's id.
+    pub access: String,
+    /// The secret access key.
+    pub secret: String,
+}
+
 /// All that makes one stub. Two stubs with equal configuration are the same stub.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct StubConfig {
@@ -200,6 +228,9 @@ pub struct StubConfig {
     /// Shared directories.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<VolumeMount>,
+    /// Buckets of object stores.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<BucketMount>,
     /// The client's free-form JSON.
     pub extra: String,
 }

@@ -6,6 +6,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use crate::files::open_dir;
@@ -58,6 +59,20 @@ impl Staging {
             .and_then(|file| Ok((file.into_std(), dir?)))
             .map_err(VolumeError::io("make", name.as_str()))?;
         Ok(Staged { dir, name, file: Some(file), lasting: self.lasting })
+    }
+
+    /// The file `name` of another directory of the same disk, without its bytes being copied: what
+    /// is done to one is done to both.
+    ///
+    /// # Errors
+    /// When it is not there, or the disk has no second name for a file.
+    pub fn linked(&self, directory: &Path, name: &str) -> Result<Staged, VolumeError> {
+        let failed = || VolumeError::io("link", name);
+        let from = Dir::open_ambient_dir(directory, ambient_authority()).map_err(failed())?;
+        let fresh = format!("file-{:032x}", rand::random::<u128>());
+        from.hard_link(name, &self.dir, &fresh).map_err(failed())?;
+        let dir = self.dir.try_clone().map_err(failed())?;
+        Ok(Staged { dir, name: fresh, file: None, lasting: self.lasting })
     }
 
     /// An upload's file, for writing from a byte on; it is made if it is not there. What is written
@@ -174,6 +189,19 @@ impl Staged {
                 let given = std::os::unix::fs::fchown(file, Some(uid), Some(gid));
                 given.map_err(VolumeError::io("hand over", &*self.name))
             }
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the file one that its owner, too, can only read.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub fn set_read_only(&self) -> Result<(), VolumeError> {
+        match &self.file {
+            Some(file) => file
+                .set_permissions(Permissions::from_mode(0o444))
+                .map_err(VolumeError::io("write", &*self.name)),
             None => Ok(()),
         }
     }

@@ -43,6 +43,11 @@ pub(crate) fn start(tools: Arc<Tools>, state_dir: PathBuf, budget_mib: u64) {
     });
 }
 
+/// Bytes that may be written on a directory's disk, so that others still have room there.
+pub(crate) fn room(directory: &Path) -> Option<u64> {
+    free(directory).map(|free| free.saturating_sub(RESERVE))
+}
+
 /// Bytes that are free on a directory's disk.
 fn free(directory: &Path) -> Option<u64> {
     let facts = nix::sys::statvfs::statvfs(directory).ok()?;

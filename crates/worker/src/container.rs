@@ -1,6 +1,7 @@
 //! One container: prepared, loaded, called, ended. A task of its own, told what to do by the
 //! manager and telling it everything as events.
 
+mod buckets;
 mod call;
 mod end;
 mod failure;
@@ -21,6 +22,7 @@ use metal9_sandbox::Network;
 use metal9_types::{AttemptId, ContainerId, EnvLock, Failure, ObjectId, Phase, StubId};
 use tokio::sync::mpsc;
 
+use crate::buckets::Bucket;
 use crate::containment::Containment;
 use crate::devices::Equipment;
 use crate::event::Event;
@@ -65,6 +67,7 @@ pub(crate) struct ContainerSpec {
     /// What the stub asks for; the worker's own policy may be stricter.
     pub(crate) network: Network,
     pub(crate) volumes: Vec<Mount>,
+    pub(crate) buckets: Vec<Bucket>,
     /// How to find out whether the volumes are on a disk that this machine sees.
     pub(crate) shared: SharedDisk,
     /// Processes that serve requests; 0 if it is called.
@@ -102,6 +105,7 @@ impl ContainerSpec {
             devices: Vec::new(),
             network: Network::Full,
             volumes: Vec::new(),
+            buckets: Vec::new(),
             shared: SharedDisk::default(),
             processes: 0,
         }
@@ -127,6 +131,8 @@ pub(crate) struct Call {
     pub(crate) job_token: String,
     /// 1 for the first.
     pub(crate) attempt_number: u32,
+    /// It is over when the container could take one.
+    pub(crate) warm_up: bool,
 }
 
 impl Call {
@@ -252,6 +258,12 @@ impl Container {
         loop {
             let phases = std::mem::take(&mut phases);
             let called = match self.spec.processes {
+                0 if next.call.warm_up => {
+                    let attempt = next.call.attempt;
+                    let ended = Ended { outcome: Ok(Bytes::new()), phases, reusable: true };
+                    self.tell(Event::Ended { attempt, ended }).await;
+                    Ok(())
+                }
                 0 => self.call(runner, next, phases).await,
                 _ => self.serve_requests(runner, next, phases, workspace.as_mut()).await,
             };

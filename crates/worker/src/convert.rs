@@ -12,8 +12,9 @@ use metal9_proto::worker::gateway_message::Message as Inbound;
 use metal9_proto::worker::worker_message::Message as Outbound;
 use metal9_sandbox::Network;
 use metal9_types::{AttemptId, ContainerId, EnvLock, Offer, Platform, StubId, Target, VolumeId};
-use metal9_volume::MountPath;
+use metal9_volume::{MountPath, VolumePath};
 
+use crate::buckets::{Bucket, Keys};
 use crate::container::{Arguments, Call, ContainerSpec};
 use crate::event::{BuildTask, NotBuilt, Order, Welcome};
 use crate::report::{Presence, Report, Stream};
@@ -248,6 +249,7 @@ fn assignment(assign: wire::Assign) -> Order {
         timeout: (assign.timeout_millis > 0).then(|| Duration::from_millis(assign.timeout_millis)),
         job_token: assign.job_token,
         attempt_number: assign.attempt_number,
+        warm_up: assign.warm_up,
     };
     Order::Assign { container, spec: spec.map(Box::new), call }
 }
@@ -277,6 +279,11 @@ fn container_spec(spec: wire::ContainerSpec) -> Result<ContainerSpec, String> {
         devices: spec.devices.iter().filter_map(|&place| usize::try_from(place).ok()).collect(),
         network: if spec.block_network { Network::None } else { Network::Full },
         volumes: spec.volumes.into_iter().map(mount).collect::<Result<_, _>>()?,
+        buckets: spec
+            .buckets
+            .into_iter()
+            .map(|mount| bucket(&spec.workspace_id, mount))
+            .collect::<Result<_, _>>()?,
         shared: SharedDisk { root: spec.volumes_root.into(), marker: spec.volumes_marker },
         processes: spec.serving_processes,
     })
@@ -287,6 +294,20 @@ fn mount(mount: wire::VolumeMount) -> Result<Mount, String> {
         volume: mount.volume_id.parse::<VolumeId>().map_err(|error| error.to_string())?,
         name: mount.name,
         place: MountPath::parse(&mount.mount_path).map_err(|error| error.to_string())?,
+    })
+}
+
+fn bucket(workspace: &str, mount: wire::BucketMount) -> Result<Bucket, String> {
+    let keys = Keys { access: mount.access_key, secret: mount.secret_key };
+    Ok(Bucket {
+        workspace: workspace.to_owned(),
+        name: mount.bucket,
+        prefix: VolumePath::parse(&mount.prefix).map_err(|error| error.to_string())?,
+        place: MountPath::parse(&mount.mount_path).map_err(|error| error.to_string())?,
+        endpoint: mount.endpoint,
+        region: mount.region,
+        path_style: mount.path_style,
+        keys: Some(keys).filter(|keys| !keys.access.is_empty()),
     })
 }
 

@@ -14,6 +14,7 @@
 
 mod awake;
 mod backoff;
+mod buckets;
 mod caches;
 mod check;
 mod code;

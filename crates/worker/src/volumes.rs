@@ -8,9 +8,11 @@ use std::io::{self, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use metal9_sandbox::VolumePaths;
 use metal9_types::{Failure, FailureKind, VolumeId};
 use metal9_volume::MountPath;
 
+use crate::buckets::BucketCopy;
 use crate::errors::chain;
 use crate::runner::ContainerDirectory;
 use copy::{CopyError, VolumeCopy};
@@ -55,10 +57,11 @@ impl SharedDisk {
     }
 }
 
-/// A container's copies of volumes, and the directory that they are in.
+/// A container's copies of volumes and buckets, and the directory that they are in.
 #[derive(Debug, Default)]
 pub(crate) struct Copies {
     pub(crate) volumes: Vec<VolumeCopy>,
+    pub(crate) buckets: Vec<BucketCopy>,
     pub(crate) directory: Option<ContainerDirectory>,
 }
 
@@ -67,16 +70,18 @@ pub(crate) struct Copies {
 pub(crate) struct Mounted {
     pub(crate) directory: PathBuf,
     pub(crate) place: MountPath,
+    /// `true` if the job may not write there.
+    pub(crate) read_only: bool,
 }
 
 impl Mounted {
     /// Where the job finds it, besides the directory itself, as the file rules want it.
-    pub(crate) fn rule(&self) -> (PathBuf, Option<PathBuf>) {
+    pub(crate) fn rule(&self) -> VolumePaths {
         let elsewhere = match &self.place {
             MountPath::Absolute(path) => Some(path.clone()),
             MountPath::Code(_) => None,
         };
-        (self.directory.clone(), elsewhere)
+        VolumePaths { directory: self.directory.clone(), elsewhere, read_only: self.read_only }
     }
 
     /// Links a place below the code to the directory. What the code has there is covered, as by a
@@ -129,7 +134,7 @@ mod tests {
         fs::create_dir_all(&directory).unwrap();
         for (index, place) in ["data", "new/deep/place"].into_iter().enumerate() {
             let place = MountPath::parse(place).unwrap();
-            let mounted = Mounted { directory: directory.clone(), place };
+            let mounted = Mounted { directory: directory.clone(), place, read_only: false };
             mounted.link(&code).unwrap();
             fs::write(directory.join(index.to_string()), "x").unwrap();
         }

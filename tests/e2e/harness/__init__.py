@@ -1,6 +1,7 @@
 """What the tests stand on: real processes, real clients, and waiting for a state."""
 
 from .api import Api, Call
+from .bucket import Bucket, ObjectStore
 from .daemon import Daemon
 from .fleet import DevFleet, let_jobs_write
 from .gate import Gate
@@ -17,11 +18,13 @@ from .workspaces import second_workspace
 __all__ = [
     "Api",
     "App",
+    "Bucket",
     "Call",
     "Daemon",
     "DevFleet",
     "Finished",
     "Gate",
+    "ObjectStore",
     "Program",
     "Proxy",
     "SecureFleet",

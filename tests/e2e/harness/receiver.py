@@ -23,13 +23,16 @@ class Receiver:
     def __init__(self) -> None:
         self.posts: List[Posted] = []
         posts = self.posts
+        # What is answered to the next posts; 200 to further ones.
+        self.answers: List[int] = []
+        answers = self.answers
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 posts.append(Posted(self.path, headers, json.loads(raw), raw))
-                self.send_response(200)
+                self.send_response(answers.pop(0) if answers else 200)
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:

@@ -64,6 +64,7 @@ impl Core {
         if let Some(container) = self.containers.get(&assigned.container)
             && matches!(container.state, ContainerState::Busy(_))
             && let Some(stub) = self.stubs.get_mut(&container.stub)
+            && self.tasks.get(&task).is_some_and(|task| !task.spec.warm_up)
         {
             stub.saw_call(now, now.since(container.call_began));
         }

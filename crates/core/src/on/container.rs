@@ -55,7 +55,10 @@ impl Core {
             return;
         }
         let Some(stub) = self.stubs.get(&container.stub) else { return };
-        let until = container.since.after(stub.spec.keep_warm);
+        let mut until = container.since.after(stub.spec.keep_warm);
+        if now >= until && !stub.can_spare(0) {
+            until = now.after(stub.spec.keep_warm);
+        }
         if now >= until {
             self.stop_container(now, id, actions);
         } else {

@@ -7,9 +7,23 @@ use crate::state::{Deadline, Stub, Task, TaskState};
 use crate::{Ignored, StubSpec, TaskSpec};
 
 impl Core {
-    /// Stubs never change, so the first definition stays.
+    /// Stubs never change, but for how many containers they have.
     pub(crate) fn on_define_stub(&mut self, spec: StubSpec) {
-        if self.stubs.contains_key(&spec.stub) {
+        if let Some(known) = self.stubs.get_mut(&spec.stub) {
+            let counts = (spec.max_containers, spec.min_containers);
+            if counts == (known.spec.max_containers, known.spec.min_containers) {
+                return;
+            }
+            (known.spec.max_containers, known.spec.min_containers) = counts;
+            if known.waiting > 0 {
+                self.changes.stubs.insert(spec.stub);
+            }
+            // What had to stay may make room now.
+            let idle: Vec<_> = known.idle.iter().map(|(.., container)| *container).collect();
+            let hosts = idle.iter().filter_map(|id| self.containers.get(id));
+            for worker in hosts.map(|container| container.worker).collect::<Vec<_>>() {
+                self.mark_room(worker);
+            }
             return;
         }
         let ask = spec.resources;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use metal9_types::{ContainerId, Moment, Resources, WorkerId, WorkspaceId};
 
 use super::Round;
+use super::room::Ending;
 use crate::Action;
 use crate::core::Core;
 use crate::place;
@@ -262,11 +263,11 @@ impl Core {
         worker: &'a Worker,
         key: GroupKey,
     ) -> impl Iterator<Item = &'a Container> {
-        worker
-            .idle
-            .iter()
-            .filter_map(|(_, id)| self.containers.get(id))
-            .filter(move |victim| victim.stub != key.stub && self.may_take(key, victim))
+        let mut ending = Ending::default();
+        let idle = worker.idle.iter().filter_map(|(_, id)| self.containers.get(id));
+        idle.filter(move |victim| {
+            victim.stub != key.stub && self.may_take(key, victim) && ending.take(self, victim)
+        })
     }
 
     /// The running containers of a worker whose place the group may take when their calls end,

@@ -201,8 +201,14 @@ impl Core {
         if stub.is_at_limit() {
             return Turn::AtLimit;
         }
-        if !stub.wants_container(now) {
-            return Turn::Enough;
+        if !stub.is_short() {
+            if self.first_call(key).is_none() {
+                // What is to be warmed up has been, by a call.
+                return Turn::AtLimit;
+            }
+            if !stub.wants_container(now) {
+                return Turn::Enough;
+            }
         }
         if let Some((worker, spot)) = self.best(key, shape, round) {
             self.start_on(now, key, worker, spot, actions);
@@ -223,7 +229,7 @@ impl Core {
         let Some(stub) = self.stubs.get(&key.stub) else { return Turn::NoRoom };
         let promised = group.reservations.len();
         let coming = stub.live.saturating_add(u32::try_from(promised).unwrap_or(u32::MAX));
-        let at_limit = stub.spec.max_containers.is_some_and(|most| coming >= most.max(1));
+        let at_limit = stub.most().is_some_and(|most| coming >= most);
         if promised >= group.tasks.len() || at_limit {
             return Turn::Promised;
         }
@@ -290,8 +296,8 @@ impl Core {
         actions: &mut Vec<Action>,
     ) {
         self.set_kept_waiting(key, |_| None);
-        let Some(group) = self.groups.get_mut(&key) else { return };
-        let Some(task) = group.tasks.first_key_value().map(|(_, first)| first.task) else { return };
+        let any = || self.groups.get(&key)?.tasks.values().next().map(|first| first.task);
+        let Some(task) = self.first_call(key).or_else(any) else { return };
         if let Some(host) = self.workers.get(&worker) {
             let same = |r: &Reservation| r.group == key && r.devices == spot.devices;
             let own = host.reservations.iter().position(same);

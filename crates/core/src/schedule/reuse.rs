@@ -21,7 +21,7 @@ impl Core {
     pub(super) fn reusable(&self, now: Moment, key: GroupKey) -> Option<(ContainerId, TaskId)> {
         let stub = self.stubs.get(&key.stub)?;
         let container = last_used(stub)?;
-        let task = self.groups.get(&key)?.tasks.first_key_value()?.1.task;
+        let task = self.first_call(key)?;
         if !self.is_within_rules(key) {
             return None;
         }
@@ -35,6 +35,12 @@ impl Core {
             return None;
         }
         Some((container, task))
+    }
+
+    /// The first of the group's tasks that is a call. Few are not.
+    pub(super) fn first_call(&self, key: GroupKey) -> Option<TaskId> {
+        let mut waiting = self.groups.get(&key)?.tasks.values().map(|waiting| waiting.task);
+        waiting.find(|id| self.tasks.get(id).is_some_and(|task| !task.spec.warm_up))
     }
 
     fn has_spot_above(&self, key: GroupKey, rank: usize) -> bool {

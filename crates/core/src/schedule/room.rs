@@ -1,14 +1,14 @@
 //! Ending idle containers of other stubs to make room.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use metal9_types::{ContainerId, Moment, WorkerId};
+use metal9_types::{ContainerId, Moment, StubId, WorkerId};
 
 use super::Round;
 use crate::Action;
 use crate::core::Core;
 use crate::place::{self, Candidate, Clearing};
-use crate::state::{ContainerState, GroupKey, Reservation, Worker};
+use crate::state::{Container, ContainerState, GroupKey, Reservation, Worker};
 
 /// Workers of a class on which room could be made that are compared before the best is taken. They
 /// are looked at in order of how long their containers have been idle.
@@ -16,6 +16,26 @@ const PER_CLASS: usize = 16;
 
 /// Room that could be made: how good it is (the lowest is the best), where, and by what.
 type Offer = ((usize, usize, Option<Moment>, WorkerId), Clearing, Vec<ContainerId>);
+
+/// Idle containers that may be ended together.
+#[derive(Debug, Default)]
+pub(super) struct Ending(BTreeMap<StubId, u32>);
+
+impl Ending {
+    /// One more; `false` if its stub cannot spare it beside those before.
+    pub(super) fn take(&mut self, core: &Core, container: &Container) -> bool {
+        match core.stubs.get(&container.stub) {
+            // Most stubs can spare all.
+            Some(stub) if stub.spec.min_containers > 0 => {
+                let others = self.0.entry(container.stub).or_default();
+                let spared = stub.can_spare(*others);
+                *others += u32::from(spared);
+                spared
+            }
+            _ => true,
+        }
+    }
+}
 
 impl Core {
     /// Has idle containers of other stubs ended so that one more task of the group has room, and
@@ -92,11 +112,12 @@ impl Core {
         if rests || spec.pool.as_ref().is_some_and(|pool| *pool != worker.offer.pool) {
             return None;
         }
+        let mut ending = Ending::default();
         let idle: Vec<_> = worker
             .idle
             .iter()
             .filter_map(|(_, id)| self.containers.get(id))
-            .filter(|container| container.stub != key.stub)
+            .filter(|container| container.stub != key.stub && ending.take(self, container))
             .collect();
         let coming = worker.coming();
         let most = idle.iter().fold(coming, |sum, idle| sum.saturating_add(idle.resources));

@@ -61,9 +61,28 @@ impl Stub {
         }
     }
 
+    /// How many containers it may have for the tasks there are; nothing for any number.
+    pub(crate) fn most(&self) -> Option<u32> {
+        let pace = self.spec.pace.map(|pace| {
+            pace.containers_for(self.waiting + self.calls.len()).max(self.spec.min_containers)
+        });
+        let most = self.spec.max_containers.into_iter().chain(pace).min();
+        most.map(|most| most.max(1))
+    }
+
     /// `true` if it may not have another container.
     pub(crate) fn is_at_limit(&self) -> bool {
-        self.spec.max_containers.is_some_and(|most| self.live >= most.max(1))
+        self.most().is_some_and(|most| self.live >= most)
+    }
+
+    /// `true` if it has fewer containers than are to be there whatever the tasks.
+    pub(crate) fn is_short(&self) -> bool {
+        self.live < self.spec.min_containers
+    }
+
+    /// `true` if an idle container may end after so many others.
+    pub(crate) fn can_spare(&self, others: u32) -> bool {
+        self.live > self.spec.min_containers.saturating_add(others)
     }
 
     pub(crate) fn saw_call(&mut self, now: Moment, duration: Duration) {

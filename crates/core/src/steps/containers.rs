@@ -204,7 +204,7 @@ impl Core {
             }
             ContainerState::Idle => {
                 stub.live = stub.live.saturating_sub(1);
-                if stub.waiting > 0 && stub.spec.max_containers.is_some() {
+                if stub.waiting > 0 && stub.most().is_some() {
                     self.changes.stubs.insert(container.stub);
                 }
                 worker.idle.remove(&(container.since, id));

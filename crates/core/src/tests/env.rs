@@ -44,6 +44,8 @@ pub(super) fn stub_spec(number: u64) -> StubSpec {
         object: format!("object-{number}"),
         priority: 0,
         max_containers: None,
+        min_containers: 0,
+        pace: None,
     }
 }
 
@@ -58,6 +60,7 @@ pub(super) fn task_spec(number: u64, of: u64) -> TaskSpec {
         timeout: None,
         ttl: Duration::from_secs(3600),
         recovered: None,
+        warm_up: false,
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use metal9_core::{Input, StubSpec, TaskSpec, WorkspaceRules};
+use metal9_core::{Input, Pace, StubSpec, TaskSpec, WorkspaceRules};
 use metal9_store::{StoreError, StubRow, TaskChange, TaskRow, WorkspaceRow};
-use metal9_types::{Failure, FailureKind, StubConfig, TaskId};
+use metal9_types::{Failure, FailureKind, StubConfig, StubKind, TaskId};
 
 use super::Driver;
 use crate::scales::Scales;
@@ -36,6 +36,9 @@ pub(crate) fn stub_spec(scales: &Scales, stub: &StubRow) -> StubSpec {
     let config = &stub.config;
     let seconds = variable(stub, KEEP_WARM_VARIABLE).unwrap_or(config.keep_warm_seconds);
     let seconds = if seconds.is_finite() { seconds.clamp(0.0, 86_400.0) } else { 0.0 };
+    let min_containers = scales.kept(stub.id);
+    // One that is to stay is not ended after each call.
+    let seconds = if min_containers > 0 { seconds.max(1.0) } else { seconds };
     StubSpec {
         stub: stub.id,
         // The function of `module:function`.
@@ -54,6 +57,8 @@ pub(crate) fn stub_spec(scales: &Scales, stub: &StubRow) -> StubSpec {
             .map(|count| processes(config, count))
             .or_else(|| variable(stub, MAX_CONTAINERS_VARIABLE).filter(|most: &u32| *most > 0))
             .or_else(|| most_processes(config)),
+        min_containers,
+        pace: pace(config),
     }
 }
 
@@ -62,6 +67,13 @@ pub(crate) fn stub_spec(scales: &Scales, stub: &StubRow) -> StubSpec {
 fn processes(config: &StubConfig, containers: u32) -> u32 {
     let each = if config.served().is_some() { 1 } else { config.serving.workers };
     containers.saturating_mul(each)
+}
+
+/// How many processes so many waiting calls are worth. What answers requests counts them itself.
+fn pace(config: &StubConfig) -> Option<Pace> {
+    let serving = &config.serving;
+    let paced = config.kind == StubKind::Taskqueue && serving.tasks_per_container > 1;
+    paced.then_some(Pace { tasks: serving.tasks_per_container, containers: serving.workers })
 }
 
 fn most_processes(config: &StubConfig) -> Option<u32> {
@@ -93,6 +105,7 @@ pub(crate) fn task_spec(task: TaskId, stub: &StubRow) -> TaskSpec {
         timeout: stub.config.timeout_seconds.map(Duration::from_secs),
         ttl: Duration::from_secs(stub.config.ttl_seconds),
         recovered: None,
+        warm_up: false,
     }
 }
 

@@ -89,9 +89,20 @@ impl Book {
         if let Some(refusal) = stub.refuses(now) {
             return Err(refusal);
         }
+        // It may have been told to have another number of containers since.
+        stub.serving = serving;
         stub.waiting.push_back(request);
         self.settle(now, id);
         Ok(())
+    }
+
+    /// A stub has another number of containers from now on; those that are too many get no further
+    /// requests.
+    pub(crate) fn set_serving(&mut self, now: Instant, id: StubId, serving: Serving) {
+        if let Some(stub) = self.stubs.get_mut(&id) {
+            stub.serving = serving;
+            self.settle(now, id);
+        }
     }
 
     /// A request that waited does so no more.
@@ -334,7 +345,7 @@ impl Book {
 }
 
 /// How long to wait after so many containers in a row that did not start.
-fn pause_after(failures: u32) -> Duration {
+pub(crate) fn pause_after(failures: u32) -> Duration {
     match failures.checked_sub(2) {
         None => Duration::ZERO,
         Some(more) => {

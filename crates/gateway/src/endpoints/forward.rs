@@ -188,7 +188,8 @@ impl Journey<'_> {
         let shared = self.shared;
         let endpoints = &shared.endpoints;
         let request = TaskId(Uuid::now_v7());
-        let mut waiting = match endpoints.ask(self.stub, request) {
+        let serving = shared.scales.serving(self.stub);
+        let mut waiting = match endpoints.ask(self.stub, serving, request) {
             Ok(waiting) => waiting,
             Err(refusal) => {
                 self.exchange.ends(Some((FailureKind::Expired, "no container took it")));

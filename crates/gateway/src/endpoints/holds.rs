@@ -13,7 +13,7 @@ use crate::driver::{Command, stub_spec};
 use crate::shared::SharedRef;
 
 /// A hold waits for as long as requests do, so its own time to live is of no meaning.
-const FOR_EVER: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Does what there is to do until the gateway stops.
 pub(crate) async fn run(shared: SharedRef) {
@@ -75,6 +75,7 @@ async fn ask(shared: &SharedRef, stub: StubId, hold: TaskId) {
         timeout: None,
         ttl: FOR_EVER,
         recovered: None,
+        warm_up: false,
     };
     if shared
         .driver

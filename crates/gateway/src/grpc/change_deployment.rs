@@ -62,7 +62,10 @@ pub(super) async fn scale(
     shared.scales.set(deployment.stub, containers);
     if let Some(stub) = shared.store.stub(deployment.stub).await? {
         shared.driver.input(Input::DefineStub(stub_spec(&shared.scales, &stub))).await?;
+        shared.endpoints.rescale(stub.id, shared.scales.serving(&stub));
     }
+    // What is kept is never more than there may be.
+    deployed::keep_containers(shared).await?;
     Ok(wire::ScaleDeploymentResponse { ok: true, ..Default::default() })
 }
 

@@ -97,10 +97,11 @@ async fn check(
     if let Some(refusal) = spec.native_refusals().first() {
         return Err(invalid(Refusal::to_string(refusal)));
     }
-    let volumes = mounts::mounts(shared, caller, request.volumes).await?;
+    let (volumes, buckets) = mounts::mounts(shared, caller, request.volumes).await?;
     let secrets: Vec<_> = request.secrets.into_iter().map(|secret| secret.name).collect();
     let mut wanted = references::secret_names(&env)?;
     wanted.extend(secrets.iter().cloned());
+    wanted.extend(mounts::secrets(&buckets));
     let mut secrets_changed_at = 0;
     for name in &wanted {
         let row = shared.store.secret(caller.workspace, name).await?.ok_or_else(|| {
@@ -138,6 +139,7 @@ async fn check(
         block_network: request.block_network,
         allow_list: request.allow_list,
         volumes,
+        buckets,
         extra,
     })
 }

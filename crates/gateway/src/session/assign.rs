@@ -11,6 +11,7 @@ use super::Session;
 use crate::error::ApiError;
 use crate::fleet::Assignment;
 use crate::references;
+use crate::validate::mounts;
 
 /// Larger arguments are fetched by the worker instead of holding up the session.
 const INLINE_ARGUMENTS: usize = 1024 * 1024;
@@ -60,6 +61,7 @@ impl Session {
             timeout_millis: timeout,
             job_token: shared.signer.job_token(stub.workspace, task),
             attempt_number,
+            warm_up: shared.floors.is_warm_up(task),
         })
     }
 
@@ -81,12 +83,15 @@ impl Session {
         let lock = lock.filter(|lock| target.is_none_or(|target| lock.fits(target)));
         let mut env = image.env_vars.clone();
         env.extend(references::resolve(store, stub.workspace, &config.env).await?);
-        if !config.secrets.is_empty() {
+        let mut used = config.secrets.clone();
+        used.extend(mounts::secrets(&config.buckets));
+        if !used.is_empty() {
             let worker = Actor::worker(self.worker.workspace, self.worker.id, "");
-            let used = worker.did("secret.use", config.secrets.join(","));
+            let used = worker.did("secret.use", used.join(","));
             store.audit_later(used.with(format!("stub {}", stub.id))).await?;
         }
         let mounts = self.mounts(stub).await?;
+        let buckets = self.buckets(stub).await?;
         let (root, marker) = self.shared.volumes.place();
         env.extend(store.secret_values(stub.workspace, &config.secrets).await?);
         Ok(wire::ContainerSpec {
@@ -121,7 +126,37 @@ impl Session {
             volumes_root: root,
             volumes_marker: marker,
             serving_processes: config.served().map_or(0, |serving| serving.workers),
+            buckets,
         })
+    }
+
+    /// The stub's buckets with their keys, which only the worker gets.
+    async fn buckets(&self, stub: &StubRow) -> Result<Vec<wire::BucketMount>, ApiError> {
+        let mut mounts = Vec::with_capacity(stub.config.buckets.len());
+        for mount in &stub.config.buckets {
+            let (mut access_key, mut secret_key) = Default::default();
+            if let Some(keys) = &mount.keys {
+                let names = [keys.access.clone(), keys.secret.clone()];
+                let mut values = self.shared.store.secret_values(stub.workspace, &names).await?;
+                // One secret may be named as both; it is then wrong as one of them.
+                access_key = values.get(&keys.access).cloned().unwrap_or_default();
+                secret_key = values.remove(&keys.secret).unwrap_or_default();
+            }
+            let metal9_types::BucketMount { bucket, prefix, mount_path, endpoint, region, .. } =
+                mount.clone();
+            let path_style = mount.path_style;
+            mounts.push(wire::BucketMount {
+                bucket,
+                prefix,
+                mount_path,
+                endpoint,
+                region,
+                path_style,
+                access_key,
+                secret_key,
+            });
+        }
+        Ok(mounts)
     }
 
     /// The stub's volumes, which must still be there.

@@ -1,33 +1,44 @@
-//! The volumes of a stub.
+//! The volumes and buckets of a stub.
 
 use metal9_proto::beta9::gateway::Volume;
-use metal9_types::VolumeMount;
+use metal9_types::{BucketMount, VolumeMount};
 use metal9_volume::MountPath;
 
-use super::{refuse, shown};
+use super::{buckets, refuse, shown};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::shared::Shared;
 
-/// Volumes of one stub.
+/// Volumes and buckets of one stub.
 const MAX_VOLUMES: usize = 32;
 
-/// Checks the volumes that a stub asks for: they must be there, each at a place of its own.
+/// Checks the volumes that a stub asks for: they must be there, each at a place of its own. Those
+/// with settings are buckets.
 pub(crate) async fn mounts(
     shared: &Shared,
     caller: &Caller,
     wanted: Vec<Volume>,
-) -> Result<Vec<VolumeMount>, ApiError> {
+) -> Result<(Vec<VolumeMount>, Vec<BucketMount>), ApiError> {
     let places = places(&wanted)?;
     check_overlaps(&places)?;
-    let mut mounts = Vec::with_capacity(wanted.len());
+    let (mut mounts, mut found) = (Vec::with_capacity(wanted.len()), Vec::new());
     for volume in wanted {
+        if let Some(config) = volume.config {
+            found.push(buckets::bucket(config, volume.mount_path)?);
+            continue;
+        }
         let missing = || ApiError::NotFound { kind: "volume", id: shown(&volume.id) };
         let id = volume.id.parse().map_err(|_| missing())?;
         let row = shared.store.volume(caller.workspace, id).await?.ok_or_else(missing)?;
         mounts.push(VolumeMount { volume: id, name: row.name, mount_path: volume.mount_path });
     }
-    Ok(mounts)
+    Ok((mounts, found))
+}
+
+/// The secrets that have the keys of these buckets.
+pub(crate) fn secrets(buckets: &[BucketMount]) -> impl Iterator<Item = String> {
+    let keys = buckets.iter().filter_map(|bucket| bucket.keys.as_ref());
+    keys.flat_map(|keys| [keys.access.clone(), keys.secret.clone()])
 }
 
 fn places(wanted: &[Volume]) -> Result<Vec<MountPath>, ApiError> {
@@ -35,16 +46,7 @@ fn places(wanted: &[Volume]) -> Result<Vec<MountPath>, ApiError> {
         let what = format!("{} volumes are more than the limit of {MAX_VOLUMES}", wanted.len());
         return Err(refuse(what, "put what belongs together into one volume"));
     }
-    let place = |volume: &Volume| {
-        if volume.config.is_some() {
-            return Err(refuse(
-                "cloud buckets are not supported",
-                "copy the files into a volume with `beta9 cp`, or read the bucket in the function, \
-                 with its keys as secrets",
-            ));
-        }
-        Ok(MountPath::parse(&volume.mount_path)?)
-    };
+    let place = |volume: &Volume| Ok(MountPath::parse(&volume.mount_path)?);
     wanted.iter().map(place).collect()
 }
 
@@ -73,12 +75,5 @@ mod tests {
         assert!(check(&[at("./a"), at("/mnt/code/a/b")]).is_err());
         assert!(check(&[at("../a")]).is_err());
         assert!(check(&vec![at("a"); MAX_VOLUMES + 1]).is_err());
-    }
-
-    #[test]
-    fn buckets_are_refused_in_words() {
-        let bucket = Volume { config: Some(Default::default()), ..at("a") };
-        let refusal = places(&[bucket]).unwrap_err().to_string();
-        assert!(refusal.contains("cloud buckets") && refusal.contains("hint: "), "{refusal}");
     }
 }

@@ -40,7 +40,7 @@ pub fn darwin_file_rules(machine: &impl Machine, job: &JobPaths, home: &Path) ->
     let python = interpreter(machine, &job.python);
     rules.extend(python.into_iter().filter(|rule| !is_system(&rule.source)));
     let volumes = job.volumes.iter();
-    rules.extend(volumes.filter_map(|(directory, _)| at(machine, directory, Access::Write)));
+    rules.extend(volumes.filter_map(|volume| at(machine, &volume.directory, volume.access())));
     rules.extend(at(machine, &job.own, Access::Write));
     rules
 }
@@ -48,7 +48,7 @@ pub fn darwin_file_rules(machine: &impl Machine, job: &JobPaths, home: &Path) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isolation::Entry;
+    use crate::isolation::{Entry, VolumePaths};
 
     /// A Mac on which a worker of `ada` runs, with uv's Python in her home.
     struct Mac;
@@ -120,11 +120,15 @@ mod tests {
     #[test]
     fn a_volume_is_open_though_what_is_beside_it_is_not() {
         let gateway = PathBuf::from("/Users/ada/.metal9/gateway/volumes");
+        let volume = |name: &str, read_only| {
+            let directory = gateway.join(name);
+            VolumePaths { directory, elsewhere: None, read_only }
+        };
         let job = JobPaths {
             python: "/usr/bin/python3".into(),
             own: "/w/7".into(),
             hidden: vec!["/Users/ada/.metal9".into()],
-            volumes: vec![(gateway.join("1"), None)],
+            volumes: vec![volume("1", false), volume("3", true)],
             ..JobPaths::default()
         };
         let rules = darwin_file_rules(&Mac, &job, Path::new("/Users/ada"));
@@ -134,6 +138,7 @@ mod tests {
         };
         assert_eq!(last(gateway.join("1/file")), Some(Access::Write));
         assert_eq!(last(gateway.join("2/file")), Some(Access::Hidden));
+        assert_eq!(last(gateway.join("3/file")), Some(Access::Read));
         assert_eq!(last(gateway.join(".marker")), Some(Access::Hidden));
     }
 

@@ -42,6 +42,24 @@ impl FileRule {
     }
 }
 
+/// The directory of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumePaths {
+    /// Where it is.
+    pub directory: PathBuf,
+    /// Where else the job finds it.
+    pub elsewhere: Option<PathBuf>,
+    /// `true` if the job may not write there.
+    pub read_only: bool,
+}
+
+impl VolumePaths {
+    /// What a job may do there.
+    pub(crate) fn access(&self) -> Access {
+        if self.read_only { Access::Read } else { Access::Write }
+    }
+}
+
 /// The paths of one job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobPaths {
@@ -57,8 +75,8 @@ pub struct JobPaths {
     pub readable: Vec<PathBuf>,
     /// Directories that the worker's settings let jobs write.
     pub writable: Vec<PathBuf>,
-    /// Directories of volumes, and where else the job finds them.
-    pub volumes: Vec<(PathBuf, Option<PathBuf>)>,
+    /// Directories of volumes.
+    pub volumes: Vec<VolumePaths>,
     /// What no job may see, whatever directory it is in: the worker's state.
     pub hidden: Vec<PathBuf>,
 }
@@ -200,9 +218,9 @@ pub fn file_rules(machine: &impl Machine, job: &JobPaths) -> Vec<FileRule> {
         rules.extend(paths.iter().filter_map(|path| at(machine, path, access.clone())));
     }
     rules.extend(interpreter(machine, &job.python));
-    for (directory, elsewhere) in &job.volumes {
-        let rule = at(machine, directory, Access::Write);
-        let other = rule.clone().zip(elsewhere.clone());
+    for volume in &job.volumes {
+        let rule = at(machine, &volume.directory, volume.access());
+        let other = rule.clone().zip(volume.elsewhere.clone());
         rules.extend(other.map(|(rule, path)| FileRule { path, ..rule }));
         rules.extend(rule);
     }

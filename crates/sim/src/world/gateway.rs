@@ -297,6 +297,7 @@ impl World {
             timeout: line.timeout,
             ttl: line.ttl,
             recovered: None,
+            warm_up: false,
         }
     }
 

@@ -94,6 +94,7 @@ pub(crate) fn config(name: &str) -> StubConfig {
         block_network: false,
         allow_list: Vec::new(),
         volumes: Vec::new(),
+        buckets: Vec::new(),
         extra: "{}".into(),
     }
 }

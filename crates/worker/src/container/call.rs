@@ -42,7 +42,7 @@ impl Container {
                 return Ok(());
             }
         };
-        if let Err(failure) = self.refresh_volumes(runner).await {
+        if let Err(failure) = self.refresh_volumes(runner, &sink).await {
             let ended = Ended { outcome: Err(failure), phases, reusable: true };
             self.tell(Event::Ended { attempt, ended }).await;
             return Ok(());

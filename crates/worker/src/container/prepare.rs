@@ -1,6 +1,6 @@
 //! Making a container ready: environment, code, process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -147,39 +147,57 @@ impl Container {
         job: &Job,
     ) -> Result<(Vec<Mounted>, Copies), Failure> {
         let spec = &self.spec;
-        if spec.volumes.is_empty() {
-            return Ok((Vec::new(), Copies::default()));
-        }
-        let mounted =
-            |directory: PathBuf, mount: &Mount| Mounted { directory, place: mount.place.clone() };
+        let mounted = |directory: PathBuf, mount: &Mount| Mounted {
+            directory,
+            place: mount.place.clone(),
+            read_only: false,
+        };
         let guard = &makings.launcher.guard;
         // Another account could neither read nor write what the gateway's has made.
-        if !makings.copy_volumes && guard.account().is_none() && spec.shared.is_here() {
+        let here = !makings.copy_volumes && guard.account().is_none() && spec.shared.is_here();
+        let copied = if here { &[] } else { &*spec.volumes };
+        let mut mounts = Vec::new();
+        if here {
             let there = |mount: &Mount| mounted(spec.shared.directory(mount.volume), mount);
-            return Ok((spec.volumes.iter().map(there).collect(), Copies::default()));
+            mounts.extend(spec.volumes.iter().map(there));
         }
-        let making = self.copies(makings);
-        let copies = self.telling(job, "copying the volumes", making).await?;
-        let path = copies.directory.as_ref().map(|directory| directory.path().to_owned());
-        let path = path.unwrap_or_default();
-        let there = |mount: &Mount| mounted(path.join(mount.volume.to_string()), mount);
-        Ok((spec.volumes.iter().map(there).collect(), copies))
-    }
-
-    async fn copies(&self, makings: &Makings) -> Result<Copies, Failure> {
+        if copied.is_empty() && spec.buckets.is_empty() {
+            return Ok((mounts, Copies::default()));
+        }
         let launcher = &makings.launcher;
         let path = launcher.containers.join(format!("{}.volumes", self.id));
         let failed = |error: std::io::Error| failure::directory(&path, &error);
         let directory = ContainerDirectory::bare(path.clone()).map_err(failed)?;
+        let mut volumes = Vec::new();
+        if !copied.is_empty() {
+            let making = self.copies(makings, copied, &path);
+            volumes = self.telling(job, "copying the volumes", making).await?;
+            let there = |mount: &Mount| mounted(path.join(mount.volume.to_string()), mount);
+            mounts.extend(copied.iter().map(there));
+        }
+        let mut buckets = Vec::new();
+        if !spec.buckets.is_empty() {
+            let making = self.buckets(makings, job, &path, &mut mounts);
+            buckets = self.telling(job, "fetching the cloud buckets", making).await?;
+        }
+        launcher.guard.hand_over(&path).map_err(failed)?;
+        Ok((mounts, Copies { volumes, buckets, directory: Some(directory) }))
+    }
+
+    async fn copies(
+        &self,
+        makings: &Makings,
+        mounts: &[Mount],
+        path: &Path,
+    ) -> Result<Vec<VolumeCopy>, Failure> {
         let mut made = Vec::new();
-        for mount in &self.spec.volumes {
+        for mount in mounts {
             let target = path.join(mount.volume.to_string());
             let (gateway, blobs) = (self.tools.gateway.clone(), Arc::clone(&makings.blobs));
             let making = VolumeCopy::make(mount.volume, &mount.name, target, gateway, blobs);
             made.push(making.await.map_err(|error| volumes::not_copied(&error))?);
         }
-        launcher.guard.hand_over(&path).map_err(failed)?;
-        Ok(Copies { volumes: made, directory: Some(directory) })
+        Ok(made)
     }
 
     /// Whether it was given the GPU of a Mac.

@@ -19,6 +19,7 @@ fn job(attempt: AttemptId) -> Job {
         timeout: Some(Duration::from_secs(60)),
         job_token: "token".into(),
         attempt_number: 1,
+        warm_up: false,
     };
     Job { call, sink: Sink { attempt, budget: Arc::new(Semaphore::new(1 << 20)) } }
 }

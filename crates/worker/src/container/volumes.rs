@@ -1,4 +1,4 @@
-//! Copies of volumes before and after a call.
+//! Copies of volumes and buckets before and after a call.
 
 use bytes::Bytes;
 use metal9_types::Failure;
@@ -10,8 +10,19 @@ use crate::volumes::not_copied;
 
 impl Container {
     /// Takes over what others have changed since the last call.
-    pub(super) async fn refresh_volumes(&self, runner: &mut Runner) -> Result<(), Failure> {
+    pub(super) async fn refresh_volumes(
+        &self,
+        runner: &mut Runner,
+        sink: &Sink,
+    ) -> Result<(), Failure> {
         let mut changed = false;
+        for copy in &mut runner.copies.buckets {
+            let news = copy.refresh().await.map_err(|error| copy.bucket().failure(&error))?;
+            changed |= news.changed;
+            if let Some(note) = news.note {
+                self.say(sink, &note).await;
+            }
+        }
         for volume in &mut runner.copies.volumes {
             changed |= volume.refresh().await.map_err(|error| not_copied(&error))?;
         }

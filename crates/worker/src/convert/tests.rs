@@ -18,6 +18,7 @@ fn assign(container: Option<wire::ContainerSpec>) -> wire::Assign {
         timeout_millis: 0,
         job_token: "token".into(),
         attempt_number: 1,
+        warm_up: false,
     }
 }
 

@@ -25,6 +25,7 @@ fn call(attempt: AttemptId) -> Call {
         timeout: None,
         job_token: String::new(),
         attempt_number: 1,
+        warm_up: false,
     }
 }
 

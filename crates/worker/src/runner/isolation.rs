@@ -185,6 +185,11 @@ impl Guard {
         self.no_gpu.as_deref()
     }
 
+    /// Whether jobs can be kept from writing what they may read.
+    pub(crate) fn keeps_from_writing(&self) -> bool {
+        self.means.is_some_and(|means| means.view || means.landlock > 0 || means.seatbelt)
+    }
+
     /// Makes files those of the account that jobs run as.
     pub(crate) fn hand_over(&self, path: &Path) -> io::Result<()> {
         self.account.map_or(Ok(()), |account| account::hand_over(path, account))
@@ -211,9 +216,9 @@ impl Guard {
         runner_dir: &Path,
         volumes: &[Mounted],
     ) -> Option<String> {
-        let mut reasons = volumes
-            .iter()
-            .filter_map(|volume| self.cannot_mount_at(&volume.rule().1?, environment, runner_dir));
+        let mut reasons = volumes.iter().filter_map(|volume| {
+            self.cannot_mount_at(&volume.rule().elsewhere?, environment, runner_dir)
+        });
         reasons.next()
     }
 

@@ -1,7 +1,8 @@
 //! Contents of files of volumes, fetched once and kept by their names.
 
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, File, FileTimes, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -10,6 +11,23 @@ use metal9_types::VolumeId;
 
 use crate::caches::shrink;
 use crate::gateway::{Gateway, RemoteFile, TransferError};
+
+/// A file that is not in the cache yet; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It is not there if it was kept.
+        let _ = fs::remove_file(&self.0);
+    }
+}
 
 /// The cache of contents.
 #[derive(Debug)]
@@ -35,19 +53,44 @@ impl Blobs {
         if let Some(blob) = self.open(&file.hash) {
             return Ok(Some((blob, file.hash.clone())));
         }
-        let number = self.counter.fetch_add(1, Ordering::Relaxed);
-        let fresh = self.temporary.join(format!("volume-file-{number}"));
-        let Some(hash) = gateway.fetch_volume_file(volume, &file.path, &fresh).await? else {
+        let fresh = self.scratch();
+        let fetched = gateway.fetch_volume_file(volume, &file.path, fresh.path());
+        let Some(hash) = fetched.await? else {
             return Ok(None);
         };
-        let failed = |source| TransferError::File { path: fresh.clone(), source };
-        // Open before it is in the cache, from which it may be removed at any time.
-        let blob = File::open(&fresh).map_err(failed)?;
-        fs::rename(&fresh, self.directory.join(&hash)).map_err(failed)?;
+        let path = fresh.path().to_owned();
+        let blob = self.keep(fresh, &hash);
+        let blob = blob.map_err(|source| TransferError::File { path, source })?;
         Ok(Some((blob, hash)))
     }
 
-    fn open(&self, hash: &str) -> Option<File> {
+    /// A place for a content that is on its way here.
+    pub(crate) fn scratch(&self) -> Scratch {
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        Scratch(self.temporary.join(format!("volume-file-{number}")))
+    }
+
+    /// Takes a content that is here in full, under its name.
+    pub(crate) fn keep(&self, fresh: Scratch, name: &str) -> io::Result<File> {
+        // Open before it is in the cache, from which it may be removed at any time.
+        let blob = File::open(fresh.path())?;
+        blob.set_permissions(Permissions::from_mode(0o444))?;
+        fs::rename(fresh.path(), self.directory.join(name))?;
+        Ok(blob)
+    }
+
+    /// Whether there is a content of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.directory.join(name).is_file()
+    }
+
+    /// Where the contents are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The content of a name; nothing if it is not here.
+    pub(crate) fn open(&self, hash: &str) -> Option<File> {
         // What a gateway says is no path.
         if hash.is_empty() || !hash.chars().all(|c| c.is_ascii_hexdigit()) {
             return None;

@@ -152,11 +152,12 @@ impl Stub {
     pub(super) fn pick(&self, now: Instant, away: &HashSet<WorkerId>) -> Option<(TaskId, u32)> {
         let each = self.serving.per_process();
         let free = |hold: &Hold| {
-            hold.takes_requests(now, away)
-                && hold.running() < self.serving.concurrency
-                && hold.lanes.iter().any(|lane| *lane < each)
+            hold.running() < self.serving.concurrency && hold.lanes.iter().any(|lane| *lane < each)
         };
-        let open = self.holds.iter().filter(|(_, hold)| free(hold));
+        // Of those that are too many since it was told to have fewer, the newest go.
+        let most = self.serving.max_containers.max(1) as usize;
+        let usable = self.holds.iter().filter(|(_, hold)| hold.takes_requests(now, away));
+        let open = usable.take(most).filter(|(_, hold)| free(hold));
         let (task, hold) = open.max_by_key(|(_, hold)| hold.running())?;
         let (process, _) = hold.lanes.iter().enumerate().min_by_key(|(_, lane)| **lane)?;
         Some((*task, u32::try_from(process).ok()?))

@@ -143,11 +143,20 @@ fn paths_lose_their_dots() {
 }
 
 #[test]
-fn a_volume_is_written_where_it_is_and_where_it_is_mounted() {
+fn a_volume_is_written_where_it_is_and_where_it_is_mounted_if_it_may_be() {
+    let at = |directory: &str, elsewhere: Option<&str>, read_only| VolumePaths {
+        directory: directory.into(),
+        elsewhere: elsewhere.map(PathBuf::from),
+        read_only,
+    };
     let volume = PathBuf::from("/data/sets");
     let state = PathBuf::from("/data");
     let mounted = JobPaths {
-        volumes: vec![(volume.clone(), Some("/models".into())), ("/data/gone".into(), None)],
+        volumes: vec![
+            at("/data/sets", Some("/models"), false),
+            at("/data/gone", None, false),
+            at("/data/bucket", Some("/bucket"), true),
+        ],
         readable: Vec::new(),
         hidden: vec![state],
         ..job()
@@ -160,4 +169,10 @@ fn a_volume_is_written_where_it_is_and_where_it_is_mounted() {
         .collect();
     assert_eq!(written, [Path::new("/data/sets"), Path::new("/models")]);
     assert!(rules.iter().all(|rule| rule.path != Path::new("/data/gone")));
+    let bucket: Vec<_> = rules
+        .iter()
+        .filter(|rule| rule.source == Path::new("/data/bucket"))
+        .map(|rule| (rule.path.to_str().unwrap(), rule.access.clone()))
+        .collect();
+    assert_eq!(bucket, [("/bucket", Access::Read), ("/data/bucket", Access::Read)]);
 }
