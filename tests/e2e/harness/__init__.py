@@ -4,6 +4,7 @@ from .api import Api, Call
 from .daemon import Daemon
 from .fleet import DevFleet, let_jobs_write
 from .gate import Gate
+from .machines import Machines
 from .program import App, Finished, Program
 from .proxy import Proxy
 from .secure import SecureFleet
@@ -21,6 +22,7 @@ __all__ = [
     "DevFleet",
     "Finished",
     "Gate",
+    "Machines",
     "Program",
     "Proxy",
     "SecureFleet",
