@@ -1,5 +1,6 @@
 """Programs that ask for an Apple GPU, on a simulated Mac: `metal9 dev --simulate-device M3-Max`."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -9,6 +10,7 @@ import pytest
 
 from harness import App, DevFleet
 from harness.daemon import REPOSITORY
+from harness.tiny_model import write_tiny_model
 
 USES = {"PYTHONPATH": str(REPOSITORY / "python" / "metal9" / "src")}
 
@@ -91,11 +93,50 @@ def test_an_image_that_macs_cannot_have_is_refused_before_anything_runs(app):
     assert "end: it ran" not in said and "Running app:never" not in said
 
 
-def test_the_matrix_example_runs_as_it_is(app):
+def run_example(app, name, *arguments, within=240, prepare=lambda directory: None):
+    """An example as it is, in a directory of its own."""
     directory = app.directory()
-    shutil.copy(REPOSITORY / "examples" / "mlx_matmul.py", directory)
-    command = [sys.executable, "mlx_matmul.py"]
-    done = app.launch(command, directory, USES).finish(within=240)
+    shutil.copy(REPOSITORY / "examples" / name, directory)
+    prepare(directory)
+    return app.launch([sys.executable, name, *arguments], directory, USES).finish(within)
+
+
+def test_the_matrix_example_runs_as_it_is(app):
+    done = run_example(app, "mlx_matmul.py")
     assert done.code == 0, done
     assert "multiplying on Device(cpu, 0)" in done.stdout, done
     assert "1024 x 1024: " in done.stdout and "billion operations a second" in done.stdout
+
+
+def test_the_text_example_writes_with_a_model_that_is_sent_along(app):
+    def prepare(directory):
+        write_tiny_model(directory / "model")
+
+    question = "What is the sea made of?"
+    done = run_example(app, "mlx_lm_generate.py", question, "model", within=400, prepare=prepare)
+    assert done.code == 0, done
+    assert "loading model" in done.stdout, done
+    words = int(done.stdout.split(" words")[0].split()[-1])
+    assert 0 < words <= 300, done
+
+
+# PyTorch from PyPI for Linux brings CUDA along, whatever it is for.
+torch = pytest.mark.skipif(
+    not os.environ.get("METAL9_E2E_TORCH"),
+    reason="PyTorch for Linux is 3 GB to download; METAL9_E2E_TORCH=1 does it",
+)
+
+
+@torch
+def test_the_training_example_says_that_there_is_no_apple_gpu_and_trains(app):
+    done = run_example(app, "mps_training.py", within=1800)
+    assert done.code == 0, done
+    assert "training on the processor: PyTorch is built without MPS" in done.stdout, done
+    share = float(done.stdout.split("% of the points")[0].split()[-1])
+    assert share > 90, done
+
+
+@torch
+def test_the_example_for_any_gpu_fails_on_a_machine_with_none_and_says_so(app):
+    done = run_example(app, "any_of.py", within=1800)
+    assert "this worker has neither CUDA nor an Apple GPU for PyTorch" in done.stdout, done

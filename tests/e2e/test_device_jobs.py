@@ -3,14 +3,12 @@
 The devices here are simulated: jobs run on the processor of this machine.
 """
 
-import json
 import socket
-from typing import Iterator, List
+from typing import Iterator
 
 import pytest
-import requests
 
-from harness import Api, App, DevFleet, SplitFleet, Worker, eventually
+from harness import Api, App, DevFleet, Machines, SplitFleet, eventually
 
 HOST = socket.gethostname()
 
@@ -60,63 +58,12 @@ def devices(fleet, tmp_path_factory) -> Iterator[SplitFleet]:
         fleet.stop()
 
 
-class Machines:
-    """Workers of one test."""
-
-    def __init__(self, fleet: SplitFleet, root):
-        self.fleet = fleet
-        self.root = root
-        self.added: List[Worker] = []
-        self.condition_file = root / "condition.json"
-
-    def add(self, *names: str, condition: bool = False, **settings: str) -> Worker:
-        """A worker with these devices, whose condition the test decides if it says so."""
-        arguments = [word for name in names for word in ("--simulate-device", name)]
-        if condition:
-            arguments += ["--simulate-condition", str(self.condition_file)]
-        return self._add(arguments, **settings)
-
-    def pretend(self, **machine) -> Worker:
-        """A worker that says this of its machine."""
-        path = self.root / "machine.json"
-        path.write_text(json.dumps(machine))
-        return self._add(["--simulate-machine", str(path)])
-
-    def _add(self, arguments: List[str], **settings: str) -> Worker:
-        worker = self.fleet.add_worker(arguments=arguments, **settings)
-        self.added.append(worker)
-        return worker
-
-    def is_doing(self, **condition: str) -> None:
-        """How the machine of a worker is doing from now on."""
-        new = self.condition_file.with_suffix(".new")
-        new.write_text(json.dumps(condition))
-        new.rename(self.condition_file)
-
-    def status(self, worker: Worker) -> dict:
-        """A worker as the gateway sees it."""
-        workers = self.fleet.api.get("/api/v1/status").json()["workers"]
-        [seen] = [seen for seen in workers if seen["id"] == worker.id]
-        return seen
-
-    def standing(self, worker: Worker, what: str, **body) -> None:
-        """Cordons, uncordons or drains a worker."""
-        answer = requests.post(
-            f"http://{self.fleet.http}/api/v1/worker/{worker.id}/{what}",
-            json=body,
-            headers={"Authorization": f"Bearer {self.fleet.facts['token']}"},
-            timeout=10,
-        )
-        assert answer.status_code == 200, answer.text
-
-
 @pytest.fixture
 def machines(devices, tmp_path) -> Iterator[Machines]:
     """Workers with simulated devices, gone after the test."""
     machines = Machines(devices, tmp_path)
     yield machines
-    for worker in machines.added:
-        devices.remove_worker(worker)
+    machines.remove()
 
 
 @pytest.fixture

@@ -96,6 +96,26 @@ def test_what_is_not_what_was_released_is_not_installed(release, tmp_path):
     assert not (tmp_path / "bin").exists()
 
 
+# What `cargo xtask dist` has built, if it has.
+ARCHIVES = REPOSITORY / "target" / "dist-archives"
+
+
+@pytest.mark.parametrize("kind", ["x86_64-unknown-linux-gnu", "aarch64-apple-darwin"])
+def test_what_is_released_is_what_the_script_expects(tmp_path, kind):
+    name = f"metal9-{kind}.tar.gz"
+    if not (ARCHIVES / name).exists():
+        pytest.skip(f"there is no target/dist-archives/{name}; `cargo xtask dist --mac` builds it")
+    release = Release(ARCHIVES)
+    machine = MAC if "darwin" in kind else LINUX
+    done = install(tmp_path, "--to", str(tmp_path / "bin"), "--from", release.address, **machine)
+    release.server.shutdown()
+    with tarfile.open(ARCHIVES / name) as bundle:
+        assert bundle.getnames() == ["metal9", "LICENSE"]
+    # The sum is right; that of a Mac then fails to say its version here.
+    assert "is not what was released" not in done.stderr, done.stderr
+    assert done.returncode == (1 if "darwin" in kind else 0), done.stderr
+
+
 def test_a_mac_gets_the_one_for_apple_silicon(release, tmp_path):
     release.publish("aarch64-apple-darwin", b"#!/bin/sh\necho metal9 for a Mac\n")
     done = install(tmp_path, "--to", str(tmp_path / "bin"), "--from", release.address, **MAC)

@@ -1,4 +1,6 @@
-"""`metal9 worker install` and what belongs to it, under a service manager that does what the unit says."""
+"""`metal9 worker install` and what belongs to it, under a service manager that does what the unit says, and under
+systemd itself where the machine runs it.
+"""
 
 import json
 import os
@@ -76,6 +78,45 @@ class Machine:
         return (self.manager / "calls").read_text().splitlines()
 
 
+class Real(Machine):
+    """This machine and its own systemd: the unit of root, or of the user who runs the tests."""
+
+    def __init__(self, root: Path):
+        self.place = root / "state"
+
+    def metal9(self, *arguments: str, code: int = 0, **variables: str):
+        env = {**system_environment(), "METAL9_WORKER_STATE_DIR": str(self.place), **variables}
+        env.pop("SUDO_USER", None)
+        done = subprocess.run(
+            [str(binary()), *arguments],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    @property
+    def state(self) -> Path:
+        return self.place
+
+
+def no_systemd() -> str:
+    """Why nothing can be installed under this machine's own systemd; empty if it can."""
+    if not Path("/run/systemd/system").exists():
+        return "this machine is not run by systemd"
+    scope = [] if os.geteuid() == 0 else ["--user"]
+    listed = ["systemctl", *scope, "list-unit-files", "--no-legend", "metal9-worker.service"]
+    done = subprocess.run(listed, capture_output=True, text=True)
+    if "metal9-worker.service" in done.stdout:
+        return "this machine has a worker of its own, which a test must not touch"
+    if scope and subprocess.run(["systemctl", "--user", "show-environment"], capture_output=True).returncode:
+        return "this user's systemd does not answer"
+    return ""
+
+
 @pytest.fixture
 def machine(tmp_path, split):
     machine = Machine(tmp_path)
@@ -108,7 +149,32 @@ def test_commands_without_a_service_say_how_to_get_one(machine):
     assert machine.status()["installed"] is False
 
 
+@pytest.fixture
+def real(tmp_path, split):
+    reason = no_systemd()
+    if reason:
+        pytest.skip(reason)
+    real = Real(tmp_path)
+    real.state.mkdir(parents=True)
+    (real.state / "env").symlink_to(split.environments)
+    yield real
+    if real.status()["installed"]:
+        # Only a test that has failed leaves it there.
+        real.metal9("worker", "uninstall")
+
+
 def test_a_worker_is_installed_runs_calls_stops_starts_and_is_removed(machine, split, split_app):
+    lives(machine, split, split_app)
+    assert machine.calls().count("systemctl daemon-reload") + machine.calls().count(
+        "systemctl --user daemon-reload"
+    ) == 3
+
+
+def test_a_worker_lives_under_systemd_itself(real, split, split_app):
+    lives(real, split, split_app)
+
+
+def lives(machine, split, split_app):
     # Only this worker is there to run anything.
     other = split.workers[0]
     other.stop()
@@ -141,6 +207,3 @@ def test_a_worker_is_installed_runs_calls_stops_starts_and_is_removed(machine, s
     machine.metal9("worker", "uninstall")
     assert machine.status()["installed"] is False and (machine.state / "worker.json").exists()
     nothing_left_of(machine.state)
-    assert machine.calls().count("systemctl daemon-reload") + machine.calls().count(
-        "systemctl --user daemon-reload"
-    ) == 3

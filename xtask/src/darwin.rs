@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
+use crate::dist::PROFILE;
 use crate::run;
 use tools::Tools;
 
@@ -24,6 +25,10 @@ pub(crate) const TARGET: &str = "aarch64-apple-darwin";
 
 /// The oldest macOS that the program starts on; MLX's wheels ask for the same.
 const OLDEST_MACOS: &str = "14.0";
+
+/// The most that a released program may have, in megabytes. Far above what it has: it is there to
+/// notice what was linked by mistake.
+const RELEASE_MB: f64 = 64.0;
 
 /// What the workspace may consist of but the program's own code, one library a directory.
 const SYSTEM: [&str; 2] = ["/usr/lib/", "/System/Library/"];
@@ -63,16 +68,24 @@ fn timed(what: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// Reads a linked program and says in one line what it is.
-fn examine(program: &Path) -> Result<String> {
+/// Reads a linked program of `most` megabytes at most, and says in one line what it is.
+fn examine(program: &Path, most: Option<f64>) -> Result<String> {
     let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
     let binary = binary::Binary::read(&bytes)
         .with_context(|| format!("{} is no sound program for a Mac", program.display()))?;
     binary.require(OLDEST_MACOS, &SYSTEM)?;
+    let megabytes = bytes.len() as f64 / 1e6;
+    if let Some(most) = most {
+        anyhow::ensure!(
+            megabytes <= most,
+            "{} has {megabytes:.1} MB; no more than {most} are expected",
+            program.display()
+        );
+    }
     Ok(format!(
         "{}: {binary}, {:.1} MB",
         program.strip_prefix(crate::root()).unwrap_or(program).display(),
-        bytes.len() as f64 / 1e6
+        megabytes
     ))
 }
 
@@ -124,7 +137,7 @@ impl Build {
             run::quietly("cargo build for macOS", &mut build)
         })?;
         let program = self.directory.join("build").join(TARGET).join(place).join("metal9");
-        println!("{}", examine(&program)?);
+        println!("{}", examine(&program, (profile == PROFILE).then_some(RELEASE_MB))?);
         Ok(program)
     }
 

@@ -50,8 +50,32 @@ impl Suite {
 struct Outcome {
     name: String,
     took: Duration,
-    failure: Option<String>,
+    end: End,
     summary: String,
+}
+
+/// How a suite ended.
+enum End {
+    Passed,
+    /// It cannot be run here, and why.
+    Skipped(String),
+    Failed(String),
+}
+
+/// What a suite does.
+enum Step {
+    Run(Command),
+    /// Nothing here, and why.
+    Skip(String),
+}
+
+impl Outcome {
+    fn failure(&self) -> Option<&str> {
+        match &self.end {
+            End::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
 }
 
 /// Runs the suites, collects every failure and reports them together.
@@ -90,27 +114,27 @@ fn attempt(suite: Suite, logs: &Path) -> Outcome {
     let log = logs.join(format!("{name}.log"));
     // A log of an earlier run must not pass for this one's.
     let _ = fs::remove_file(&log);
-    let failure = check(suite, &name, &log).err().map(|error| format!("{error:#}"));
+    let end = check(suite, &name, &log).unwrap_or_else(|error| End::Failed(format!("{error:#}")));
     let text = fs::read_to_string(&log).unwrap_or_default();
-    if failure.is_some() {
+    if matches!(end, End::Failed(_)) {
         print!("{text}");
     }
-    let outcome = Outcome { took: started.elapsed(), summary: summary(&text), name, failure };
+    let outcome = Outcome { took: started.elapsed(), summary: summary(&text), name, end };
     print_line(&outcome);
     outcome
 }
 
-fn check(suite: Suite, name: &str, log: &Path) -> Result<()> {
+fn check(suite: Suite, name: &str, log: &Path) -> Result<End> {
     let mut command = match suite {
-        Suite::Tidy => return tidy::run(),
+        Suite::Tidy => return tidy::run().map(|()| End::Passed),
         Suite::Fmt => run::cargo(&["fmt", "--all", "--check"]),
         Suite::Clippy => {
             run::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
         }
         Suite::Test => rust()?,
         Suite::Darwin => match darwin()? {
-            Some(command) => command,
-            None => return Ok(()),
+            Step::Run(command) => command,
+            Step::Skip(why) => return Ok(End::Skipped(why)),
         },
         Suite::Deny => deny()?,
         Suite::Python => python()?,
@@ -120,7 +144,7 @@ fn check(suite: Suite, name: &str, log: &Path) -> Result<()> {
     if !status.success() {
         bail!("{status}");
     }
-    Ok(())
+    Ok(End::Passed)
 }
 
 fn rust() -> Result<Command> {
@@ -132,14 +156,22 @@ fn rust() -> Result<Command> {
 }
 
 /// This program's own chore, if it can be done here.
-fn darwin() -> Result<Option<Command>> {
+fn darwin() -> Result<Step> {
     if let Some(obstacle) = darwin::obstacle()? {
-        println!("not checked for macOS: {obstacle}");
-        return Ok(None);
+        let must = !cfg!(target_os = "macos") && std::env::var_os("CI").is_some();
+        return without_tools(obstacle, must);
     }
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command.arg("check-darwin");
-    Ok(Some(run::nicely(&command)))
+    Ok(Step::Run(run::nicely(&command)))
+}
+
+/// Where a suite must run, because everything can be installed there, it fails instead.
+fn without_tools(obstacle: String, must: bool) -> Result<Step> {
+    if must {
+        bail!("not checked for macOS, which must be ($CI is set): {obstacle}");
+    }
+    Ok(Step::Skip(obstacle))
 }
 
 fn deny() -> Result<Command> {
@@ -213,9 +245,17 @@ fn cargo_counts(line: &str) -> Option<[u32; 2]> {
 }
 
 fn print_line(outcome: &Outcome) {
-    let Outcome { name, took, failure, summary } = outcome;
-    let verdict = if failure.is_some() { "FAILED" } else { "ok    " };
-    println!("{verdict} {name:<8} {:>7.1} s  {summary}", took.as_secs_f64());
+    println!("{}", line(outcome));
+}
+
+fn line(outcome: &Outcome) -> String {
+    let Outcome { name, took, end, summary } = outcome;
+    let (verdict, said) = match end {
+        End::Passed => ("ok     ", summary.clone()),
+        End::Skipped(why) => ("skipped", format!("skipped: {why}")),
+        End::Failed(_) => ("FAILED ", summary.clone()),
+    };
+    format!("{verdict} {name:<8} {:>7.1} s  {said}", took.as_secs_f64())
 }
 
 fn report(outcomes: &[Outcome], took: Duration) -> Result<()> {
@@ -223,16 +263,19 @@ fn report(outcomes: &[Outcome], took: Duration) -> Result<()> {
     outcomes.iter().for_each(print_line);
     let failed: Vec<&str> = outcomes
         .iter()
-        .filter(|outcome| outcome.failure.is_some())
+        .filter(|outcome| outcome.failure().is_some())
         .map(|outcome| outcome.name.as_str())
         .collect();
     for outcome in outcomes {
-        if let Some(failure) = &outcome.failure {
+        if let Some(failure) = outcome.failure() {
             println!("{}: {failure}", outcome.name);
         }
     }
-    if failed.is_empty() {
-        println!("all is well");
+    let skipped = outcomes.iter().filter(|outcome| matches!(outcome.end, End::Skipped(_))).count();
+    match (failed.is_empty(), skipped) {
+        (true, 0) => println!("all is well"),
+        (true, skipped) => println!("all that was run is well; {skipped} skipped"),
+        (false, _) => {}
     }
     let [passed, tests_failed] = total(outcomes.iter().map(|outcome| outcome.summary.as_str()));
     println!("{passed} passed, {tests_failed} failed");
@@ -262,6 +305,19 @@ mod tests {
     fn the_last_line_of_pytest_is_the_summary() {
         assert_eq!(summary("x\n===== 2 failed, 9 passed in 3.21s =====\n"), "2 failed, 9 passed");
         assert_eq!(summary("nothing of the kind"), "");
+    }
+
+    #[test]
+    fn a_suite_that_cannot_be_run_is_no_success() {
+        let Step::Skip(why) = without_tools("there is no rustc".into(), false).unwrap() else {
+            panic!("it would run");
+        };
+        let took = Duration::from_secs(1);
+        let outcome =
+            Outcome { name: "darwin".into(), took, end: End::Skipped(why), summary: String::new() };
+        let shown = line(&outcome);
+        assert!(shown.starts_with("skipped ") && shown.ends_with("skipped: there is no rustc"));
+        assert!(without_tools("there is no rustc".into(), true).is_err());
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Asking a gateway: gRPC for lists and tokens, HTTP for the rest.
 
 pub(crate) mod http;
-mod secure;
 
 use std::time::Duration;
 

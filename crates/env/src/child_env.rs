@@ -17,6 +17,8 @@ const UV_KEPT: &[&str] = &[
     "UV_NATIVE_TLS",
     "UV_NO_INDEX",
     "UV_OFFLINE",
+    "UV_PYTHON_DOWNLOADS_JSON_URL",
+    "UV_PYTHON_INSTALL_MIRROR",
     "UV_REQUEST_TIMEOUT",
     "UV_SYSTEM_CERTS",
 ];

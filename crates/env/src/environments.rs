@@ -12,8 +12,8 @@ use crate::collect::{self, Collected};
 use crate::flight::Flights;
 use crate::layout::{self, Layout};
 use crate::lease::Lease;
+use crate::managed::Interpreters;
 use crate::process::{self, Input};
-use crate::pythons::Pythons;
 use crate::uv::Uv;
 use crate::{EnvError, hold, lock, runner};
 
@@ -32,6 +32,8 @@ pub struct Options {
     pub uv: Option<PathBuf>,
     /// The Python version for images that ask for any, as `3.11`.
     pub python: Option<String>,
+    /// Whether Pythons that the machine lacks are installed below the root.
+    pub install_pythons: bool,
     /// Python sources that every environment's Python byte-compiles.
     pub runner_dir: PathBuf,
 }
@@ -55,7 +57,7 @@ pub struct Environments(Arc<Inner>);
 
 struct Inner {
     uv: Uv,
-    pythons: Pythons,
+    pythons: Interpreters,
     layout: Layout,
     runner_dir: PathBuf,
     flights: Flights,
@@ -79,9 +81,16 @@ impl Environments {
         if let Err(error) = sweep.await {
             tracing::warn!(%error, "could not look for unfinished environments");
         }
-        let uv = Uv::find(options.uv.as_deref(), preferred, &layout).await?;
-        let pythons = uv.pythons(preferred).await?;
-        tracing::debug!(?uv, pythons = ?pythons.versions(), "environments can be made");
+        let uv = Uv::find(options.uv.as_deref(), &layout).await?;
+        let pythons = Interpreters::look(&uv, &layout, preferred, options.install_pythons).await?;
+        let wanted = preferred.unwrap_or(PythonVersion::Any);
+        match pythons.with(&uv, &layout, wanted).await {
+            Ok(found) if preferred.is_some() => found.find(wanted).map(drop)?,
+            Ok(_) => {}
+            // Calls that need it try again, and say what is wrong to whom it concerns.
+            Err(error) => tracing::warn!(%error, hint = error.hint(), "there is no python"),
+        }
+        tracing::debug!(?uv, pythons = ?pythons.known().versions(), "environments can be made");
         Ok(Self(Arc::new(Inner {
             uv,
             pythons,
@@ -95,7 +104,7 @@ impl Environments {
     /// The Python versions environments can be made for, oldest first, as `3.11`.
     #[must_use]
     pub fn pythons(&self) -> Vec<String> {
-        self.0.pythons.versions()
+        self.0.pythons.known().versions()
     }
 
     /// Resolves an image for this machine.
@@ -118,8 +127,13 @@ impl Environments {
         target: Target,
         progress: &Progress,
     ) -> Result<EnvLock, EnvError> {
+        let inner = &*self.0;
         let is_here = Platform::current() == Some(target.platform);
-        lock::resolve(&self.0.uv, &self.0.pythons, spec, target, is_here, progress).await
+        let pythons = match spec.python_version.parse() {
+            Ok(wanted) if is_here => inner.pythons.with(&inner.uv, &inner.layout, wanted).await?,
+            _ => inner.pythons.known(),
+        };
+        lock::resolve(&inner.uv, &pythons, spec, target, is_here, progress).await
     }
 
     /// The same for a machine that is not this one, whatever this one is: the Python that the image
@@ -133,13 +147,13 @@ impl Environments {
         target: Target,
         progress: &Progress,
     ) -> Result<EnvLock, EnvError> {
-        lock::resolve(&self.0.uv, &self.0.pythons, spec, target, false, progress).await
+        lock::resolve(&self.0.uv, &self.0.pythons.known(), spec, target, false, progress).await
     }
 
-    /// `true` if the Python of a lock is on this machine.
+    /// `true` if the Python of a lock is on this machine, or would be installed.
     #[must_use]
     pub fn has_python(&self, lock: &EnvLock) -> bool {
-        self.0.python_of(lock).is_ok()
+        minor_of(lock).is_some_and(|wanted| self.0.pythons.may_have(wanted))
     }
 
     /// The environment of a lock, built if it is not there yet. Everyone who asks for the same one
@@ -181,7 +195,7 @@ impl Environments {
             let here = Platform::current();
             return Err(EnvError::WrongPlatform { wanted: lock.platform, here });
         }
-        let python = inner.python_of(lock)?;
+        let python = inner.python_of(lock).await?;
         let build = Build {
             uv: &inner.uv,
             layout: &inner.layout,
@@ -250,17 +264,14 @@ impl Environments {
 
 impl Inner {
     /// The base interpreter of a lock.
-    fn python_of(&self, lock: &EnvLock) -> Result<PathBuf, EnvError> {
+    async fn python_of(&self, lock: &EnvLock) -> Result<PathBuf, EnvError> {
         let missing = || EnvError::PythonMissing {
             wanted: lock.python.clone(),
-            available: self.pythons.versions(),
+            available: self.pythons.known().versions(),
         };
-        match lock.python.parse() {
-            Ok(PythonVersion::Minor(minor)) => {
-                self.pythons.find(PythonVersion::Minor(minor)).map(|(_, path)| path.to_owned())
-            }
-            _ => Err(missing()),
-        }
+        let wanted = minor_of(lock).ok_or_else(missing)?;
+        let pythons = self.pythons.with(&self.uv, &self.layout, wanted).await?;
+        pythons.find(wanted).map(|(_, path)| path.to_owned())
     }
 
     /// `true` the first time a version is named.
@@ -278,6 +289,11 @@ impl fmt::Debug for Environments {
             .field("layout", &self.0.layout)
             .finish_non_exhaustive()
     }
+}
+
+/// The version that a lock is for.
+fn minor_of(lock: &EnvLock) -> Option<PythonVersion> {
+    lock.python.parse().ok().filter(|version| matches!(version, PythonVersion::Minor(_)))
 }
 
 fn preferred_python(text: Option<&str>) -> Result<Option<PythonVersion>, EnvError> {

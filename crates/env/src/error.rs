@@ -24,6 +24,14 @@ pub enum EnvError {
         /// The versions there are.
         available: Vec<String>,
     },
+    /// The Python version is not on this machine and could not be installed.
+    #[error("python {version} could not be installed:\n{output}")]
+    PythonInstall {
+        /// The version, as `3.12`.
+        version: String,
+        /// uv's own text.
+        output: String,
+    },
     /// uv found no set of packages that fits the requirements.
     #[error("the python packages could not be resolved:\n{output}")]
     Unresolvable {
@@ -66,7 +74,7 @@ pub enum EnvError {
     Bootstrap {
         /// The version wanted.
         version: String,
-        /// What the failing command said last.
+        /// What was tried and went wrong.
         output: String,
     },
     /// The uv that was named cannot be used.
@@ -120,15 +128,20 @@ impl EnvError {
                 ),
                 None => "install Python 3.8 or later on the worker".to_owned(),
             }),
+            Self::PythonInstall { version, .. } => Some(format!(
+                "check the worker's network and proxy, name a reachable mirror with \
+                 `UV_PYTHON_INSTALL_MIRROR` in the worker's environment, or install it yourself: \
+                 `uv python install {version}`"
+            )),
             Self::Offline { .. } => Some(
                 "check the worker's network and proxy, or name a reachable index with \
                  `UV_DEFAULT_INDEX` in the worker's environment"
                     .to_owned(),
             ),
             Self::Bootstrap { .. } => Some(
-                "install uv yourself (`pip install uv`) and put it on PATH or name it with \
-                 `METAL9_UV`; on Debian and Ubuntu `apt-get install python3-venv` may be all that \
-                 is missing"
+                "check the network and proxy, name a reachable index with `UV_DEFAULT_INDEX`, or \
+                 install uv yourself (`pip install uv`) and put it on PATH or name it with \
+                 `METAL9_UV`"
                     .to_owned(),
             ),
             Self::UnusableUv { .. } => {
@@ -178,4 +191,20 @@ fn list_text(versions: &[String]) -> String {
 
 fn platform_text(platform: Option<Platform>) -> &'static str {
     platform.map_or("of an unknown kind", Platform::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_python_that_cannot_be_had_says_what_to_do() {
+        let output = "error: failed to download".into();
+        let error = EnvError::PythonInstall { version: "3.12".into(), output };
+        assert!(error.to_string().ends_with("\nerror: failed to download"), "{error}");
+        let hint = error.hint().unwrap();
+        for step in ["proxy", "`UV_PYTHON_INSTALL_MIRROR`", "`uv python install 3.12`"] {
+            assert!(hint.contains(step), "{hint}");
+        }
+    }
 }

@@ -23,6 +23,7 @@ const HASH_LENGTH: usize = 32;
 pub(crate) struct Layout {
     pub(crate) root: PathBuf,
     pub(crate) tools: PathBuf,
+    pub(crate) pythons: PathBuf,
     pub(crate) uv_cache: PathBuf,
     pub(crate) envs: PathBuf,
     locks: PathBuf,
@@ -35,6 +36,7 @@ impl Layout {
             std::path::absolute(root).map_err(|error| EnvError::files("find", root, error))?;
         let layout = Self {
             tools: absolute.join("tools"),
+            pythons: absolute.join("pythons"),
             uv_cache: absolute.join("uv-cache"),
             envs: absolute.join("envs"),
             locks: absolute.join("envs/.locks"),

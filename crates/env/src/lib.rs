@@ -16,6 +16,7 @@ mod hold;
 mod layout;
 mod lease;
 mod lock;
+mod managed;
 mod process;
 mod pythons;
 mod reason;

@@ -15,7 +15,9 @@ pub struct Survey {
     /// The Python versions environments can be made for, oldest first, as `3.11`; nothing if that
     /// is not known before there is a uv.
     pub pythons: Option<Vec<String>>,
-    /// The version of the `python3` that a shell would run, which fetches uv where there is none.
+    /// Those of them whose Python restarts, so that the kernel's limit of memory is lost.
+    pub restarting: Vec<String>,
+    /// The version of the `python3` that a shell would run.
     pub python: Option<String>,
 }
 
@@ -33,10 +35,16 @@ pub async fn survey(root: &Path, named: Option<&Path>) -> Result<Survey, EnvErro
     let uv = Uv::present(named, &layout).await?.or_else(own);
     let python = pythons::minor_on_path().await.map(|minor| format!("3.{minor}"));
     let pythons = match &uv {
-        Some(uv) => Some(uv.pythons(None).await?.versions()),
+        Some(uv) => Some(uv.pythons(&root.join("pythons"), None).await?),
         None => None,
     };
-    Ok(Survey { uv: uv.map(|uv| uv.program().to_owned()), pythons, python })
+    let restarting = pythons.iter().flat_map(|pythons| pythons.that_restart(true));
+    Ok(Survey {
+        restarting: restarting.map(|minor| format!("3.{minor}")).collect(),
+        uv: uv.map(|uv| uv.program().to_owned()),
+        pythons: pythons.map(|pythons| pythons.versions()),
+        python,
+    })
 }
 
 #[cfg(test)]

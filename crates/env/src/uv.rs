@@ -1,10 +1,12 @@
 //! The uv program: where it is, how it is installed, how it is called.
 
+mod fetch;
+mod index;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use metal9_types::PythonVersion;
+use metal9_types::{Platform, PythonVersion};
 use tokio::process::Command;
 
 use crate::EnvError;
@@ -13,6 +15,7 @@ use crate::hold;
 use crate::layout::Layout;
 use crate::process::{self, Input};
 use crate::pythons::{self, Pythons};
+use fetch::Wheel;
 
 /// The tools the project pins; holds the uv that is installed where there is none.
 const PINS: &str = include_str!("../../../python/dev.txt");
@@ -32,15 +35,11 @@ pub(crate) struct Uv {
 
 impl Uv {
     /// The uv that was named, the one on the search path, or one installed below the root.
-    pub(crate) async fn find(
-        named: Option<&Path>,
-        preferred_python: Option<PythonVersion>,
-        layout: &Layout,
-    ) -> Result<Self, EnvError> {
+    pub(crate) async fn find(named: Option<&Path>, layout: &Layout) -> Result<Self, EnvError> {
         if let Some(uv) = Self::present(named, layout).await? {
             return Ok(uv);
         }
-        let uv = Self::at(bootstrap(preferred_python, layout).await?, layout);
+        let uv = Self::at(bootstrap(layout).await?, layout);
         uv.version().await?;
         Ok(uv)
     }
@@ -107,27 +106,28 @@ impl Uv {
         command
     }
 
-    /// The interpreters of the machine.
+    /// The interpreters of the machine, and those installed below the directory `ours`; who asks
+    /// for any gets the preferred version, if it is there.
     pub(crate) async fn pythons(
         &self,
+        ours: &Path,
         preferred: Option<PythonVersion>,
     ) -> Result<Pythons, EnvError> {
         let mut command =
             self.command(&["python", "list", "--only-installed", "--output-format", "json"]);
-        command.env("PATH", pythons::search_path());
+        command.env("PATH", pythons::search_path(ours));
         let ended = process::run(command, Input::Nothing, &mut |_: &str| ()).await?;
         if !ended.success {
             return Err(EnvError::Answer { program: "uv python list".into(), reason: ended.tail });
         }
-        let by_minor = pythons::read_list(&ended.stdout, std::env::consts::ARCH)?;
-        match preferred {
-            Some(PythonVersion::Minor(minor)) => {
-                let pythons = Pythons::new(by_minor, Some(minor));
-                pythons.find(PythonVersion::Minor(minor))?;
-                Ok(pythons)
-            }
-            _ => Ok(Pythons::new(by_minor, pythons::minor_on_path().await)),
-        }
+        let arch = std::env::consts::ARCH;
+        let by_minor = pythons::read_list(&ended.stdout, arch, &self.work, pythons::real)?;
+        let good = |minor: &u32| by_minor.get(minor).is_some_and(|python| !python.restarts);
+        let preferred = match preferred {
+            Some(PythonVersion::Minor(minor)) => Some(minor),
+            _ => pythons::minor_on_path().await.filter(good),
+        };
+        Ok(Pythons::new(by_minor, preferred))
     }
 
     async fn version(&self) -> Result<(u32, u32), EnvError> {
@@ -177,11 +177,8 @@ pub(crate) fn own(root: &Path) -> Option<PathBuf> {
     program.is_file().then_some(program)
 }
 
-/// Installs uv below the root, with pip into a virtual environment of its own; once.
-async fn bootstrap(
-    preferred_python: Option<PythonVersion>,
-    layout: &Layout,
-) -> Result<PathBuf, EnvError> {
+/// Installs uv below the root, from its wheel; once.
+async fn bootstrap(layout: &Layout) -> Result<PathBuf, EnvError> {
     let (home, version) = installed(&layout.tools);
     let program = home.join("bin/uv");
     if program.is_file() {
@@ -191,46 +188,23 @@ async fn bootstrap(
     if program.is_file() {
         return Ok(program);
     }
+    let failed = |output: String| EnvError::Bootstrap { version: version.to_owned(), output };
+    let wheel = Platform::current().and_then(Wheel::of).ok_or(EnvError::UnknownPlatform)?;
     tracing::info!(version, directory = %home.display(), "installing uv");
     remove_drafts(&layout.tools);
     let draft = tempfile::Builder::new()
         .prefix(DRAFT_PREFIX)
         .tempdir_in(&layout.tools)
         .map_err(|error| EnvError::files("create a directory in", &layout.tools, error))?;
-    let failed = |output: String| EnvError::Bootstrap { version: version.to_owned(), output };
-
-    let python = match preferred_python {
-        Some(PythonVersion::Minor(minor)) => format!("python3.{minor}"),
-        _ => "python3".to_owned(),
+    let work = move || {
+        // Nobody else installs it, even if nobody waits for this any more.
+        let _held = held;
+        fetch::fetch(wheel, version, &draft.path().join("bin/uv"))?;
+        let draft = draft.keep();
+        fs::rename(&draft, &home).map_err(|error| format!("{}: {error}", home.display()))
     };
-    let python = which::which(&python).unwrap_or_else(|_| PathBuf::from("python3"));
-    let mut venv = Command::new(python);
-    venv.args(["-m", "venv"]).arg(draft.path());
-    let mut pip = Command::new(draft.path().join("bin/python"));
-    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"])
-        .arg(format!("uv=={version}"));
-    for mut command in [venv, pip] {
-        child_env::clean(&mut command);
-        let input = hold::share(&held)?;
-        let ended = match process::run(command, input, &mut |_: &str| ()).await {
-            Ok(ended) => ended,
-            Err(EnvError::Run { program, source }) => {
-                return Err(failed(format!("{}: {source}", program.display())));
-            }
-            Err(error) => return Err(error),
-        };
-        if !ended.success {
-            // `venv` explains itself on standard output.
-            let output = format!("{}\n{}", ended.stdout.trim(), ended.tail);
-            return Err(failed(output.trim().to_owned()));
-        }
-    }
-    let draft = draft.keep();
-    fs::rename(&draft, &home).map_err(|error| EnvError::Files {
-        action: "move uv to",
-        path: home.clone(),
-        source: Arc::new(error),
-    })?;
+    let fetched = tokio::task::spawn_blocking(work).await;
+    fetched.unwrap_or_else(|error| Err(error.to_string())).map_err(failed)?;
     Ok(program)
 }
 
@@ -269,7 +243,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let layout = Layout::create(root.path()).unwrap();
         for program in ["/bin/true", "/nowhere/uv"] {
-            let error = Uv::find(Some(Path::new(program)), None, &layout).await.unwrap_err();
+            let error = Uv::find(Some(Path::new(program)), &layout).await.unwrap_err();
             assert!(matches!(error, EnvError::UnusableUv { .. }), "{error}");
             assert!(error.to_string().contains(program), "{error}");
         }

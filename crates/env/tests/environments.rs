@@ -63,7 +63,8 @@ async fn installed_uv() -> Option<PathBuf> {
 }
 
 fn options(root: &Path, uv: Option<PathBuf>) -> Options {
-    Options { root: root.to_owned(), uv, python: None, runner_dir: root.join("runner") }
+    let runner_dir = root.join("runner");
+    Options { root: root.to_owned(), uv, python: None, install_pythons: false, runner_dir }
 }
 
 async fn open(root: &TempDir) -> Environments {
@@ -359,4 +360,19 @@ async fn markers_give_each_platform_its_own_packages() {
     let has = |lock: &EnvLock, package: &str| lock.requirements.contains(&format!("\n{package}=="));
     assert!(has(&on_mac, "mlx-metal") && !has(&on_mac, "mlx-cpu"), "{on_mac:?}");
     assert!(has(&on_linux, "mlx-cpu") && !has(&on_linux, "mlx-metal"), "{on_linux:?}");
+}
+
+#[tokio::test]
+async fn torch_brings_its_cuda_libraries_to_linux_and_none_to_a_mac() {
+    let environments = shared().await;
+    let spec = ImageSpec { python_version: "python3.12".into(), ..spec(&["torch"]) };
+    let resolve = async |target| environments.lock_for(&spec, target, &silent()).await.unwrap();
+    let (on_mac, on_linux) =
+        (resolve(mac("14.0")).await, resolve(Platform::X86_64Linux.into()).await);
+    let of_nvidia = |lock: &EnvLock| {
+        lock.requirements.lines().filter(|line| line.starts_with("nvidia-")).count()
+    };
+    assert!(version(&on_mac, "torch").starts_with('2'), "{on_mac:?}");
+    assert!(of_nvidia(&on_linux) > 5, "{on_linux:?}");
+    assert_eq!(of_nvidia(&on_mac), 0, "{on_mac:?}");
 }

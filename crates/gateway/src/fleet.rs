@@ -43,6 +43,8 @@ pub(crate) struct Assignment {
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) worker: WorkerId,
+    /// The pool that it joined.
+    pub(crate) pool: String,
     pub(crate) platform: Platform,
     /// Its macOS, if it is a Mac.
     pub(crate) macos: Option<MacosVersion>,

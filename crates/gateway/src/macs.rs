@@ -66,10 +66,11 @@ pub(crate) fn macos(platform: Platform, system: &str) -> Option<MacosVersion> {
     }
 }
 
-/// All Macs that are connected, or nothing if none is.
-pub(crate) fn connected(shared: &Shared) -> Option<Target> {
-    let connections = shared.fleet.connections();
-    connections.iter().filter_map(|(_, connection)| connection.macos).min().map(Target::mac)
+/// All Macs of a pool, or of any if none is named, that are connected; nothing if none is.
+pub(crate) fn connected(shared: &Shared, pool: Option<&str>) -> Option<Target> {
+    let connections = shared.fleet.connections().into_iter().map(|(_, connection)| connection);
+    let asked = connections.filter(|connection| pool.is_none_or(|pool| connection.pool == pool));
+    asked.filter_map(|connection| connection.macos).min().map(Target::mac)
 }
 
 /// Finds out whether Macs can have an image, which is in the store, and keeps its lock.

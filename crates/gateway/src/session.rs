@@ -213,6 +213,7 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         let isolation = hello.isolation.clone();
         let connection = Connection {
             worker: worker.id,
+            pool: offer.pool.clone(),
             platform: offer.platform,
             macos: macs::macos(offer.platform, &offer.machine.os),
             isolation,

@@ -31,6 +31,8 @@ pub struct StubOptions {
     pub memory: i64,
     /// Accelerators, in the client API's words.
     pub gpu: String,
+    /// The pool; empty for any.
+    pub pool: String,
     /// Seconds one call may run; −1 for no limit.
     pub timeout: i64,
     /// Further attempts.
@@ -39,7 +41,14 @@ pub struct StubOptions {
 
 impl Default for StubOptions {
     fn default() -> Self {
-        Self { cpu: 100, memory: 128, gpu: String::new(), timeout: 60, retries: 0 }
+        Self {
+            cpu: 100,
+            memory: 128,
+            gpu: String::new(),
+            pool: String::new(),
+            timeout: 60,
+            retries: 0,
+        }
     }
 }
 
@@ -107,6 +116,8 @@ impl Client {
             cpu: options.cpu,
             memory: options.memory,
             gpu: options.gpu.clone(),
+            pool: (!options.pool.is_empty())
+                .then(|| wire::PoolConfig { name: options.pool.clone(), ..Default::default() }),
             handler: "app:f".into(),
             task_policy: Some(wire::TaskPolicy {
                 timeout: options.timeout,

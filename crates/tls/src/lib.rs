@@ -5,12 +5,13 @@
 //! - [`Listener`] accepts connections, with TLS or without.
 //! - [`Trust`] is how a client knows its server: by the [`Fingerprint`] of the server's key, or by
 //!   the roots that the system trusts. [`Connector`] connects and checks before a byte of a
-//!   request is sent.
+//!   request is sent; [`blocking_agent`] does the same for HTTP.
 
 #![forbid(unsafe_code)]
 
 mod address;
 mod authority;
+mod blocking;
 mod certificates;
 mod connect;
 mod error;
@@ -21,6 +22,7 @@ mod stream;
 mod trust;
 
 pub use address::{Address, AddressError};
+pub use blocking::blocking_agent;
 pub use certificates::{Certificates, Source};
 pub use connect::{ConnectError, Connector};
 pub use error::TlsError;

@@ -268,6 +268,8 @@ async fn environments(
         root: paths.environments(),
         uv: options.uv.clone(),
         python: options.python.clone(),
+        // On a Mac they are frameworks, which lose the limit of memory, or none.
+        install_pythons: cfg!(target_os = "macos"),
         runner_dir: PathBuf::from(runner_dir),
     })
     .await?;

@@ -5,6 +5,7 @@ from .bucket import Bucket, ObjectStore
 from .daemon import Daemon
 from .fleet import DevFleet, let_jobs_write
 from .gate import Gate
+from .machines import Machines
 from .program import App, Finished, Program
 from .proxy import Proxy
 from .secure import SecureFleet
@@ -24,6 +25,7 @@ __all__ = [
     "DevFleet",
     "Finished",
     "Gate",
+    "Machines",
     "ObjectStore",
     "Program",
     "Proxy",

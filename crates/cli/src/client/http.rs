@@ -4,15 +4,12 @@ use std::io::Read;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use metal9_tls::{Protocol, Trust};
+use metal9_tls::{Trust, blocking_agent};
 use serde_json::Value;
 use ureq::http::Response;
 use ureq::typestate::WithBody;
-use ureq::unversioned::resolver::DefaultResolver;
-use ureq::unversioned::transport::{Connector as _, TcpConnector};
 use ureq::{Agent, RequestBuilder};
 
-use super::secure::Secure;
 use crate::failure::Failure;
 
 /// A gateway's HTTP side and the caller's token.
@@ -41,16 +38,16 @@ impl Http {
         }
         let config = Agent::config_builder()
             .http_status_as_error(false)
+            // As for gRPC.
+            .proxy(None)
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_recv_response(Some(Duration::from_secs(30)))
             .build();
         if plain {
             return Ok(Self { agent: config.into(), base, token });
         }
-        let tls = metal9_tls::client_config(trust.unwrap_or(&Trust::System), Protocol::Http1);
-        let secure = Secure(tls.map_err(super::no_tls)?);
-        let connector = ().chain(TcpConnector::default()).chain(secure);
-        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+        let agent = blocking_agent(config, trust.unwrap_or(&Trust::System));
+        let agent = agent.map_err(super::no_tls)?;
         Ok(Self { agent, base, token })
     }
 

@@ -20,7 +20,7 @@ pub(crate) fn checks(facts: &Facts) -> Vec<Check> {
     let worker = &facts.worker;
     let mut checks = machine::checks(facts);
     checks.push(directory::check("worker state", &worker.state, directory::WORKER_MIB));
-    checks.extend(programs::checks(&worker.programs));
+    checks.extend(programs::checks(&worker.programs, facts.is_mac));
     checks.extend(isolation::checks(worker, facts.is_mac));
     checks.extend(membership::checks(&worker.membership));
     checks.extend(service::checks(&worker.service));

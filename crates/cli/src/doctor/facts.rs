@@ -44,6 +44,8 @@ pub(crate) struct WorkerFacts {
 pub(crate) struct Programs {
     pub(crate) uv: Option<PathBuf>,
     pub(crate) pythons: Option<Vec<String>>,
+    /// Those under which the kernel's limit of memory is lost.
+    pub(crate) restarting: Vec<String>,
     pub(crate) python: Option<String>,
 }
 

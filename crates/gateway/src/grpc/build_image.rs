@@ -141,7 +141,7 @@ async fn tell_of_macs(
     spec: &ImageSpec,
     sender: &Sender,
 ) -> Result<(), BuildError> {
-    let Some(target) = macs::connected(shared) else { return Ok(()) };
+    let Some(target) = macs::connected(shared, None) else { return Ok(()) };
     if let Verdict::Impossible(reason) = macs::verdict(shared, spec, target).await? {
         let text = format!(
             "warning: calls that come to a Mac will fail, since the image cannot be made there: \
@@ -213,7 +213,7 @@ async fn build_on(
     sender: &Sender,
 ) -> Result<Built, BuildError> {
     let mut build = shared.builds.begin(session);
-    let macos = macs::connected(shared).and_then(|target| target.macos);
+    let macos = macs::connected(shared, None).and_then(|target| target.macos);
     let message = worker_wire::BuildImage {
         build_id: build.id,
         image_id: spec.id().to_string(),

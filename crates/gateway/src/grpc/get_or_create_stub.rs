@@ -154,7 +154,8 @@ async fn on_macs(shared: &Shared, config: &StubConfig) -> Result<Option<String>,
     }
     let image = shared.store.image(&config.image).await?;
     let Some(image) = image else { return Ok(None) };
-    let target = macs::connected(shared).unwrap_or_else(|| Target::mac(MacosVersion::DEFAULT));
+    let target = macs::connected(shared, config.pool.as_deref())
+        .unwrap_or_else(|| Target::mac(MacosVersion::DEFAULT));
     let Verdict::Impossible(reason) = macs::verdict(shared, &image, target).await? else {
         return Ok(None);
     };

@@ -31,7 +31,7 @@ pub(super) async fn verify(
 /// `true` if there are no Macs, or it is known what the image is on them. If not, the client asks
 /// for a build, which tells.
 async fn known_for_macs(shared: &Shared, id: &ImageId) -> Result<bool, ApiError> {
-    let Some(target) = macs::connected(shared) else { return Ok(true) };
+    let Some(target) = macs::connected(shared, None) else { return Ok(true) };
     let impossible = shared.impossible.reason(id, target).is_some();
     Ok(impossible || macs::has_lock(shared, id, target).await?)
 }

@@ -52,6 +52,8 @@ pub(crate) struct Fixture {
     pub(crate) join: String,
     /// Another one, which nobody has used.
     pub(crate) second_join: String,
+    /// A third, for the pool `new`.
+    pub(crate) new_join: String,
     pub(crate) worker: FakeWorker,
 }
 
@@ -70,9 +72,11 @@ pub(crate) async fn fresh_with(change: impl FnOnce(&mut Options)) -> Result<Fixt
     let join = gateway.store().create_join_token(first.workspace, "default", ttl, true).await?;
     let second_join =
         gateway.store().create_join_token(first.workspace, "default", ttl, true).await?;
+    let new_join = gateway.store().create_join_token(first.workspace, "new", ttl, true).await?;
     let running = run(gateway);
     let worker = FakeWorker::join(running.grpc, &join).await?;
-    Ok(Fixture { dir, running, token: first.token.clone(), join, second_join, worker })
+    let token = first.token.clone();
+    Ok(Fixture { dir, running, token, join, second_join, new_join, worker })
 }
 
 impl Fixture {

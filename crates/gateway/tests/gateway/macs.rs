@@ -37,8 +37,21 @@ async fn exists(client: &Client) -> Result<bool> {
 }
 
 async fn connect_mac(fixture: &Fixture) -> Result<metal9_testkit::Session> {
-    let mac = FakeWorker::join(fixture.running.grpc, &fixture.second_join).await?;
-    let hello = wire::Hello { platform: "aarch64-apple-darwin".into(), ..FakeWorker::hello() };
+    connect_mac_with(fixture, &fixture.second_join, "").await
+}
+
+async fn connect_mac_with(
+    fixture: &Fixture,
+    join: &str,
+    system: &str,
+) -> Result<metal9_testkit::Session> {
+    let mac = FakeWorker::join(fixture.running.grpc, join).await?;
+    let machine = wire::MachineInfo { os: system.into(), ..Default::default() };
+    let hello = wire::Hello {
+        platform: "aarch64-apple-darwin".into(),
+        machine: Some(machine),
+        ..FakeWorker::hello()
+    };
     mac.connect_with(fixture.running.grpc, hello).await
 }
 
@@ -103,5 +116,33 @@ async fn an_image_for_macs_only_is_made_on_the_mac() -> Result<()> {
     let building = worker.while_building(build(&client));
     let (said, success) = Box::pin(mac.while_building(building)).await?;
     ensure!(success && said.contains("not on x86_64-linux: pyobjc is for macOS"), "{said}");
+    fixture.running.stop().await
+}
+
+#[tokio::test]
+async fn a_stub_for_a_pool_is_resolved_for_the_macs_of_that_pool() -> Result<()> {
+    let fixture = fresh().await?;
+    let client = fixture.client().await?;
+    let mut worker = fixture.worker.connect(fixture.running.grpc, &[], &[]).await?;
+    // Nothing is known of Macs when the image is made.
+    worker.while_building(client.stub(&gpu(""))).await?;
+    let mut old = connect_mac_with(&fixture, &fixture.second_join, "macOS 14.0").await?;
+    let mut new = connect_mac_with(&fixture, &fixture.new_join, "macOS 26.0").await?;
+    old.unresolvable = Some(REASON.into());
+    new.unresolvable = Some(REASON.into());
+
+    let pooled = |pool: &str| StubOptions { pool: pool.into(), ..gpu("MPS") };
+    for (pool, macos) in [("new", "26.0"), ("default", "14.0"), ("", "14.0"), ("none", "14.0")] {
+        let options = pooled(pool);
+        let asking = worker.while_building(client.stub(&options));
+        let asking = Box::pin(old.while_building(asking));
+        let refused = Box::pin(new.while_building(asking)).await.unwrap_err();
+        let text = format!("{refused:#}");
+        ensure!(text.contains(&format!("macOS {macos} and later")), "{pool}: {text}");
+    }
+    let mut asked = [worker.resolved_for, old.resolved_for, new.resolved_for].concat();
+    asked.sort();
+    asked.dedup();
+    assert_eq!(asked, ["14.0", "26.0"]);
     fixture.running.stop().await
 }

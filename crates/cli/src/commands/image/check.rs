@@ -69,7 +69,13 @@ pub(crate) fn run(context: &Context, arguments: Arguments) -> Result<(), Failure
 /// Nothing is built here, so it is only the cache that takes room.
 fn options() -> Options {
     let root = std::env::home_dir().unwrap_or_default().join(".metal9/image-check");
-    Options { runner_dir: root.join("runner"), root, uv: None, python: None }
+    Options {
+        runner_dir: root.join("runner"),
+        root,
+        uv: None,
+        python: None,
+        install_pythons: false,
+    }
 }
 
 fn unusable(error: metal9_env::EnvError) -> Failure {

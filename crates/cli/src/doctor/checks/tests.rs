@@ -49,6 +49,7 @@ fn linux() -> Facts {
             programs: Ok(Programs {
                 uv: Some("/home/ada/.local/bin/uv".into()),
                 pythons: Some(vec!["3.11".into(), "3.12".into()]),
+                restarting: Vec::new(),
                 python: Some("3.11".into()),
             }),
             means: Ok(Means::all(7, false)),
@@ -92,6 +93,7 @@ fn mac() -> Facts {
     facts.worker.programs = Ok(Programs {
         uv: Some("/opt/homebrew/bin/uv".into()),
         pythons: Some(vec!["3.12".into()]),
+        restarting: Vec::new(),
         python: Some("3.12".into()),
     });
     (facts.version, facts.is_mac) = ("15.4".into(), true);
@@ -136,7 +138,7 @@ fn every_fault_of_a_linux_machine_has_its_advice() {
     let mut facts = linux();
     facts.open_files = Some((256, 1024));
     facts.worker.state.filesystem = Some("nfs4".into());
-    facts.worker.programs = Ok(Programs { uv: None, pythons: None, python: None });
+    facts.worker.programs = Ok(Programs::default());
     facts.worker.means = Ok(Means { landlock: 4, network: false, ..Means::all(4, false) });
     facts.worker.isolation = "required".into();
     facts.worker.cgroups = Vec::new();
@@ -204,6 +206,30 @@ fn every_fault_of_a_mac_has_its_advice() {
         ..Power::default()
     });
     check("doctor_mac_faults.txt", &facts);
+}
+
+#[test]
+fn a_mac_with_no_python_but_frameworks_is_told_what_it_loses_and_one_without_any_is_fine() {
+    let shown = |programs| {
+        let mut facts = mac();
+        facts.worker.programs = Ok(programs);
+        let all = super::checks(&facts);
+        all.into_iter().find(|check| check.name == "pythons").unwrap()
+    };
+    let found = || Some(vec!["3.9".into(), "3.13".into()]);
+    let restarting = vec!["3.9".to_owned(), "3.13".to_owned()];
+    let only = shown(Programs { pythons: found(), restarting, ..Programs::default() });
+    assert_eq!(only.status, Status::Warn);
+    assert!(only.found.starts_with("3.9, 3.13, of Xcode, Homebrew or python.org"), "{only:?}");
+    assert!(only.fix.is_some_and(|fix| fix.contains("UV_PYTHON_INSTALL_MIRROR")));
+    let some = vec!["3.9".to_owned()];
+    let good = shown(Programs { pythons: found(), restarting: some, ..Programs::default() });
+    assert_eq!(good.status, Status::Ok);
+    assert_eq!(shown(Programs::default()).status, Status::Ok);
+    assert_eq!(
+        shown(Programs { pythons: Some(Vec::new()), ..Programs::default() }).status,
+        Status::Ok
+    );
 }
 
 #[test]

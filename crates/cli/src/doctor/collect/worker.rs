@@ -31,7 +31,12 @@ pub(super) async fn look(settings: &WorkerSettings) -> Result<WorkerFacts, Failu
 async fn programs(settings: &WorkerSettings, state: &Path) -> Result<Programs, String> {
     let found = metal9_env::survey(&state.join("env"), settings.uv.as_deref()).await;
     let found = found.map_err(|error| error.to_string())?;
-    Ok(Programs { uv: found.uv, pythons: found.pythons, python: found.python })
+    Ok(Programs {
+        uv: found.uv,
+        pythons: found.pythons,
+        restarting: found.restarting,
+        python: found.python,
+    })
 }
 
 /// What isolates a process that has nothing to do.

@@ -1,4 +1,4 @@
-//! TLS for the HTTP client, with the same trust as for gRPC.
+//! An HTTP client for code that blocks, with the same trust as for gRPC.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -6,14 +6,29 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use ureq::Error;
+use ureq::config::Config;
+use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
-    TransportAdapter,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
+    TcpConnector, Transport, TransportAdapter,
 };
+use ureq::{Agent, Error};
+
+use crate::{Protocol, TlsError, Trust, client_config};
+
+/// A client that speaks TLS where an address says `https://`.
+///
+/// # Errors
+/// As for [`client_config`].
+pub fn blocking_agent(config: Config, trust: &Trust) -> Result<Agent, TlsError> {
+    let secure = Secure(client_config(trust, Protocol::Http1)?);
+    let connector =
+        ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(secure);
+    Ok(Agent::with_parts(config, connector, DefaultResolver::default()))
+}
 
 /// Puts TLS on connections for `https://`.
-pub(super) struct Secure(pub(super) Arc<ClientConfig>);
+struct Secure(Arc<ClientConfig>);
 
 impl fmt::Debug for Secure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,7 +66,7 @@ impl<In: Transport> Connector<In> for Secure {
 }
 
 /// A connection with TLS.
-pub(super) struct Secured {
+struct Secured {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
 }
