@@ -105,13 +105,18 @@ main() {
         "fetch it again; if it stays so, do not use it"
 
     tar -xzf "$scratch/$name" -C "$scratch" metal9 || fail "$name has no program \`metal9\` in it"
-    chmod 755 "$scratch/metal9"
+    # Releases bring uv along, for machines that have no Python.
+    tar -xzf "$scratch/$name" -C "$scratch" metal9-uv 2>/dev/null || true
+    chmod 755 "$scratch"/metal9*
     version=$("$scratch/metal9" --version) || fail "the program does not run on this machine"
     mkdir -p "$to" || fail "cannot make $to" "choose another directory with --to"
     # In one step, also where the old one runs.
-    if ! { cp "$scratch/metal9" "$to/.metal9.new" && mv -f "$to/.metal9.new" "$to/metal9"; }; then
-        fail "cannot write to $to" "choose another directory with --to, or run it with sudo"
-    fi
+    for file in metal9-uv metal9; do
+        [ -f "$scratch/$file" ] || continue
+        if ! { cp "$scratch/$file" "$to/.$file.new" && mv -f "$to/.$file.new" "$to/$file"; }; then
+            fail "cannot write to $to" "choose another directory with --to, or run it with sudo"
+        fi
+    done
 
     say "installed $version as $to/metal9"
     case ":$PATH:" in

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -39,13 +40,15 @@ class Release:
         self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def publish(self, kind: str, program: bytes, digest: str = "") -> None:
+    def publish(self, kind: str, program: bytes, digest: str = "", uv: bytes = b"") -> None:
         """Puts a program there for a kind of machine, with its own SHA-256 or a wrong one."""
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w:gz") as bundle:
-            entry = tarfile.TarInfo("metal9")
-            entry.size, entry.mode = len(program), 0o755
-            bundle.addfile(entry, io.BytesIO(program))
+            for name, content in (("metal9", program), ("metal9-uv", uv)):
+                if content:
+                    entry = tarfile.TarInfo(name)
+                    entry.size, entry.mode = len(content), 0o755
+                    bundle.addfile(entry, io.BytesIO(content))
         content, name = archive.getvalue(), f"metal9-{kind}.tar.gz"
         (self.directory / name).write_bytes(content)
         digest = digest or hashlib.sha256(content).hexdigest()
@@ -110,7 +113,7 @@ def test_what_is_released_is_what_the_script_expects(tmp_path, kind):
     done = install(tmp_path, "--to", str(tmp_path / "bin"), "--from", release.address, **machine)
     release.server.shutdown()
     with tarfile.open(ARCHIVES / name) as bundle:
-        assert bundle.getnames() == ["metal9", "LICENSE"]
+        assert bundle.getnames() == ["metal9", "metal9-uv", "LICENSE"]
     # The sum is right; that of a Mac then fails to say its version here.
     assert "is not what was released" not in done.stderr, done.stderr
     assert done.returncode == (1 if "darwin" in kind else 0), done.stderr
@@ -121,6 +124,23 @@ def test_a_mac_gets_the_one_for_apple_silicon(release, tmp_path):
     done = install(tmp_path, "--to", str(tmp_path / "bin"), "--from", release.address, **MAC)
     assert done.returncode == 0, done.stderr
     assert "installed metal9 for a Mac" in done.stderr
+
+
+def test_the_uv_of_a_release_serves_a_machine_that_has_no_python(release, tmp_path):
+    # The one of the tests' own environment, under the name that releases give it.
+    uv = (Path(sys.executable).parent / "uv").read_bytes()
+    release.publish("aarch64-unknown-linux-gnu", binary().read_bytes(), uv=uv)
+    machine = {"METAL9_UNAME_S": "Linux", "METAL9_UNAME_M": "aarch64"}
+    target = tmp_path / "bin"
+    done = install(tmp_path, "--to", str(target), "--from", release.address, **machine)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in target.iterdir()) == ["metal9", "metal9-uv"]
+    bare = {"HOME": str(tmp_path), "PATH": str(tmp_path / "nowhere")}
+    found = subprocess.run(
+        [target / "metal9", "doctor", "--json"], env=bare, capture_output=True, text=True, timeout=60
+    )
+    checks = {check["name"]: check for check in json.loads(found.stdout)["checks"]}
+    assert checks["uv"]["found"] == str(target / "metal9-uv"), found.stdout
 
 
 @pytest.mark.parametrize(

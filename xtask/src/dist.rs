@@ -2,14 +2,16 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
 
-use crate::{darwin, run};
+use crate::python::Venv;
+use crate::{darwin, pins, run};
 
 /// The profile of `Cargo.toml` that releases are built with.
 pub(crate) const PROFILE: &str = "dist";
@@ -59,7 +61,39 @@ fn kind() -> Result<String> {
     host.map(str::to_owned).context("rustc does not say what it compiles for")
 }
 
-/// Packs a program and the licence. The same files give the same bytes, whoever packs them when.
+/// The uv for a kind of machine, out of its wheel. A release brings it along for machines without a
+/// Python, which is what fetches it elsewhere.
+fn uv(kind: &str) -> Result<PathBuf> {
+    // Those for musl serve every C library.
+    let platform = match kind {
+        "aarch64-apple-darwin" => "macosx_11_0_arm64",
+        "x86_64-unknown-linux-gnu" => "musllinux_1_1_x86_64",
+        "aarch64-unknown-linux-gnu" => "musllinux_1_1_aarch64",
+        other => bail!("nobody knows which uv is for {other}"),
+    };
+    let requirement = pins::requirement(pins::DEV, "uv").context("python/dev.txt pins no uv")?;
+    let (_, version) = requirement.split_once("==").context("python/dev.txt pins no uv")?;
+    let place = crate::root().join("target/dist-uv").join(kind);
+    if place.exists() {
+        fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
+    }
+    let venv = Venv::ensure()?;
+    let mut download = venv.python();
+    download.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]);
+    download.args(["--platform", platform, "--dest"]).arg(&place).arg(requirement);
+    run::quietly("pip download uv", &mut download)?;
+    let wheels = fs::read_dir(&place)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let wheel = wheels.last().context("pip has downloaded no wheel")?;
+    let mut unpack = venv.python();
+    unpack.args(["-m", "zipfile", "-e"]).arg(wheel).arg(&place);
+    run::quietly("unpack uv", &mut unpack)?;
+    let program = place.join(format!("uv-{}.data/scripts/uv", version.trim()));
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("the wheel has no {}", program.display()))?;
+    Ok(program)
+}
+
+/// Packs a program, a uv and the licence. The same files give the same bytes, whoever packs them when.
 fn pack(directory: &Path, kind: &str, program: &Path) -> Result<()> {
     let name = format!("metal9-{kind}.tar.gz");
     let path = directory.join(&name);
@@ -67,6 +101,7 @@ fn pack(directory: &Path, kind: &str, program: &Path) -> Result<()> {
     let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::best()));
     archive.mode(tar::HeaderMode::Deterministic);
     archive.append_path_with_name(program, "metal9")?;
+    archive.append_path_with_name(uv(kind)?, "metal9-uv")?;
     archive.append_path_with_name(crate::root().join("LICENSE"), "LICENSE")?;
     archive.into_inner()?.finish()?.sync_all()?;
     let digest = Sha256::digest(fs::read(&path)?);

@@ -81,7 +81,7 @@ impl Environments {
         if let Err(error) = sweep.await {
             tracing::warn!(%error, "could not look for unfinished environments");
         }
-        let uv = Uv::find(options.uv.as_deref(), &layout).await?;
+        let uv = Uv::find(options.uv.as_deref(), preferred, &layout).await?;
         let pythons = Interpreters::look(&uv, &layout, preferred, options.install_pythons).await?;
         let wanted = preferred.unwrap_or(PythonVersion::Any);
         match pythons.with(&uv, &layout, wanted).await {

@@ -139,9 +139,9 @@ impl EnvError {
                     .to_owned(),
             ),
             Self::Bootstrap { .. } => Some(
-                "check the network and proxy, name a reachable index with `UV_DEFAULT_INDEX`, or \
-                 install uv yourself (`pip install uv`) and put it on PATH or name it with \
-                 `METAL9_UV`"
+                "install uv yourself (`pip install uv`, `brew install uv`) and put it on PATH or \
+                 name it with `METAL9_UV`; on Debian and Ubuntu `apt-get install python3-venv` may \
+                 be all that is missing"
                     .to_owned(),
             ),
             Self::UnusableUv { .. } => {

@@ -208,13 +208,20 @@ fn without_stubs(places: Vec<PathBuf>) -> Vec<PathBuf> {
     places
 }
 
+/// The Python of a version that a shell would run, or else its `python3`; none that would open a
+/// window.
+pub(crate) fn on_path(preferred: Option<PythonVersion>) -> Option<PathBuf> {
+    let named = match preferred {
+        Some(PythonVersion::Minor(minor)) => which::which(format!("python3.{minor}")).ok(),
+        _ => None,
+    };
+    let program = named.or_else(|| which::which("python3").ok())?;
+    (!cfg!(target_os = "macos") || !program.starts_with(STUBS)).then_some(program)
+}
+
 /// The minor version of the `python3` a shell would run, if there is one.
 pub(crate) async fn minor_on_path() -> Option<u32> {
-    let program = which::which("python3").ok()?;
-    if cfg!(target_os = "macos") && program.starts_with(STUBS) {
-        return None;
-    }
-    let mut command = Command::new(program);
+    let mut command = Command::new(on_path(None)?);
     command.args(["-I", "-c", "import sys; print(sys.version_info[1])"]);
     child_env::clean(&mut command);
     let ended = process::run(command, Input::Nothing, &mut |_: &str| ()).await.ok()?;

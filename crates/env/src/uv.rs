@@ -1,12 +1,9 @@
 //! The uv program: where it is, how it is installed, how it is called.
 
-mod fetch;
-mod index;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use metal9_types::{Platform, PythonVersion};
+use metal9_types::PythonVersion;
 use tokio::process::Command;
 
 use crate::EnvError;
@@ -15,12 +12,14 @@ use crate::hold;
 use crate::layout::Layout;
 use crate::process::{self, Input};
 use crate::pythons::{self, Pythons};
-use fetch::Wheel;
 
 /// The tools the project pins; holds the uv that is installed where there is none.
 const PINS: &str = include_str!("../../../python/dev.txt");
 /// The oldest uv that has all options used here.
 const OLDEST: (u32, u32) = (0, 8);
+
+/// What releases call the uv they bring, so that it is nobody else's.
+const BESIDE: &str = "metal9-uv";
 
 /// Names of directories in which uv is being installed.
 const DRAFT_PREFIX: &str = ".uv-";
@@ -34,12 +33,16 @@ pub(crate) struct Uv {
 }
 
 impl Uv {
-    /// The uv that was named, the one on the search path, or one installed below the root.
-    pub(crate) async fn find(named: Option<&Path>, layout: &Layout) -> Result<Self, EnvError> {
+    /// The uv that was named, one that is there, or one installed below the root.
+    pub(crate) async fn find(
+        named: Option<&Path>,
+        preferred_python: Option<PythonVersion>,
+        layout: &Layout,
+    ) -> Result<Self, EnvError> {
         if let Some(uv) = Self::present(named, layout).await? {
             return Ok(uv);
         }
-        let uv = Self::at(bootstrap(layout).await?, layout);
+        let uv = Self::at(bootstrap(preferred_python, layout).await?, layout);
         uv.version().await?;
         Ok(uv)
     }
@@ -49,7 +52,7 @@ impl Uv {
         Self { program, cache: layout.uv_cache.clone(), work: layout.root.clone() }
     }
 
-    /// The uv that was named, or one of use on the search path.
+    /// The uv that was named, or one of use on the search path or beside this program.
     pub(crate) async fn present(
         named: Option<&Path>,
         layout: &Layout,
@@ -69,16 +72,16 @@ impl Uv {
                 }),
             };
         }
-        if let Ok(path) = which::which("uv") {
+        for path in which::which("uv").ok().into_iter().chain(beside()) {
             let uv = at(path);
             match uv.version().await {
                 Ok(version) if version >= OLDEST => return Ok(Some(uv)),
                 Ok(version) => tracing::info!(
                     path = %uv.program.display(),
                     ?version,
-                    "uv on the search path is too old, using our own"
+                    "this uv is too old"
                 ),
-                Err(error) => tracing::info!(%error, "uv on the search path does not work"),
+                Err(error) => tracing::info!(%error, "this uv does not work"),
             }
         }
         Ok(None)
@@ -171,14 +174,24 @@ fn installed(tools: &Path) -> (PathBuf, &'static str) {
     (tools.join(format!("uv-{version}")), version)
 }
 
+/// The uv that releases have beside their program, so that a machine needs no Python to begin with.
+fn beside() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?.with_file_name(BESIDE);
+    program.is_file().then_some(program)
+}
+
 /// The uv that [`Uv::find`] has installed below a root, if it has.
 pub(crate) fn own(root: &Path) -> Option<PathBuf> {
     let program = installed(&root.join("tools")).0.join("bin/uv");
     program.is_file().then_some(program)
 }
 
-/// Installs uv below the root, from its wheel; once.
-async fn bootstrap(layout: &Layout) -> Result<PathBuf, EnvError> {
+/// Installs uv below the root, with pip into a virtual environment of its own; once. Which index it
+/// comes from is pip's business.
+async fn bootstrap(
+    preferred_python: Option<PythonVersion>,
+    layout: &Layout,
+) -> Result<PathBuf, EnvError> {
     let (home, version) = installed(&layout.tools);
     let program = home.join("bin/uv");
     if program.is_file() {
@@ -189,22 +202,39 @@ async fn bootstrap(layout: &Layout) -> Result<PathBuf, EnvError> {
         return Ok(program);
     }
     let failed = |output: String| EnvError::Bootstrap { version: version.to_owned(), output };
-    let wheel = Platform::current().and_then(Wheel::of).ok_or(EnvError::UnknownPlatform)?;
+    let Some(python) = pythons::on_path(preferred_python) else {
+        return Err(failed("there is no Python to install it with".to_owned()));
+    };
     tracing::info!(version, directory = %home.display(), "installing uv");
     remove_drafts(&layout.tools);
     let draft = tempfile::Builder::new()
         .prefix(DRAFT_PREFIX)
         .tempdir_in(&layout.tools)
         .map_err(|error| EnvError::files("create a directory in", &layout.tools, error))?;
-    let work = move || {
-        // Nobody else installs it, even if nobody waits for this any more.
-        let _held = held;
-        fetch::fetch(wheel, version, &draft.path().join("bin/uv"))?;
-        let draft = draft.keep();
-        fs::rename(&draft, &home).map_err(|error| format!("{}: {error}", home.display()))
-    };
-    let fetched = tokio::task::spawn_blocking(work).await;
-    fetched.unwrap_or_else(|error| Err(error.to_string())).map_err(failed)?;
+
+    let mut venv = Command::new(python);
+    venv.args(["-m", "venv"]).arg(draft.path());
+    let mut pip = Command::new(draft.path().join("bin/python"));
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"])
+        .arg(format!("uv=={version}"));
+    for mut command in [venv, pip] {
+        child_env::clean(&mut command);
+        let input = hold::share(&held)?;
+        let ended = match process::run(command, input, &mut |_: &str| ()).await {
+            Ok(ended) => ended,
+            Err(EnvError::Run { program, source }) => {
+                return Err(failed(format!("{}: {source}", program.display())));
+            }
+            Err(error) => return Err(error),
+        };
+        if !ended.success {
+            // `venv` explains itself on standard output.
+            let output = format!("{}\n{}", ended.stdout.trim(), ended.tail);
+            return Err(failed(output.trim().to_owned()));
+        }
+    }
+    let draft = draft.keep();
+    fs::rename(&draft, &home).map_err(|error| EnvError::files("move uv to", &home, error))?;
     Ok(program)
 }
 
@@ -243,7 +273,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let layout = Layout::create(root.path()).unwrap();
         for program in ["/bin/true", "/nowhere/uv"] {
-            let error = Uv::find(Some(Path::new(program)), &layout).await.unwrap_err();
+            let error = Uv::find(Some(Path::new(program)), None, &layout).await.unwrap_err();
             assert!(matches!(error, EnvError::UnusableUv { .. }), "{error}");
             assert!(error.to_string().contains(program), "{error}");
         }

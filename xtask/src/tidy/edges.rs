@@ -23,7 +23,7 @@ const EDGES: [(&str, &[&str], &[&str]); 20] = [
     ("metal9-sim", &["types", "core"], &[]),
     ("metal9-store", &["types", "tasks", "faults"], &[]),
     ("metal9-device", &["types"], &[]),
-    ("metal9-env", &["types", "tasks", "tls"], &["testkit"]),
+    ("metal9-env", &["types", "tasks"], &["testkit"]),
     ("metal9-sandbox", &["types", "tasks"], &["testkit"]),
     (
         "metal9-gateway",

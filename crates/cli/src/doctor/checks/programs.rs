@@ -5,6 +5,8 @@ use crate::report::Check;
 
 const INSTALL_PYTHON: &str =
     "install Python 3.10 or newer, or let uv do it: `uv python install 3.12`";
+const INSTALL_UV: &str =
+    "install metal9 with install.sh, which brings a uv, or install uv yourself";
 const INSTALL_GOOD_PYTHON: &str = "let the worker reach github.com, or a mirror that \
                                    $UV_PYTHON_INSTALL_MIRROR names, or run `uv python install 3.12`";
 
@@ -19,11 +21,13 @@ pub(super) fn checks(programs: &Result<Programs, String>, is_mac: bool) -> Vec<C
 }
 
 fn uv(programs: &Programs) -> Check {
-    let found = programs.uv.as_ref().map(|uv| uv.display().to_string());
-    Check::ok(
-        "uv",
-        found.unwrap_or_else(|| "none; the worker fetches it from the package index".into()),
-    )
+    match (&programs.uv, &programs.python) {
+        (Some(uv), _) => Check::ok("uv", uv.display().to_string()),
+        (None, Some(python)) => {
+            Check::ok("uv", format!("none; the worker fetches one with Python {python}"))
+        }
+        (None, None) => Check::fail("uv", "none, and no Python to fetch it with").fix(INSTALL_UV),
+    }
 }
 
 fn pythons(programs: &Programs, is_mac: bool) -> Check {
