@@ -8,6 +8,7 @@ import requests
 from beta9.clients.endpoint import EndpointServiceStub, StartEndpointServeRequest
 from beta9.clients.gateway import (
     AttachToContainerRequest,
+    AttachToContainerResponse,
     ContainerStreamMessage,
     StopContainerRequest,
     SyncContainerWorkspaceOperation,
@@ -50,7 +51,13 @@ class Attached:
         self._changes = []
         self._wake = threading.Condition()
         self._over = False
-        self._stream = api.gateway.attach_to_container(self._messages(container))
+        # Below the SDK's own client, whose stream cannot be ended from another thread.
+        attach = api.channel.stream_stream(
+            "/gateway.GatewayService/AttachToContainer",
+            ContainerStreamMessage.SerializeToString,
+            AttachToContainerResponse.FromString,
+        )
+        self._call = attach(self._messages(container))
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -69,7 +76,7 @@ class Attached:
 
     def _read(self):
         try:
-            for message in self._stream:
+            for message in self._call:
                 self.output += message.output
                 self.last = message
         except Exception as error:
@@ -91,7 +98,8 @@ class Attached:
         with self._wake:
             self._over = True
             self._wake.notify()
-        self._stream.close()
+        # The last of its messages is said; what the gateway still says ends with the stream.
+        self._call.cancel()
         self._thread.join()
 
     def finish(self):
@@ -131,14 +139,14 @@ def test_a_change_is_answered_from_and_what_is_broken_is_told_and_mended(serving
 
 def test_files_come_move_and_go(serving):
     source = """
-    import importlib.util, pathlib
+    import pathlib
     from beta9 import endpoint
 
     @endpoint(cpu=0.1)
     def handler():
         here = pathlib.Path(__file__).parent
         return {
-            "module": importlib.util.find_spec("lib.words") is not None,
+            "module": (here / "lib" / "words.py").exists(),
             "files": sorted(p.name for p in here.glob("data/*")),
         }
     """

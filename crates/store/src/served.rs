@@ -154,7 +154,7 @@ impl Store {
         Ok(count)
     }
 
-    /// Keeps the result of a request that is about to be over.
+    /// Keeps the result of a request.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -162,7 +162,7 @@ impl Store {
         self.write_later("keep a result", (task, result), |(task, result), conn| {
             let query = sqlx::query(
                 "INSERT INTO task_results (task, bytes) SELECT ?1, ?2 \
-                 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = ?1 AND ended_at IS NULL) \
+                 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = ?1) \
                  ON CONFLICT DO NOTHING",
             );
             let query = query.bind(&task.0.as_bytes()[..]).bind(&result[..]);

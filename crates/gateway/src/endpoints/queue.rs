@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Request, StatusCode};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Body as _;
 use metal9_proto::MAX_MESSAGE_BYTES;
 use metal9_store::StubRow;
 use metal9_types::TaskId;
@@ -62,8 +62,10 @@ async fn run(
     let answer = travel(shared, stub, access, "", request, (task, Some(record))).await;
     let (parts, mut body) = answer.into_parts();
     let mut result = BytesMut::new();
-    // The task is over with the last byte, so the result is kept before that is taken note of.
-    while !body.is_end_stream() {
+    let length = parts.headers.get(CONTENT_LENGTH);
+    let length: Option<usize> = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    // The task is over with the end of the body, so the result is kept before that is looked for.
+    while length.is_none_or(|length| result.len() < length) {
         match body.frame().await {
             Some(Ok(frame)) => {
                 let data = frame.into_data().unwrap_or_default();

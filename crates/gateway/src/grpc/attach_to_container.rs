@@ -182,7 +182,7 @@ impl View<'_> {
         // It may have ended before the client came; what it wrote is still there.
         let last = self.shared.store.logs().len(session.hold).await.unwrap_or(0);
         self.output(session.hold, &mut offset, last).await?;
-        let code = ended.or(session.exit_code()).unwrap_or(1);
+        let code = ended.or_else(|| session.exit_code()).unwrap_or(1);
         end(self.out, String::new(), code).await;
         Ok(())
     }
@@ -213,7 +213,8 @@ impl View<'_> {
             let view = self.shared.driver.query(move |core, _| core.container(container)).await?;
             let Some(view) = view else {
                 let text = "the container has ended\n".to_owned();
-                return Ok(end(self.out, text, code).await);
+                end(self.out, text, code).await;
+                return Ok(());
             };
             let task = view.task.filter(|task| last != Some(*task));
             let live = task.and_then(|task| self.shared.hub.get(task));
