@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Set
 
+from beta9.clients.gateway import Autoscaler, ListContainersRequest, TaskPolicy
 from harness import SplitFleet, eventually, let_jobs_write
 from harness.split import free_port
 
@@ -24,9 +25,10 @@ KILLED_EVERY = 5.0
 
 SOURCE = {
     "app.py": """
-        import os
+        import time
 
-        def noop(number, trace=None):
+        def noop(number, trace=None, seconds=0):
+            time.sleep(seconds)
             if trace:
                 # One write, which no other divides.
                 with open(trace, "ab", buffering=0) as log:
@@ -40,9 +42,6 @@ class Queue:
 
     def __init__(self, fleet: SplitFleet, calls: int):
         self.fleet = fleet
-        # Imported here: the module is there once the SDK is.
-        from beta9.clients.gateway import Autoscaler, TaskPolicy
-
         self.stub = fleet.api.stub(
             SOURCE,
             "app:noop",
@@ -57,7 +56,7 @@ class Queue:
             task_policy=TaskPolicy(max_retries=20, timeout=60),
         )
 
-    def put(self, numbers: List[int], trace: str = "") -> List[str]:
+    def put(self, numbers: List[int], **arguments: Any) -> List[str]:
         """Puts calls in over several connections; gives their ids."""
         parts = [numbers[index::PUTTERS] for index in range(PUTTERS)]
         ids: List[List[str]] = [[] for _ in parts]
@@ -65,7 +64,7 @@ class Queue:
 
         def run(index: int) -> None:
             try:
-                ids[index] = self._put(parts[index], trace)
+                ids[index] = self._put(parts[index], arguments)
             except BaseException as error:
                 errors.append(error)
 
@@ -78,7 +77,7 @@ class Queue:
             raise errors[0]
         return [task for part in ids for task in part]
 
-    def _put(self, numbers: List[int], trace: str) -> List[str]:
+    def _put(self, numbers: List[int], arguments: Dict[str, Any]) -> List[str]:
         host, _, port = self.fleet.http.partition(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=60)
         headers = {
@@ -87,7 +86,7 @@ class Queue:
         }
         ids = []
         for number in numbers:
-            body = json.dumps({"args": [number], "kwargs": {"trace": trace} if trace else {}})
+            body = json.dumps({"args": [number], "kwargs": arguments})
             connection.request("POST", f"/taskqueue/id/{self.stub}", body, headers)
             answer = connection.getresponse()
             told = json.loads(answer.read())
@@ -105,9 +104,12 @@ class Queue:
         eventually(self.left, lambda left: left == 0, what="everything is done", within=within)
 
     def warm(self) -> None:
-        """Has four containers started, which takes calls that last."""
-        self.put(list(range(200)))
+        """Has four containers started, for which it takes calls that last."""
+        self.put(list(range(4 * CONTAINERS)), seconds=1)
         self.drained(120)
+        answer = self.fleet.api.gateway.list_containers(ListContainersRequest())
+        there = [one for one in answer.containers if one.stub_id == self.stub]
+        assert len(there) == CONTAINERS, there
 
 
 def queues(root: Path, calls: int) -> Dict[str, Any]:
@@ -123,9 +125,12 @@ def queues(root: Path, calls: int) -> Dict[str, Any]:
     try:
         fleet.start()
         queue = Queue(fleet, calls)
-        queue.warm()
+        queue.put([0])
+        # The first call builds the environment, which the second worker shares.
+        queue.drained(300)
         fleet.environments = fleet.workers[0].state / "env"
         fleet.add_worker()
+        queue.warm()
         return {"calm": _calm(queue, calls), "killed": _killed(queue, calls, traces / "killed")}
     finally:
         fleet.stop()
@@ -160,7 +165,7 @@ def _killed(queue: Queue, calls: int, trace: Path) -> Dict[str, Any]:
     started = time.perf_counter()
     killer.start()
     try:
-        ids = queue.put(list(range(calls)), str(trace))
+        ids = queue.put(list(range(calls)), trace=str(trace))
         queue.drained(1800)
     finally:
         ended.set()
@@ -201,7 +206,7 @@ def celery(venv: Path, directory: Path, calls: int, uv: str) -> Dict[str, Any]:
         subprocess.run(
             [str(python), "celery_calls.py", str(out), str(calls), str(CONTAINERS)],
             cwd=HERE / "programs",
-            env={**os.environ, "REDIS": f"redis://127.0.0.1:{port}/0"},
+            env={**os.environ, "REDIS": f"redis://127.0.0.1:{port}/0", "PYTHONWARNINGS": "ignore"},
             check=True,
             timeout=900,
             stdout=subprocess.DEVNULL,

@@ -60,7 +60,9 @@ def served(bench: Bench, source: str) -> Served:
     """A stub that answers requests, which has not been asked anything."""
     fleet = bench.fleet
     facts = {"http": fleet.http, "token": fleet.facts["token"]}
-    app = App(bench.directory / f"served-{time.monotonic_ns()}", fleet.config)
+    place = bench.directory / "served"
+    place.mkdir(exist_ok=True)
+    app = App(place, fleet.config)
     try:
         return serve(app, facts, source)
     finally:

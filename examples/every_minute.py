@@ -24,9 +24,11 @@ def take_stock():
 def main():
     deployed, ok = take_stock.deploy(name="take-stock")
     assert ok, "the deployment was refused"
-    headers = {"Authorization": f"Bearer {get_config_context().token}"}
+    context = get_config_context()
+    headers = {"Authorization": f"Bearer {context.token}"}
     print("the clock calls it at each full minute; now it is called by hand:")
-    answer = requests.post(deployed["invoke_url"], json={}, headers=headers, timeout=60)
+    address = f"{context.api_url}/schedule/take-stock"
+    answer = requests.post(address, json={}, headers=headers, timeout=60)
     print(f"task {answer.json()['task_id']}")
     # Without this it would go on for ever, as it should.
     remove = ["deployment", "delete", deployed["deployment_id"], "--yes"]

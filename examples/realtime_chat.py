@@ -17,6 +17,13 @@ def shout(event):
     return f"{event}!".upper()
 
 
+def answer(connection):
+    """The next message that is no sign of life."""
+    while (message := connection.recv()) == '{"type":"ping"}':
+        pass
+    return message
+
+
 def main():
     deployed, ok = shout.deploy(name="shout")
     assert ok, "the deployment was refused"
@@ -28,7 +35,7 @@ def main():
         )
         for message in ("hello", "is anybody there"):
             connection.send(message)
-            print(f"{message} -> {connection.recv()}")
+            print(f"{message} -> {answer(connection)}")
         connection.close()
     finally:
         remove = ["deployment", "delete", deployed["deployment_id"], "--yes"]

@@ -317,3 +317,29 @@ fn what_is_closed_refuses_who_waits_and_keeps_no_container() {
     rig.follow();
     assert!(rig.asked.is_empty(), "another container would not be the same");
 }
+
+#[test]
+fn a_stub_that_is_to_have_fewer_containers_empties_the_newest() {
+    let mut rig = Rig::new(1, 3);
+    for request in 1..=3 {
+        rig.arrive(request).unwrap();
+        rig.start(1);
+    }
+    let oldest = rig.places[&task(1)].hold;
+    let newest = rig.places[&task(3)].hold;
+    rig.serving = serving(1, 1);
+    rig.book.set_serving(rig.now, STUB, rig.serving);
+    rig.arrive(4).unwrap();
+    rig.done(3);
+    assert!(!rig.places.contains_key(&task(4)), "a container that is to go got a request");
+    rig.done(1);
+    assert_eq!(rig.places[&task(4)].hold, oldest);
+    let steps = rig.pass(LINGER);
+    let released = |step: &Step| matches!(step, Step::Release { hold, .. } if *hold == newest);
+    assert!(steps.iter().any(released), "{steps:?}");
+    // And more again.
+    rig.serving = serving(1, 3);
+    rig.book.set_serving(rig.now, STUB, rig.serving);
+    rig.arrive(5).unwrap();
+    assert_eq!(rig.asked.len(), 1);
+}
