@@ -39,6 +39,7 @@ mod metrics;
 mod options;
 mod outputs;
 mod presigned;
+mod rates;
 mod references;
 mod retention;
 mod revocations;

@@ -14,7 +14,7 @@ use crate::deployed::own_deployment;
 use crate::error::ApiError;
 use crate::shared::Shared;
 use crate::validate::shown;
-pub(crate) use line::Line;
+pub(crate) use line::{Line, LogLine};
 use line::{Splitter, wanted};
 pub(crate) use reader::Reader;
 

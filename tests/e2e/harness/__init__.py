@@ -1,6 +1,7 @@
 """What the tests stand on: real processes, real clients, and waiting for a state."""
 
 from .api import Api, Call
+from .belongings import Belongings
 from .daemon import Daemon
 from .fleet import DevFleet, let_jobs_write
 from .gate import Gate
@@ -11,11 +12,12 @@ from .served import Served, serve
 from .split import SplitFleet, Worker
 from .volume import Volume
 from .waiting import eventually
-from .workspaces import second_workspace
+from .workspaces import new_workspace, second_workspace
 
 __all__ = [
     "Api",
     "App",
+    "Belongings",
     "Call",
     "Daemon",
     "DevFleet",
@@ -30,6 +32,7 @@ __all__ = [
     "Worker",
     "eventually",
     "let_jobs_write",
+    "new_workspace",
     "second_workspace",
     "serve",
 ]

@@ -1,6 +1,6 @@
 //! ListWorkers.
 
-use metal9_core::WorkerView;
+use metal9_core::{ContainerView, WorkerView};
 use metal9_proto::beta9::gateway::{ListWorkersRequest, ListWorkersResponse};
 use metal9_proto::beta9::types::{Container, Worker};
 use metal9_types::Runtime;
@@ -17,14 +17,25 @@ pub(super) async fn list(
 ) -> Result<ListWorkersResponse, ApiError> {
     caller.require_client()?;
     let views = shared.driver.query(|core, _| core.workers()).await?;
-    let workers = views.iter().map(|view| worker(view, caller)).collect();
+    let mut workers = Vec::with_capacity(views.len());
+    for view in &views {
+        let mut containers = Vec::new();
+        for container in &view.containers {
+            // Everybody's calls run on every worker; which those are is nobody else's business.
+            let stub = shared.store.stub(container.stub).await?;
+            if stub.is_some_and(|stub| stub.workspace == caller.workspace) {
+                containers.push(container);
+            }
+        }
+        workers.push(worker(view, caller, &containers));
+    }
     Ok(ListWorkersResponse { ok: true, err_msg: String::new(), workers })
 }
 
-fn worker(view: &WorkerView, caller: &Caller) -> Worker {
+fn worker(view: &WorkerView, caller: &Caller, containers: &[&ContainerView]) -> Worker {
     let capacity = view.offer.capacity;
     let gpus = u32::try_from(view.offer.devices.len()).unwrap_or(u32::MAX);
-    let containers = view.containers.iter().map(|container| Container {
+    let containers = containers.iter().map(|container| Container {
         container_id: container.container.api_name(container.stub),
         stub_id: container.stub.to_string(),
         status: "RUNNING".to_owned(),
