@@ -1,13 +1,15 @@
 """Volumes on a worker that does not see the gateway's disk: it works on copies."""
 
+import json
 import os
 
+import grpc
 import pytest
 import requests
 from beta9.clients.gateway import Volume as VolumeOfStub
 from beta9.clients.volume import CompletedPart, DeletePathRequest
 
-from harness import Gate, SplitFleet, Volume
+from harness import Gate, SplitFleet, Volume, new_workspace
 
 CODE = {
     "app.py": """
@@ -185,3 +187,75 @@ def test_the_worker_keeps_what_it_fetched_by_content(far, api):
     assert api.call(look).value == {"one": "the same content", "two": "the same content"}
     blobs = [path for path in (far.workers[0].state / "volumes").iterdir()]
     assert [path.read_bytes() for path in blobs].count(b"the same content") == 1
+
+
+@pytest.fixture(scope="module")
+def other(far):
+    """Another workspace, whose jobs run on the same worker."""
+    far.restore()
+    api = new_workspace(far.api)
+    yield api
+    api.close()
+
+
+def test_a_worker_copies_the_volumes_of_every_workspace_whose_calls_it_runs(api, other):
+    ours, theirs = Volume(api, "shared-name"), Volume(other, "shared-name")
+    ours.write("file", b"ours")
+    theirs.write("file", b"theirs")
+    look = stub(other, theirs, "look")
+    assert other.call(look).value == {"file": "theirs"}
+    other.call(stub(other, theirs, "write"), "file", "by their job").finish()
+    assert theirs.read("file") == b"by their job" and ours.read("file") == b"ours"
+    assert api.call(stub(api, ours, "look")).value == {"file": "ours"}
+    assert other.call(look).value == {"file": "by their job"}
+
+
+def test_a_worker_reaches_the_volumes_of_the_calls_that_it_runs_and_no_others(
+    far, api, other, gate
+):
+    ours, theirs = Volume(api, "granted"), Volume(other, "granted")
+    for volume in (ours, theirs):
+        volume.write("file", b"content")
+    credential = json.loads((far.workers[0].state / "worker.json").read_text())["credential"]
+    metadata = (("authorization", f"Bearer {credential}"),)
+
+    def ask(method, volume, path=""):
+        """What a worker that asks for a volume is told."""
+        fields = [(1, volume.id)] + ([(2, path)] if path else [])
+        message = b"".join(
+            bytes([number << 3 | 2, len(text)]) + text.encode() for number, text in fields
+        )
+        with grpc.insecure_channel(far.grpc) as channel:
+            place = f"/metal9.worker.v1.WorkerService/{method}"
+            shape = "unary_unary" if method.startswith("Remove") else "unary_stream"
+            if method.startswith("Push"):
+                shape, message = "stream_unary", iter([message])
+            call = getattr(channel, shape)(place, bytes, bytes)
+            try:
+                answer = call(message, timeout=10, metadata=metadata)
+                return b"".join(answer) if shape == "unary_stream" else answer
+            except grpc.RpcError as error:
+                return error.code()
+
+    requests_of = [
+        ("VolumeManifest", ""),
+        ("FetchVolumeFile", "file"),
+        ("PushVolumeFile", "file"),
+        ("RemoveVolumeFile", "file"),
+    ]
+
+    def refused(volume):
+        return all(
+            ask(method, volume, path) == grpc.StatusCode.NOT_FOUND for method, path in requests_of
+        )
+
+    assert refused(ours) and refused(theirs)
+    write = stub(other, theirs, "write")
+    call = other.call(write, "mark", "x", gate=str(gate.path)).until("WAITING")
+    assert b"file" in ask("VolumeManifest", theirs)
+    assert b"content" in ask("FetchVolumeFile", theirs, "file")
+    assert refused(ours)
+    gate.open()
+    assert call.finish().exit_code == 0
+    assert refused(theirs), "a container that waits for the next call has none"
+    assert ours.read("file") == theirs.read("file") == b"content"

@@ -1,5 +1,7 @@
 //! Looking at the scheduler without changing it.
 
+use std::collections::BTreeSet;
+
 use metal9_types::{
     AttemptId, ContainerId, Moment, Offer, Resources, SessionId, StubId, TaskId, TaskStatus,
     WorkerId, WorkspaceId,
@@ -240,14 +242,15 @@ impl Core {
         self.attempts.get(&id).copied()
     }
 
-    /// `true` if a worker has a container of a stub with this code.
+    /// The stubs whose calls a worker prepares or runs: what those may reach, it may. Nothing for a
+    /// worker that has not said what it has.
     #[must_use]
-    pub fn has_use_for(&self, worker: WorkerId, object: &str) -> bool {
-        let containers = self.workers.get(&worker).into_iter().flat_map(|it| &it.containers);
-        let mut stubs = containers
-            .filter_map(|id| self.containers.get(id))
-            .filter_map(|container| self.stubs.get(&container.stub));
-        stubs.any(|stub| stub.spec.object == object)
+    pub fn stubs_at_work(&self, worker: WorkerId) -> Option<BTreeSet<StubId>> {
+        let containers = self.workers.get(&worker)?.containers.iter();
+        let at_work = containers.filter_map(|id| self.containers.get(id)).filter(|container| {
+            matches!(container.state, ContainerState::Starting(_) | ContainerState::Busy(_))
+        });
+        Some(at_work.map(|container| container.stub).collect())
     }
 
     /// How much there is of everything. Looks at every container, not at every task.

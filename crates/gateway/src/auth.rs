@@ -184,6 +184,17 @@ impl Shared {
         found
     }
 
+    /// The same for a request that counts against what its workspace may make a second.
+    pub(crate) async fn counted_caller(
+        &self,
+        token: Option<&str>,
+        peer: &str,
+    ) -> Result<Caller, ApiError> {
+        let caller = self.caller(token, peer).await?;
+        self.rates.admit(caller.workspace)?;
+        Ok(caller)
+    }
+
     async fn find_caller(&self, token: Option<&str>, peer: &str) -> Result<Caller, ApiError> {
         let Some(token) = token else {
             return Err(ApiError::Unauthenticated("invalid or missing token"));

@@ -27,6 +27,9 @@ pub(crate) enum ApiError {
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// The request makes sense, but not as things are.
+    #[error("{0}")]
+    Conflict(String),
     /// The request is over a limit.
     #[error("{0}")]
     Limit(String),
@@ -69,6 +72,7 @@ impl ApiError {
             Self::Forbidden(_) => Code::PermissionDenied,
             Self::NotFound { .. } => Code::NotFound,
             Self::Invalid(_) => Code::InvalidArgument,
+            Self::Conflict(_) => Code::FailedPrecondition,
             Self::Limit(_) | Self::Exhausted { .. } => Code::ResourceExhausted,
             Self::Unavailable(_) => Code::Unavailable,
             Self::Store(error) => match error.tier() {
@@ -89,11 +93,15 @@ impl ApiError {
 
     /// The HTTP status code.
     pub(crate) fn http_status(&self) -> u16 {
+        if matches!(self, Self::Store(StoreError::Exists { .. })) {
+            return 409;
+        }
         match self.code() {
             Code::Unauthenticated => 401,
             Code::PermissionDenied => 403,
             Code::NotFound => 404,
             Code::InvalidArgument => 400,
+            Code::FailedPrecondition => 409,
             Code::ResourceExhausted if matches!(self, Self::Limit(_)) => 413,
             Code::ResourceExhausted => 429,
             Code::Unavailable => 503,

@@ -27,6 +27,7 @@ use crate::intruders::{Intruders, JoinLimit};
 use crate::job_token::Signer;
 use crate::macs::Impossible;
 use crate::options::Options;
+use crate::rates::Rates;
 use crate::revocations::Revocations;
 use crate::scales::Scales;
 use crate::serves::Serves;
@@ -146,6 +147,7 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         impossible: Impossible::default(),
         arguments: ArgumentCache::default(),
         admission: Admission::new(Limits::of(&options)),
+        rates: Rates::default(),
         disk: Disk::new(options.state_dir.clone(), options.min_free_disk_mib),
         revocations: Revocations::default(),
         signals: Signals::default(),

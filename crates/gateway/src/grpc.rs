@@ -67,7 +67,10 @@ fn reply<T>(
     match result {
         Ok(answer) => Ok(Response::new(answer)),
         Err(
-            error @ (ApiError::NotFound { .. } | ApiError::Invalid(_) | ApiError::Forbidden(_)),
+            error @ (ApiError::NotFound { .. }
+            | ApiError::Invalid(_)
+            | ApiError::Conflict(_)
+            | ApiError::Forbidden(_)),
         ) => Ok(Response::new(refusal(error.to_string()))),
         Err(ApiError::Store(error)) if error.tier() != Tier::Platform => {
             Ok(Response::new(refusal(ApiError::Store(error).to_string())))

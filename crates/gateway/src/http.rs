@@ -4,6 +4,7 @@ mod audit;
 mod endpoint;
 mod error;
 mod explain;
+mod fields;
 mod file_body;
 mod health;
 mod invoke;
@@ -11,7 +12,9 @@ mod join_tokens;
 mod log_lines;
 mod log_stream;
 mod logs;
+mod openapi;
 mod output;
+mod patience;
 mod prometheus;
 mod standing;
 mod status;
@@ -22,20 +25,22 @@ mod urls;
 mod volume_body;
 mod volume_file;
 mod volume_part;
+mod whole;
 mod workers;
 mod workspace;
 mod workspaces;
 
 use std::net::SocketAddr;
 
-use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::extract::connect_info::ConnectInfo;
 use axum::http::Extensions;
 use axum::http::request::Parts;
-use axum::routing::{delete, get, post, put};
+use axum::routing::get;
 use metal9_tasks::CancellationToken;
 use metal9_types::StubKind;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::auth::{Caller, http_bearer};
 use crate::doors::{Door, serve_http};
@@ -45,48 +50,54 @@ pub(crate) use error::HttpError;
 
 /// Serves HTTP until `shutdown`.
 pub(crate) async fn serve(shared: SharedRef, door: Door, shutdown: CancellationToken) {
-    let router = Router::new()
+    let (router, document) = routes().split_for_parts();
+    let document = openapi::finish(document);
+    let router = router
         .route("/health", get(health::health))
-        .route("/metrics", get(prometheus::metrics))
-        .route("/api/v1/health", get(health::health))
-        .route("/api/v1/status", get(status::status))
-        .route("/api/v1/workspace", get(workspaces::list).post(workspaces::create))
-        .route("/api/v1/workspace/{name}/limits", put(workspaces::limit))
-        .route("/api/v1/workspace/current", get(workspace::current))
-        .route("/api/v1/task/{workspace}/{task}", get(task::get))
-        .route("/api/v1/task/{workspace}/{task}/subscribe", get(subscribe::subscribe))
-        .route("/api/v1/task/{workspace}/{task}/explain", get(explain::explain))
-        .route("/api/v1/task/{workspace}/{task}/logs", get(logs::logs))
-        .route("/output/id/{id}", get(output::get))
-        .route(
-            "/volume/file/{workspace}/{volume}/{*path}",
-            get(volume_file::get).put(volume_file::put),
-        )
-        .route("/volume/part/{upload}/{number}", put(volume_part::put))
-        .route("/api/v1/audit", get(audit::read))
-        .route("/api/v1/token", get(tokens::list).post(tokens::create))
-        .route("/api/v1/worker", get(workers::list))
-        .route("/api/v1/worker/join-tokens", get(join_tokens::list).post(join_tokens::create))
-        .route("/api/v1/worker/join-tokens/{id}", delete(join_tokens::revoke))
-        .route("/api/v1/worker/{id}", delete(workers::remove))
-        .route("/api/v1/worker/{id}/revoke", post(workers::revoke))
-        .route("/api/v1/worker/{id}/rotate", post(workers::rotate))
-        .route("/api/v1/worker/{id}/cordon", post(standing::cordon))
-        .route("/api/v1/worker/{id}/uncordon", post(standing::uncordon))
-        .route("/api/v1/worker/{id}/drain", post(standing::drain))
-        .route("/api/v1/logs/{workspace}", get(log_lines::page))
-        .route("/api/v1/logs/{workspace}/stream", get(log_stream::stream))
-        .route("/api/v1/stub/{id}/url", get(urls::stub))
-        .route("/api/v1/deployment/{id}/url", get(urls::deployment))
-        .nest("/function", invoke::routes(StubKind::Function))
-        .nest("/schedule", invoke::routes(StubKind::Schedule))
-        .nest("/taskqueue", invoke::routes(StubKind::Taskqueue))
+        .route("/api/v1/openapi.json", get(async move || openapi::answer(document)))
         .fallback(error::no_such_route)
         .layer(axum::middleware::map_response(error::in_json))
+        .layer(axum::middleware::map_request(async |request| patience::bounded(request)))
         // After the layer: what applications answer is theirs.
         .merge(endpoint::routes())
         .with_state(shared);
     serve_http(door, router, shutdown).await;
+}
+
+/// The routes that the document describes.
+fn routes() -> OpenApiRouter<SharedRef> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(prometheus::metrics))
+        .routes(routes!(health::health))
+        .routes(routes!(status::status))
+        .routes(routes!(workspaces::list, workspaces::create))
+        .routes(routes!(workspaces::limit))
+        .routes(routes!(workspace::current))
+        .routes(routes!(task::get))
+        .routes(routes!(subscribe::subscribe))
+        .routes(routes!(explain::explain))
+        .routes(routes!(logs::logs))
+        .routes(routes!(output::get))
+        .routes(routes!(volume_file::get, volume_file::put))
+        .routes(routes!(volume_part::put))
+        .routes(routes!(audit::read))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(workers::list))
+        .routes(routes!(join_tokens::list, join_tokens::create))
+        .routes(routes!(join_tokens::revoke))
+        .routes(routes!(workers::remove))
+        .routes(routes!(workers::revoke))
+        .routes(routes!(workers::rotate))
+        .routes(routes!(standing::cordon))
+        .routes(routes!(standing::uncordon))
+        .routes(routes!(standing::drain))
+        .routes(routes!(log_lines::page))
+        .routes(routes!(log_stream::stream))
+        .routes(routes!(urls::stub))
+        .routes(routes!(urls::deployment))
+        .nest("/function", invoke::routes(StubKind::Function))
+        .nest("/schedule", invoke::routes(StubKind::Schedule))
+        .nest("/taskqueue", invoke::routes(StubKind::Taskqueue))
 }
 
 /// Who is at the other end of a connection.
@@ -103,7 +114,7 @@ impl FromRequestParts<SharedRef> for Caller {
 
 /// Who calls, by the token in the header.
 async fn header_caller(parts: &Parts, shared: &SharedRef) -> Result<Caller, ApiError> {
-    shared.caller(http_bearer(&parts.headers), &peer(&parts.extensions)).await
+    shared.counted_caller(http_bearer(&parts.headers), &peer(&parts.extensions)).await
 }
 
 /// The address that a request came from; empty if unknown.

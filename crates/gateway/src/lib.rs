@@ -40,6 +40,7 @@ mod metrics;
 mod options;
 mod outputs;
 mod presigned;
+mod rates;
 mod references;
 mod retention;
 mod revocations;

@@ -1,6 +1,7 @@
 //! Lines of output of a task, or of all tasks of a container, a stub, a deployment or an application.
 //!
-//! Output is kept by task, and that of containers that take requests by container, so what several tasks wrote is put together here, in the order of time.
+//! Output is kept by task, and that of containers that take requests by container, so what several
+//! wrote is put together here, in the order of time.
 //! However much there is, a search looks at so many tasks and so much text of each, the newest.
 
 mod line;
@@ -17,7 +18,7 @@ use crate::deployed::own_deployment;
 use crate::error::ApiError;
 use crate::shared::Shared;
 use crate::validate::shown;
-pub(crate) use line::Line;
+pub(crate) use line::{Line, LogLine};
 use line::{Splitter, wanted};
 pub(crate) use reader::Reader;
 pub(crate) use source::Source;

@@ -25,6 +25,8 @@ pub(crate) const WORKERS_LOST: &str = "metal9_workers_lost_total";
 pub(crate) const CONNECTIONS_REFUSED: &str = "metal9_connections_refused_total";
 /// Calls refused because their workspace or the disk had no room, by what was short.
 pub(crate) const CALLS_REFUSED: &str = "metal9_calls_refused_total";
+/// Requests refused because their workspace made too many a second.
+pub(crate) const REQUESTS_LIMITED: &str = "metal9_requests_limited_total";
 /// Tokens, credentials and join tokens that were refused, by kind.
 pub(crate) const AUTH_FAILURES: &str = "metal9_auth_failures_total";
 /// Inputs the scheduler ignored, by reason.
@@ -91,6 +93,11 @@ fn describe() {
     describe_gauge!(REQUESTS, Unit::Count, "requests to endpoints that wait, and that run");
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "from a request's arrival to its end");
     describe_counter!(CALLS_REFUSED, Unit::Count, "calls refused for want of room");
+    describe_counter!(
+        REQUESTS_LIMITED,
+        Unit::Count,
+        "requests refused for being too many a second"
+    );
     describe_counter!(IGNORED_INPUTS, Unit::Count, "inputs without effect, by reason");
     describe_counter!(INVARIANT_VIOLATIONS, Unit::Count, "sampled checks that failed");
 }

@@ -2,7 +2,8 @@
 
 use metal9_store::OutputRow;
 use metal9_types::{OutputId, TaskId};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::auth::{Caller, Rights};
 use crate::error::ApiError;
@@ -48,20 +49,31 @@ pub(crate) async fn output_of(
     row.filter(|row| row.task == task && row.workspace == caller.workspace).ok_or_else(missing)
 }
 
+/// A file that a task left.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Output {
+    id: String,
+    /// The file's name.
+    name: String,
+    /// Bytes.
+    size: u64,
+    /// Where it is, for whoever has the address.
+    url: String,
+    /// Seconds for which the address is good.
+    expires_in: u32,
+}
+
 /// A task's outputs as REST clients read them.
-pub(crate) async fn outputs_json(shared: &Shared, task: TaskId) -> Result<Value, ApiError> {
+pub(crate) async fn told(shared: &Shared, task: TaskId) -> Result<Vec<Output>, ApiError> {
     let rows = shared.store.task_outputs(task).await?;
-    let outputs: Result<Vec<Value>, ApiError> = rows
-        .into_iter()
-        .map(|row| {
-            Ok(json!({
-                "id": row.id.to_string(),
-                "name": row.filename,
-                "size": row.size,
-                "url": address(shared, row.id, TOLD_SECONDS)?,
-                "expires_in": TOLD_SECONDS,
-            }))
+    let told = rows.into_iter().map(|row| {
+        Ok(Output {
+            id: row.id.to_string(),
+            name: row.filename,
+            size: row.size,
+            url: address(shared, row.id, TOLD_SECONDS)?,
+            expires_in: TOLD_SECONDS,
         })
-        .collect();
-    Ok(Value::Array(outputs?))
+    });
+    told.collect()
 }

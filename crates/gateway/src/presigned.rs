@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::error::ApiError;
 use crate::job_token::Signer;
@@ -18,11 +19,13 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a signed address carries.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Signature {
-    /// Unix seconds.
+    /// Until when the address is good, in Unix seconds.
     #[serde(default)]
     expires: i64,
+    /// Proves that the gateway made the address.
     #[serde(default)]
     signature: String,
 }

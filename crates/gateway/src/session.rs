@@ -3,6 +3,7 @@
 
 mod assign;
 mod convert;
+mod grants;
 mod inbound;
 mod transfer;
 mod volumes;

@@ -22,6 +22,7 @@ use crate::intruders::{Intruders, JoinLimit};
 use crate::job_token::Signer;
 use crate::macs::Impossible;
 use crate::options::Options;
+use crate::rates::Rates;
 use crate::revocations::Revocations;
 use crate::scales::Scales;
 use crate::serves::Serves;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) impossible: Impossible,
     pub(crate) arguments: ArgumentCache,
     pub(crate) admission: Admission,
+    pub(crate) rates: Rates,
     pub(crate) disk: Disk,
     pub(crate) signer: Signer,
     pub(crate) revocations: Revocations,

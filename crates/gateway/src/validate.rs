@@ -10,6 +10,7 @@ pub(crate) mod image;
 pub(crate) mod mounts;
 pub(crate) mod names;
 pub(crate) mod policy;
+pub(crate) mod quota;
 pub(crate) mod resources;
 pub(crate) mod schema;
 pub(crate) mod serving;

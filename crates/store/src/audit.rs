@@ -143,6 +143,9 @@ pub struct AuditFilter {
     pub actor: Option<String>,
     /// Lines at most.
     pub limit: u32,
+    /// Only what was done in the workspace; else also what the gateway did, and what strangers
+    /// tried.
+    pub own_only: bool,
 }
 
 fn shortened(text: &str) -> String {
@@ -235,10 +238,9 @@ impl Store {
         workspace: WorkspaceId,
         filter: &AuditFilter,
     ) -> Result<Vec<AuditRow>, StoreError> {
-        // What the gateway did and what nobody was allowed to do concerns everybody.
-        let mut query =
-            QueryBuilder::new("SELECT * FROM audit WHERE (workspace IS NULL OR workspace = ");
-        query.push_bind(workspace.0.as_bytes().to_vec()).push(")");
+        let mut query = QueryBuilder::new("SELECT * FROM audit WHERE (workspace = ");
+        query.push_bind(workspace.0.as_bytes().to_vec());
+        query.push(if filter.own_only { ")" } else { " OR workspace IS NULL)" });
         if let Some(after) = filter.after {
             query.push(" AND id > ").push_bind(after);
         }

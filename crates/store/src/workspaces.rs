@@ -26,6 +26,8 @@ pub struct WorkspaceLimits {
     pub max_memory_mib: Option<u64>,
     /// Accelerators.
     pub max_gpus: Option<u64>,
+    /// Requests a second, whoever makes them.
+    pub max_requests_per_second: Option<u64>,
 }
 
 impl Default for WorkspaceLimits {
@@ -36,6 +38,7 @@ impl Default for WorkspaceLimits {
             max_cpu_millicores: None,
             max_memory_mib: None,
             max_gpus: None,
+            max_requests_per_second: None,
         }
     }
 }
@@ -85,8 +88,9 @@ impl By<'_> {
                     Box::pin(async move {
                         let made = sqlx::query(
                             "INSERT INTO workspaces (id, name, created_at, weight, max_containers, \
-                             max_cpu_millicores, max_memory_mib, max_gpus) \
-                             VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
+                             max_cpu_millicores, max_memory_mib, max_gpus, \
+                             max_requests_per_second) \
+                             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING",
                         )
                         .bind(&row.id.0.as_bytes()[..])
                         .bind(&row.name)
@@ -96,6 +100,7 @@ impl By<'_> {
                         .bind(stored(row.limits.max_cpu_millicores))
                         .bind(stored(row.limits.max_memory_mib))
                         .bind(stored(row.limits.max_gpus))
+                        .bind(stored(row.limits.max_requests_per_second))
                         .execute(&mut *conn)
                         .await?;
                         if made.rows_affected() > 0 {
@@ -127,7 +132,8 @@ impl By<'_> {
             .change_noted("limit a workspace", entry, (id, limits), |(id, limits), conn| {
                 let query = sqlx::query(
                     "UPDATE workspaces SET weight = ?, max_containers = ?, \
-                     max_cpu_millicores = ?, max_memory_mib = ?, max_gpus = ? WHERE id = ?",
+                     max_cpu_millicores = ?, max_memory_mib = ?, max_gpus = ?, \
+                     max_requests_per_second = ? WHERE id = ?",
                 );
                 let query = query
                     .bind(limits.weight)
@@ -135,6 +141,7 @@ impl By<'_> {
                     .bind(stored(limits.max_cpu_millicores))
                     .bind(stored(limits.max_memory_mib))
                     .bind(stored(limits.max_gpus))
+                    .bind(stored(limits.max_requests_per_second))
                     .bind(&id.0.as_bytes()[..]);
                 Box::pin(query.execute(conn))
             })
@@ -150,7 +157,8 @@ impl Store {
     pub async fn workspaces(&self) -> Result<Vec<WorkspaceRow>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, name, created_at, weight, max_containers, max_cpu_millicores, \
-             max_memory_mib, max_gpus FROM workspaces ORDER BY created_at, id",
+             max_memory_mib, max_gpus, max_requests_per_second \
+             FROM workspaces ORDER BY created_at, id",
         )
         .fetch_all(self.readers())
         .await
@@ -177,6 +185,7 @@ fn workspace_row(row: &SqliteRow) -> Result<WorkspaceRow, StoreError> {
             max_cpu_millicores: limit("max_cpu_millicores")?,
             max_memory_mib: limit("max_memory_mib")?,
             max_gpus: limit("max_gpus")?,
+            max_requests_per_second: limit("max_requests_per_second")?,
         },
         created_at: columns.number("created_at")?,
     })

@@ -1,6 +1,7 @@
 """What the tests stand on: real processes, real clients, and waiting for a state."""
 
 from .api import Api, Call
+from .belongings import Belongings
 from .bucket import Bucket, ObjectStore
 from .daemon import Daemon
 from .fleet import DevFleet, let_jobs_write
@@ -14,11 +15,12 @@ from .serving import Serving, start_serving
 from .split import SplitFleet, Worker
 from .volume import Volume
 from .waiting import eventually
-from .workspaces import second_workspace
+from .workspaces import new_workspace, second_workspace
 
 __all__ = [
     "Api",
     "App",
+    "Belongings",
     "Bucket",
     "Call",
     "Daemon",
@@ -37,6 +39,7 @@ __all__ = [
     "Worker",
     "eventually",
     "let_jobs_write",
+    "new_workspace",
     "second_workspace",
     "serve",
     "start_serving",

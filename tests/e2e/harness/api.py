@@ -121,6 +121,7 @@ class Api:
         """`ca` is the certificate to trust, for a gateway that speaks TLS."""
         self.verify = str(ca) if ca else True
         self.http = http if http.startswith("http") else f"http://{http}"
+        self.address = address
         self.token = token
         interceptor = AuthTokenInterceptor(token, [("x-beta9-caller", CALLER)])
         if ca:

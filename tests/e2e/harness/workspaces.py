@@ -6,7 +6,22 @@ import uuid
 from contextlib import closing
 from hashlib import sha256
 
+import requests
+
+from .api import Api
 from .split import SplitFleet
+
+
+def new_workspace(owner: Api, **limits: int) -> Api:
+    """A client of a workspace that `owner`, who looks after the installation, has just made."""
+    answer = requests.post(
+        f"{owner.http}/api/v1/workspace",
+        json={"name": f"team-{uuid.uuid4().hex[:8]}", "limits": limits},
+        headers={"Authorization": f"Bearer {owner.token}"},
+        timeout=10,
+    )
+    assert answer.status_code == 200, answer.text
+    return Api(owner.address, owner.http, answer.json()["token"])
 
 
 def second_workspace(fleet: SplitFleet) -> str:

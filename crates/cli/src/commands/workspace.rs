@@ -56,6 +56,9 @@ pub(crate) struct Limits {
     /// GPUs at most
     #[arg(long, value_name = "N")]
     max_gpus: Option<u64>,
+    /// Requests a second at most, over gRPC and HTTP together
+    #[arg(long, value_name = "N")]
+    max_rate: Option<u64>,
 }
 
 impl Limits {
@@ -66,6 +69,7 @@ impl Limits {
             ("max_cpu_millicores", self.max_cpu),
             ("max_memory_mib", self.max_memory),
             ("max_gpus", self.max_gpus),
+            ("max_requests_per_second", self.max_rate),
         ];
         let named = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         named.map(|(name, value)| (name, json!(value))).collect::<Map<_, _>>().into()
@@ -134,10 +138,12 @@ fn table(workspaces: &[Value]) -> String {
             "max_cpu_millicores",
             "max_memory_mib",
             "max_gpus",
+            "max_requests_per_second",
         ]
         .map(|field| text(&workspace[field]))
     });
-    let headings = ["workspace", "id", "weight", "containers", "millicores", "MiB", "gpus"];
+    let headings =
+        ["workspace", "id", "weight", "containers", "millicores", "MiB", "gpus", "requests/s"];
     output::table(headings, rows)
 }
 

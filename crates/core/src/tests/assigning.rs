@@ -1,8 +1,10 @@
 //! The main path.
 
+use std::collections::BTreeSet;
+
 use metal9_types::TaskStatus;
 
-use super::env::{TestEnv, task, task_spec, worker};
+use super::env::{TestEnv, stub, task, task_spec, worker};
 use crate::{Ignored, Input};
 
 #[test]
@@ -21,6 +23,21 @@ fn a_task_is_given_away_at_once_and_ends_when_its_call_returns() {
     env.finish(given);
     assert_eq!(env.core.attempt_task(given.attempt), None);
     assert_eq!(env.core.counts().idle, 1);
+}
+
+#[test]
+fn a_worker_is_at_work_for_a_stub_while_it_has_a_call_of_it() {
+    let mut env = TestEnv::new().stub();
+    assert_eq!(env.core.stubs_at_work(worker(1)), None, "it has not said what it has");
+    env.hello(1, 1, 2);
+    let nothing = Some(BTreeSet::new());
+    assert_eq!(env.core.stubs_at_work(worker(1)), nothing);
+    env.submit(1);
+    let given = env.given();
+    assert_eq!(env.core.stubs_at_work(worker(1)), Some(BTreeSet::from([stub(1)])));
+    env.finish(given);
+    assert_eq!(env.core.counts().idle, 1);
+    assert_eq!(env.core.stubs_at_work(worker(1)), nothing, "a warm container has no call");
 }
 
 #[test]

@@ -114,6 +114,7 @@ where
     }
 }
 
+/// Finds out who calls, and counts the call.
 async fn known(shared: &SharedRef, need: Need, headers: &http::HeaderMap) -> Result<(), ApiError> {
     let mut metadata = MetadataMap::new();
     for name in ["authorization", PEER_HEADER] {
@@ -123,10 +124,11 @@ async fn known(shared: &SharedRef, need: Need, headers: &http::HeaderMap) -> Res
             metadata.insert(name, value);
         }
     }
-    match need {
-        Need::Signer => shared.signing_caller(&metadata).await.map(drop),
-        _ => shared.grpc_caller(&metadata).await.map(drop),
-    }
+    let caller = match need {
+        Need::Signer => shared.signing_caller(&metadata).await?,
+        _ => shared.grpc_caller(&metadata).await?,
+    };
+    shared.rates.admit(caller.workspace)
 }
 
 #[cfg(test)]

@@ -117,6 +117,7 @@ impl Driver {
     /// When the store cannot be read.
     pub(crate) async fn recover(&mut self) -> Result<usize, StoreError> {
         for row in self.shared.store.workspaces().await? {
+            self.shared.rates.set(row.id, row.limits.max_requests_per_second);
             self.input(workspace_input(&row), None).await;
         }
         for worker in self.shared.store.cordoned_workers().await? {

@@ -38,9 +38,10 @@ impl Access {
     ) -> Result<Self, ApiError> {
         let peer = peer.to_owned();
         if !stub.config.serving.authorized {
+            shared.rates.admit(stub.workspace)?;
             return Ok(Self { caller: None, peer });
         }
-        let caller = shared.caller(token(parts).as_deref(), &peer).await?;
+        let caller = shared.counted_caller(token(parts).as_deref(), &peer).await?;
         if caller.workspace != stub.workspace {
             return Err(missing(&stub.id.to_string()));
         }
@@ -62,7 +63,7 @@ pub(crate) async fn own_stub(
 ) -> Result<(Arc<StubRow>, Access), ApiError> {
     let stub = find(shared, id).await?;
     let Some(stub) = stub else {
-        shared.caller(token(parts).as_deref(), peer).await?;
+        shared.counted_caller(token(parts).as_deref(), peer).await?;
         return Err(missing(id));
     };
     let access = Access::of(shared, &stub, parts, peer).await?;
@@ -77,7 +78,7 @@ pub(crate) async fn named_stub(
     parts: &Parts,
     peer: &str,
 ) -> Result<(Arc<StubRow>, Access), ApiError> {
-    let caller = shared.caller(token(parts).as_deref(), peer).await?;
+    let caller = shared.counted_caller(token(parts).as_deref(), peer).await?;
     let stub = deployed::named(shared, caller.workspace, kind, name, version).await?;
     Ok((stub.into_stub(), Access { caller: Some(caller), peer: peer.to_owned() }))
 }
@@ -90,6 +91,7 @@ pub(crate) async fn public_stub(
 ) -> Result<(Arc<StubRow>, Access), ApiError> {
     let open = |stub: &Arc<StubRow>| !stub.config.serving.authorized;
     let stub = find(shared, id).await?.filter(open).ok_or_else(|| missing(id))?;
+    shared.rates.admit(stub.workspace)?;
     let stub = Callable::of(shared, stub).await?.into_stub();
     Ok((stub, Access { caller: None, peer: peer.to_owned() }))
 }

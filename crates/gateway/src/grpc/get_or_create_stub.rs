@@ -11,7 +11,9 @@ use crate::error::ApiError;
 use crate::macs::{self, Verdict};
 use crate::references;
 use crate::shared::Shared;
-use crate::validate::{environment, gpu, mounts, names, policy, resources, schema, serving, shown};
+use crate::validate::{
+    environment, gpu, mounts, names, policy, quota, resources, schema, serving, shown,
+};
 
 /// Gives the stub for this configuration; an equal one is the same stub.
 pub(super) async fn get_or_create(
@@ -86,6 +88,10 @@ async fn check(
         .map(names::pool)
         .transpose()?;
     let gpu = gpu_request(shared, &request.gpu, request.gpu_count).await?;
+    let workspaces = shared.store.workspaces().await?;
+    if let Some(own) = workspaces.iter().find(|row| row.id == caller.workspace) {
+        quota::within(&own.limits, resources, &gpu)?;
+    }
     let missing = |kind: &'static str, id: &str| ApiError::NotFound { kind, id: shown(id) };
     let object = request.object_id.parse().map_err(|_| missing("object", &request.object_id))?;
     if !shared.store.object_exists(caller.workspace, object).await? {

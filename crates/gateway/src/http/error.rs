@@ -1,12 +1,26 @@
 //! Failures as JSON: `{"message": …}`, which is what the SDK reads.
 
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::error::ApiError;
+
+/// Why a request was refused.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Refused {
+    /// What, why and, behind `hint:`, what to do.
+    message: String,
+}
+
+impl Refused {
+    pub(super) fn new(message: String) -> Self {
+        Self { message }
+    }
+}
 
 /// A failure of a REST route.
 #[derive(Debug)]
@@ -25,7 +39,7 @@ impl IntoResponse for HttpError {
         if status.is_server_error() {
             tracing::error!(error = %self.0, "a request failed");
         }
-        let mut response = (status, Json(json!({ "message": self.0.to_string() }))).into_response();
+        let mut response = (status, Json(Refused::new(self.0.to_string()))).into_response();
         if let Some(after) = self.0.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
         }
@@ -46,16 +60,22 @@ pub(super) async fn in_json(response: Response) -> Response {
     if !status.is_client_error() || json {
         return response;
     }
-    let bytes = axum::body::to_bytes(response.into_body(), LONGEST).await.unwrap_or_default();
+    let (mut parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, LONGEST).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let message = match text.trim() {
         "" => status.canonical_reason().unwrap_or("refused").to_lowercase(),
         text => text.to_owned(),
     };
-    (status, Json(json!({ "message": message }))).into_response()
+    // What else was said stays said, as which methods there are.
+    parts.headers.remove(CONTENT_TYPE);
+    parts.headers.remove(CONTENT_LENGTH);
+    let mut answer = (status, Json(Refused::new(message))).into_response();
+    answer.headers_mut().extend(parts.headers);
+    answer
 }
 
 /// The answer for paths nothing is at.
 pub(super) async fn no_such_route() -> Response {
-    (StatusCode::NOT_FOUND, Json(json!({ "message": "no such route" }))).into_response()
+    (StatusCode::NOT_FOUND, Json(Refused::new("no such route".to_owned()))).into_response()
 }

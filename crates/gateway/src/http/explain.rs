@@ -2,20 +2,43 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use metal9_types::Phase;
 use metal9_types::TaskStatus;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::HttpError;
 use super::task::own_task;
 use crate::auth::Caller;
 use crate::shared::SharedRef;
 
-/// One sentence for a person, and the details behind it.
+/// Why a task is where it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Explanation {
+    task_id: String,
+    /// `PENDING`, `RUNNING`, `COMPLETE`, `ERROR`, `CANCELLED`, `TIMEOUT` or `RETRY`.
+    status: &'static str,
+    /// One sentence for a person.
+    sentence: String,
+    /// What is behind it.
+    detail: Vec<String>,
+    /// Attempts begun so far.
+    attempts: u32,
+    /// What took how long.
+    #[schema(value_type = Vec<Object>)]
+    phases: Vec<Phase>,
+}
+
+/// One sentence for a person on why a task waits or how it ended, and the details behind it.
+#[utoipa::path(get, path = "/api/v1/task/{workspace}/{task}/explain", tag = "tasks",
+    params(("workspace" = String, Path, description = "The workspace's id"),
+        ("task" = String, Path, description = "The task's id")),
+    responses((status = 200, body = Explanation)))]
 pub(super) async fn explain(
     State(shared): State<SharedRef>,
     caller: Caller,
     Path((workspace, task)): Path<(String, String)>,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<Explanation>, HttpError> {
     let row = own_task(&shared, &caller, &workspace, &task).await?;
     let id = row.id;
     let explanation = shared.driver.query(move |core, now| core.explain(now, id)).await?;
@@ -25,12 +48,12 @@ pub(super) async fn explain(
         (None, None) if row.status == TaskStatus::Complete => ("complete".to_owned(), Vec::new()),
         (None, None) => (format!("the task is {}", row.status), Vec::new()),
     };
-    Ok(Json(json!({
-        "task_id": row.id.to_string(),
-        "status": row.status.as_str(),
-        "sentence": sentence,
-        "detail": detail,
-        "attempts": row.attempts_used,
-        "phases": row.phases,
-    })))
+    Ok(Json(Explanation {
+        task_id: row.id.to_string(),
+        status: row.status.as_str(),
+        sentence,
+        detail,
+        attempts: row.attempts_used,
+        phases: row.phases,
+    }))
 }

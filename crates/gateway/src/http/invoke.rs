@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
-use axum::routing::post;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use metal9_proto::MAX_MESSAGE_BYTES;
 use metal9_store::StubRow;
 use metal9_types::StubKind;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::error::HttpError;
 use super::{header_caller, peer};
@@ -36,22 +38,33 @@ impl FromRequestParts<SharedRef> for WebCaller {
             return Ok(Self(header_caller(parts, shared).await?));
         }
         let token = query_token(&parts.uri);
-        Ok(Self(shared.caller(token.as_deref(), &peer(&parts.extensions)).await?))
+        Ok(Self(shared.counted_caller(token.as_deref(), &peer(&parts.extensions)).await?))
     }
 }
 
 /// The routes of one kind of stub.
-pub(super) fn routes(kind: StubKind) -> Router<SharedRef> {
-    Router::new()
-        .route("/{name}", post(latest))
-        .route("/{name}/{version}", post(version))
-        .route("/id/{stub}", post(by_id))
-        .route("/public/{stub}", post(public))
+pub(super) fn routes(kind: StubKind) -> OpenApiRouter<SharedRef> {
+    OpenApiRouter::new()
+        .routes(routes!(latest))
+        .routes(routes!(version))
+        .routes(routes!(by_id))
+        .routes(routes!(public))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
         .layer(Extension(kind))
 }
 
-/// POST /{kind}/{name}: the newest version that takes calls.
+/// A call that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AcceptedCall {
+    /// The id of its task.
+    task_id: String,
+}
+
+/// Calls a deployment's newest version that takes calls. The body is JSON: an object of keyword
+/// arguments, or `{"args": […], "kwargs": {…}}`.
+#[utoipa::path(post, path = "/{name}", tag = "calls",
+    params(("name" = String, Path, description = "The deployment's name")),
+    request_body = Option<HashMap<String, Value>>, responses((status = 200, body = AcceptedCall)))]
 async fn latest(
     State(shared): State<SharedRef>,
     WebCaller(caller): WebCaller,
@@ -59,12 +72,16 @@ async fn latest(
     Path(name): Path<String>,
     query: Parameters,
     body: Bytes,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<AcceptedCall>, HttpError> {
     let stub = deployed::named(&shared, caller.workspace, kind, &name, "").await?;
     call(&shared, stub, &query, &body).await
 }
 
-/// POST /{kind}/{name}/{version}: `latest` or `vN`.
+/// Calls a version of a deployment.
+#[utoipa::path(post, path = "/{name}/{version}", tag = "calls",
+    params(("name" = String, Path, description = "The deployment's name"),
+        ("version" = String, Path, description = "`latest` or `vN`")),
+    request_body = Option<HashMap<String, Value>>, responses((status = 200, body = AcceptedCall)))]
 async fn version(
     State(shared): State<SharedRef>,
     WebCaller(caller): WebCaller,
@@ -72,12 +89,15 @@ async fn version(
     Path((name, version)): Path<(String, String)>,
     query: Parameters,
     body: Bytes,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<AcceptedCall>, HttpError> {
     let stub = deployed::named(&shared, caller.workspace, kind, &name, &version).await?;
     call(&shared, stub, &query, &body).await
 }
 
-/// POST /{kind}/id/{stub}.
+/// Calls a stub.
+#[utoipa::path(post, path = "/id/{stub}", tag = "calls",
+    params(("stub" = String, Path, description = "The stub's id")),
+    request_body = Option<HashMap<String, Value>>, responses((status = 200, body = AcceptedCall)))]
 async fn by_id(
     State(shared): State<SharedRef>,
     WebCaller(caller): WebCaller,
@@ -85,21 +105,25 @@ async fn by_id(
     Path(stub): Path<String>,
     query: Parameters,
     body: Bytes,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<AcceptedCall>, HttpError> {
     let stub = own_stub(&shared, &caller, &stub).await?;
     of_kind(&stub, kind)?;
     call(&shared, Callable::of(&shared, stub).await?, &query, &body).await
 }
 
-/// POST /{kind}/public/{stub}: for stubs that everybody may call.
+/// Calls a stub that everybody may call.
+#[utoipa::path(post, path = "/public/{stub}", tag = "calls", security(()),
+    params(("stub" = String, Path, description = "The stub's id")),
+    request_body = Option<HashMap<String, Value>>, responses((status = 200, body = AcceptedCall)))]
 async fn public(
     State(shared): State<SharedRef>,
     Extension(kind): Extension<StubKind>,
     Path(stub): Path<String>,
     query: Parameters,
     body: Bytes,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<AcceptedCall>, HttpError> {
     let stub = public_stub(&shared, kind, &stub).await?;
+    shared.rates.admit(stub.workspace)?;
     call(&shared, Callable::of(&shared, stub).await?, &query, &body).await
 }
 
@@ -123,9 +147,9 @@ async fn call(
     stub: Callable,
     Query(query): &Parameters,
     body: &[u8],
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<AcceptedCall>, HttpError> {
     let arguments = json_call::arguments(body, query)?;
     let call = NewCall { stub, arguments, headless: true, request_id: None };
     let task = accept(shared, call).await?.task();
-    Ok(Json(json!({ "task_id": task.to_string() })))
+    Ok(Json(AcceptedCall { task_id: task.to_string() }))
 }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::error::HttpError;
+use super::fields::Fields;
+use super::whole;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::shared::SharedRef;
@@ -17,13 +19,19 @@ const DEFAULT_TTL_SECONDS: u64 = 30 * 60;
 const MAX_TTL_SECONDS: u64 = 30 * 24 * 3600;
 
 /// What the client may ask for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = JoinTokenWish)]
 pub(super) struct Wish {
+    /// The pool of the workers that join with it.
     #[serde(default = "default_pool")]
+    #[schema(min_length = 1)]
     pool: String,
-    #[serde(default = "default_ttl")]
+    /// How long it can be used.
+    #[serde(default = "default_ttl", deserialize_with = "whole::required")]
+    #[schema(minimum = 1, maximum = 2_592_000)]
     ttl_seconds: u64,
+    /// Whether one worker only may join with it.
     #[serde(default = "yes")]
     single_use: bool,
 }
@@ -40,12 +48,56 @@ fn yes() -> bool {
     true
 }
 
+/// A join token that was just made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NewJoinToken {
+    id: String,
+    /// The token itself, told this once.
+    token: String,
+    /// Where workers join.
+    gateway: String,
+    pool: String,
+    /// Whether the gateway speaks TLS.
+    tls: bool,
+    /// The fingerprint of the gateway's key, if that is its own.
+    fingerprint: Option<String>,
+}
+
+/// A join token without its secret.
+#[derive(Debug, Serialize, ToSchema)]
+struct JoinToken {
+    id: String,
+    pool: String,
+    single_use: bool,
+    /// Workers that joined with it.
+    #[schema(value_type = u64)]
+    used: i64,
+    /// `open`, `used`, `expired` or `revoked`.
+    state: &'static str,
+    expires_at: String,
+    created_at: String,
+}
+
+/// Join tokens.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JoinTokenList {
+    join_tokens: Vec<JoinToken>,
+}
+
+/// What was revoked.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RevokedJoinToken {
+    id: String,
+}
+
 /// Makes a join token; it is told here and never again.
+#[utoipa::path(post, path = "/api/v1/worker/join-tokens", tag = "workers", request_body = Wish,
+    responses((status = 200, body = NewJoinToken)))]
 pub(super) async fn create(
     State(shared): State<SharedRef>,
     caller: Caller,
-    Json(wish): Json<Wish>,
-) -> Result<Json<Value>, HttpError> {
+    Fields(wish): Fields<Wish>,
+) -> Result<Json<NewJoinToken>, HttpError> {
     // Every workspace's jobs run on every worker, so nobody else may say which machines those are.
     shared.require_operator(&caller).await?;
     if wish.pool.is_empty() || wish.ttl_seconds == 0 || wish.ttl_seconds > MAX_TTL_SECONDS {
@@ -61,25 +113,27 @@ pub(super) async fn create(
     // A certificate of somebody else's is renewed with keys that nobody knows yet.
     let own = certificates.filter(|certificates| certificates.authority().is_some());
     let fingerprint = own.and_then(|own| own.fingerprint()).map(|print| print.to_string());
-    Ok(Json(json!({
-        "id": id.to_string(),
-        "token": token,
-        "gateway": gateway,
-        "pool": wish.pool,
-        "tls": certificates.is_some(),
-        "fingerprint": fingerprint,
-    })))
+    Ok(Json(NewJoinToken {
+        id: id.to_string(),
+        token,
+        gateway,
+        pool: wish.pool,
+        tls: certificates.is_some(),
+        fingerprint,
+    }))
 }
 
-/// GET: join tokens without their secrets.
+/// Join tokens without their secrets.
+#[utoipa::path(get, path = "/api/v1/worker/join-tokens", tag = "workers",
+    responses((status = 200, body = JoinTokenList)))]
 pub(super) async fn list(
     State(shared): State<SharedRef>,
     caller: Caller,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<JoinTokenList>, HttpError> {
     caller.require_owner()?;
     let rows = shared.store.list_join_tokens(caller.workspace).await?;
     let now = unix_micros();
-    let tokens: Vec<Value> = rows
+    let join_tokens = rows
         .iter()
         .map(|row| {
             let state = if row.revoked {
@@ -91,31 +145,34 @@ pub(super) async fn list(
             } else {
                 "open"
             };
-            json!({
-                "id": row.id.to_string(),
-                "pool": row.pool,
-                "single_use": row.single_use,
-                "used": row.used,
-                "state": state,
-                "expires_at": to_rfc3339(row.expires_at),
-                "created_at": to_rfc3339(row.created_at),
-            })
+            JoinToken {
+                id: row.id.to_string(),
+                pool: row.pool.clone(),
+                single_use: row.single_use,
+                used: row.used,
+                state,
+                expires_at: to_rfc3339(row.expires_at),
+                created_at: to_rfc3339(row.created_at),
+            }
         })
         .collect();
-    Ok(Json(json!({ "join_tokens": tokens })))
+    Ok(Json(JoinTokenList { join_tokens }))
 }
 
-/// DELETE: nobody joins with the token any more.
+/// Nobody joins with the token any more; workers that have stay.
+#[utoipa::path(delete, path = "/api/v1/worker/join-tokens/{id}", tag = "workers",
+    params(("id" = String, Path, description = "The join token's id")),
+    responses((status = 200, body = RevokedJoinToken)))]
 pub(super) async fn revoke(
     State(shared): State<SharedRef>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<RevokedJoinToken>, HttpError> {
     caller.require_owner()?;
     let missing = || ApiError::NotFound { kind: "join token", id: id.clone() };
     let name = id.parse().map_err(|_| missing())?;
     if !shared.store.by(&caller.actor).revoke_join_token(caller.workspace, name).await? {
         return Err(missing().into());
     }
-    Ok(Json(json!({ "id": id })))
+    Ok(Json(RevokedJoinToken { id }))
 }

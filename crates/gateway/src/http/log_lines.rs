@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use chrono::{DateTime, Utc};
 use metal9_store::UnixMicros;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::HttpError;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::log_search::{Line, Target, Wish};
+use crate::log_search::{Line, LogLine, Target, Wish};
 use crate::shared::{Shared, SharedRef};
 use crate::validate::{refuse, shown};
 
@@ -22,16 +22,28 @@ const MOST: usize = 1000;
 const DEEPEST: usize = 100_000;
 
 /// What the client asks for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
+    /// Whose lines.
     object_id: String,
+    /// What that is: `BETA9_TASK`, `BETA9_CONTAINER`, `BETA9_DEPLOYMENT`, `BETA9_STUB` or
+    /// `BETA9_APP`.
+    #[param(pattern = "^BETA9_(TASK|CONTAINER|DEPLOYMENT|STUB|APP)$")]
     object_type: String,
+    /// Lines of a page, at most 1000; 100 where nothing is said.
     #[serde(default)]
     limit: usize,
+    /// 0 for the newest lines, 1 for those before them, and so on.
     #[serde(default)]
     page: usize,
+    /// Only lines from this time on, as `2026-01-31T12:00:00Z`.
+    #[param(format = DateTime)]
     start_time: Option<String>,
+    /// Only lines before this time.
+    #[param(format = DateTime)]
     end_time: Option<String>,
+    /// Only lines with this text.
     #[serde(default)]
     query: String,
 }
@@ -69,13 +81,25 @@ fn time(text: &str) -> Result<UnixMicros, ApiError> {
     })
 }
 
+/// Lines of output.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Page {
+    /// The oldest line first.
+    logs: Vec<LogLine>,
+    /// The number of the page with older lines; empty if there are none.
+    next_cursor: String,
+}
+
 /// The newest lines on page 0, older ones on the next; each page with the oldest line first.
+#[utoipa::path(get, path = "/api/v1/logs/{workspace}", tag = "logs",
+    params(("workspace" = String, Path, description = "The workspace's id"), Parameters),
+    responses((status = 200, body = Page)))]
 pub(super) async fn page(
     State(shared): State<SharedRef>,
     caller: Caller,
     Path(workspace): Path<String>,
     Query(asked): Query<Parameters>,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<Page>, HttpError> {
     let (target, wish) = asked.read(&shared, &caller, &workspace).await?;
     let size = if asked.limit == 0 { USUAL } else { asked.limit.min(MOST) };
     let behind = asked.page.saturating_mul(size);
@@ -89,6 +113,6 @@ pub(super) async fn page(
     let older = lines.len() > size;
     let lines = lines.split_off(lines.len().saturating_sub(size));
     let next_cursor = if older { (asked.page + 1).to_string() } else { String::new() };
-    let logs: Vec<Value> = lines.iter().map(Line::json).collect();
-    Ok(Json(json!({ "logs": logs, "next_cursor": next_cursor })))
+    let logs = lines.into_iter().map(Line::told).collect();
+    Ok(Json(Page { logs, next_cursor }))
 }

@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::error::HttpError;
 use super::log_lines::Parameters;
+use super::openapi::ServerSentEvent;
 use crate::auth::Caller;
 use crate::log_search::{Line, Reader, Target, Wish};
 use crate::shared::{Shared, SharedRef};
@@ -26,8 +27,11 @@ const QUEUE: usize = 64;
 /// How long new output may wait to be seen.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// Sends an event `log` per line that is written from now on, or after the line whose id the client
-/// had last. Does not end by itself.
+/// Lines as server-sent events: one `log` per line that is written from now on, or after the line
+/// whose id the client names in `Last-Event-ID`. Does not end by itself.
+#[utoipa::path(get, path = "/api/v1/logs/{workspace}/stream", tag = "logs",
+    params(("workspace" = String, Path, description = "The workspace's id"), Parameters),
+    responses((status = 200, content_type = "text/event-stream", body = ServerSentEvent)))]
 pub(super) async fn stream(
     State(shared): State<SharedRef>,
     caller: Caller,
@@ -49,7 +53,8 @@ pub(super) async fn stream(
             match follower.new_lines(&shared).await {
                 Ok(lines) => {
                     for line in lines {
-                        if sender.send(Ok(event(&line))).await.is_err() {
+                        let Ok(event) = event(line) else { return };
+                        if sender.send(Ok(event)).await.is_err() {
                             return;
                         }
                     }
@@ -72,8 +77,8 @@ pub(super) async fn stream(
     Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::default()))
 }
 
-fn event(line: &Line) -> Event {
-    Event::default().id(line.at.to_string()).event("log").data(line.json().to_string())
+fn event(line: Line) -> Result<Event, axum::Error> {
+    Event::default().id(line.at.to_string()).event("log").json_data(line.told())
 }
 
 /// What was told so far.

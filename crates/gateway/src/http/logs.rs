@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
 
 use super::error::HttpError;
 use super::task::own_task;
@@ -18,17 +19,23 @@ const CHUNK: usize = 64 * 1024;
 const QUEUE: usize = 4;
 
 /// What the client may ask for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
     /// Stay until the task has ended.
     #[serde(default)]
     follow: bool,
     /// Bytes to leave out at the start.
     #[serde(default)]
+    #[param(value_type = usize)]
     offset: u64,
 }
 
-/// The task's output as plain text.
+/// What a task wrote, as plain text.
+#[utoipa::path(get, path = "/api/v1/task/{workspace}/{task}/logs", tag = "tasks",
+    params(("workspace" = String, Path, description = "The workspace's id"),
+        ("task" = String, Path, description = "The task's id"), Parameters),
+    responses((status = 200, content_type = "text/plain", body = String)))]
 pub(super) async fn logs(
     State(shared): State<SharedRef>,
     caller: Caller,

@@ -11,7 +11,12 @@ use crate::error::ApiError;
 use crate::presigned::Signature;
 use crate::shared::SharedRef;
 
-/// The file's bytes.
+/// A file that a task left, for whoever has a signed address.
+#[utoipa::path(get, path = "/output/id/{id}", tag = "files", security(()),
+    params(("id" = String, Path, description = "The output's id"), Signature),
+    responses((status = 200, content_type = "application/octet-stream", body = [u8]),
+        (status = 206, content_type = "application/octet-stream", body = [u8]),
+        (status = 416, description = "The file does not have this range")))]
 pub(super) async fn get(
     State(shared): State<SharedRef>,
     Path(id): Path<String>,

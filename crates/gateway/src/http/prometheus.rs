@@ -8,6 +8,8 @@ use crate::metrics;
 use crate::shared::SharedRef;
 
 /// The metrics in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "gateway", security(()),
+    responses((status = 200, content_type = "text/plain", body = String)))]
 pub(super) async fn metrics(State(shared): State<SharedRef>) -> Response {
     let Some(recorder) = metrics::recorder() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "metrics are off\n").into_response();

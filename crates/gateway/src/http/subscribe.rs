@@ -9,14 +9,20 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::error::HttpError;
-use super::task::{own_task, task_json};
+use super::openapi::ServerSentEvent;
+use super::task::{own_task, told_task};
 use crate::auth::Caller;
 use crate::shared::SharedRef;
 
 /// States that may wait for a client that reads slowly.
 const QUEUE: usize = 8;
 
-/// Sends an event `status` per state, the present one first, and ends after the last.
+/// A task's states as server-sent events: one `status` per state with the task in it, the present
+/// state first; ends after the last.
+#[utoipa::path(get, path = "/api/v1/task/{workspace}/{task}/subscribe", tag = "tasks",
+    params(("workspace" = String, Path, description = "The workspace's id"),
+        ("task" = String, Path, description = "The task's id")),
+    responses((status = 200, content_type = "text/event-stream", body = ServerSentEvent)))]
 pub(super) async fn subscribe(
     State(shared): State<SharedRef>,
     caller: Caller,
@@ -35,8 +41,8 @@ pub(super) async fn subscribe(
             let Ok(Some(row)) = shared.store.task(row.id).await else { return };
             if told != Some(row.status) {
                 told = Some(row.status);
-                let Ok(json) = task_json(&shared, &row).await else { return };
-                let event = Event::default().event("status").data(json.to_string());
+                let Ok(told) = told_task(&shared, &row).await else { return };
+                let Ok(event) = Event::default().event("status").json_data(told) else { return };
                 if sender.send(Ok(event)).await.is_err() {
                     return;
                 }

@@ -16,7 +16,15 @@ use crate::shared::{Shared, SharedRef};
 
 type Place = Path<(String, String, String)>;
 
-/// The file's bytes, whole or a range of them; for HEAD only how many there are.
+/// A volume's file, whole or a range of it, for whoever has a signed address; for HEAD only how
+/// many bytes there are.
+#[utoipa::path(get, path = "/volume/file/{workspace}/{volume}/{*path}", tag = "files", security(()),
+    params(("workspace" = String, Path, description = "The workspace's id"),
+        ("volume" = String, Path, description = "The volume's id"),
+        ("path" = String, Path, description = "The file's path in the volume"), Signature),
+    responses((status = 200, content_type = "application/octet-stream", body = [u8]),
+        (status = 206, content_type = "application/octet-stream", body = [u8]),
+        (status = 416, description = "The file does not have this range")))]
 pub(super) async fn get(
     State(shared): State<SharedRef>,
     Path(place): Place,
@@ -32,7 +40,13 @@ pub(super) async fn get(
     file_body::answer(file, size, &name, &headers).await
 }
 
-/// Writes the file; it exists only once it is whole.
+/// Writes a volume's file, for whoever has a signed address; it exists only once it is whole.
+#[utoipa::path(put, path = "/volume/file/{workspace}/{volume}/{*path}", tag = "files", security(()),
+    params(("workspace" = String, Path, description = "The workspace's id"),
+        ("volume" = String, Path, description = "The volume's id"),
+        ("path" = String, Path, description = "The file's path in the volume"), Signature),
+    request_body(content_type = "application/octet-stream", content = [u8]),
+    responses((status = 200, description = "It is on disk", headers(("etag" = String)))))]
 pub(super) async fn put(
     State(shared): State<SharedRef>,
     Path(place): Place,

@@ -16,7 +16,12 @@ use crate::presigned::Signature;
 use crate::shared::SharedRef;
 use crate::volumes::part;
 
-/// Writes the part to its place in the file, and answers when it is on disk.
+/// Writes one part of a file on its way into a volume, and answers when it is on disk.
+#[utoipa::path(put, path = "/volume/part/{upload}/{number}", tag = "files", security(()),
+    params(("upload" = String, Path, description = "The upload's id"),
+        ("number" = u32, Path, description = "The part's number, from 1"), Signature),
+    request_body(content_type = "application/octet-stream", content = [u8]),
+    responses((status = 200, description = "It is on disk", headers(("etag" = String)))))]
 pub(super) async fn put(
     State(shared): State<SharedRef>,
     Path((upload, number)): Path<(String, u32)>,

@@ -8,10 +8,11 @@ use metal9_core::{Input, WorkerView};
 use metal9_proto::worker as wire;
 use metal9_store::WorkerRow;
 use metal9_types::WorkerId;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 use wire::gateway_message::Message;
 
-use super::error::HttpError;
+use super::error::{HttpError, Refused};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::shared::{Shared, SharedRef};
@@ -22,31 +23,68 @@ const ROTATION: Duration = Duration::from_secs(15);
 /// How often to look whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// GET: every worker that has joined.
+/// A worker that has joined.
+#[derive(Debug, Serialize, ToSchema)]
+struct JoinedWorker {
+    id: String,
+    hostname: String,
+    pool: String,
+    /// `connected`, `away`, `suspect`, `leaving` or `revoked`.
+    state: &'static str,
+    joined_at: String,
+    last_seen: String,
+    rotated_at: Option<String>,
+    revoked_at: Option<String>,
+}
+
+/// Workers that have joined.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WorkerList {
+    workers: Vec<JoinedWorker>,
+}
+
+/// What became of a worker.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WorkerState {
+    id: String,
+    /// `revoked` or `removed`.
+    state: &'static str,
+}
+
+/// A worker that has a new credential.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Rotated {
+    id: String,
+    rotated_at: Option<String>,
+}
+
+/// Every worker that has joined.
+#[utoipa::path(get, path = "/api/v1/worker", tag = "workers",
+    responses((status = 200, body = WorkerList)))]
 pub(super) async fn list(
     State(shared): State<SharedRef>,
     caller: Caller,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<WorkerList>, HttpError> {
     caller.require_client()?;
     let rows = shared.store.list_workers(caller.workspace).await?;
     let views = shared.driver.query(|core, _| core.workers()).await?;
-    let workers: Vec<Value> = rows
+    let workers = rows
         .iter()
         .map(|row| {
             let view = views.iter().find(|view| view.worker == row.id);
-            json!({
-                "id": row.id.to_string(),
-                "hostname": row.hostname,
-                "pool": row.pool,
-                "state": state(row, view),
-                "joined_at": to_rfc3339(row.joined_at),
-                "last_seen": to_rfc3339(row.last_seen),
-                "rotated_at": row.rotated_at.map(to_rfc3339),
-                "revoked_at": row.revoked_at.map(to_rfc3339),
-            })
+            JoinedWorker {
+                id: row.id.to_string(),
+                hostname: row.hostname.clone(),
+                pool: row.pool.clone(),
+                state: state(row, view),
+                joined_at: to_rfc3339(row.joined_at),
+                last_seen: to_rfc3339(row.last_seen),
+                rotated_at: row.rotated_at.map(to_rfc3339),
+                revoked_at: row.revoked_at.map(to_rfc3339),
+            }
         })
         .collect();
-    Ok(Json(json!({ "workers": workers })))
+    Ok(Json(WorkerList { workers }))
 }
 
 fn state(row: &WorkerRow, view: Option<&WorkerView>) -> &'static str {
@@ -76,42 +114,52 @@ async fn shut_out(shared: &Shared, worker: WorkerId) -> Result<(), ApiError> {
     shared.driver.input(Input::WorkerRevoked { worker }).await
 }
 
-/// POST: the worker is cut off at once, and its credential is good for nothing.
+/// The worker is cut off at once, and its credential is good for nothing.
+#[utoipa::path(post, path = "/api/v1/worker/{id}/revoke", tag = "workers",
+    params(("id" = String, Path, description = "The worker's id")),
+    responses((status = 200, body = WorkerState)))]
 pub(super) async fn revoke(
     State(shared): State<SharedRef>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<WorkerState>, HttpError> {
     caller.require_owner()?;
     let worker = worker_id(&id)?;
     if !shared.store.by(&caller.actor).revoke_worker(caller.workspace, worker).await? {
         return Err(missing(&id).into());
     }
     shut_out(&shared, worker).await?;
-    Ok(Json(json!({ "id": id, "state": "revoked" })))
+    Ok(Json(WorkerState { id, state: "revoked" }))
 }
 
-/// DELETE: the same, and the worker is forgotten.
+/// The worker is cut off at once, and forgotten.
+#[utoipa::path(delete, path = "/api/v1/worker/{id}", tag = "workers",
+    params(("id" = String, Path, description = "The worker's id")),
+    responses((status = 200, body = WorkerState)))]
 pub(super) async fn remove(
     State(shared): State<SharedRef>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<WorkerState>, HttpError> {
     caller.require_owner()?;
     let worker = worker_id(&id)?;
     if !shared.store.by(&caller.actor).remove_worker(caller.workspace, worker).await? {
         return Err(missing(&id).into());
     }
     shut_out(&shared, worker).await?;
-    Ok(Json(json!({ "id": id, "state": "removed" })))
+    Ok(Json(WorkerState { id, state: "removed" }))
 }
 
-/// POST: the worker gets a new credential; answers once the worker uses it.
+/// The worker gets a new credential; answers once the worker uses it.
+#[utoipa::path(post, path = "/api/v1/worker/{id}/rotate", tag = "workers",
+    params(("id" = String, Path, description = "The worker's id")),
+    responses((status = 200, body = Rotated),
+        (status = 409, description = "The worker is not connected", body = Refused)))]
 pub(super) async fn rotate(
     State(shared): State<SharedRef>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, HttpError> {
+) -> Result<Json<Rotated>, HttpError> {
     caller.require_owner()?;
     let worker = worker_id(&id)?;
     let rotated = async || -> Result<_, ApiError> {
@@ -123,7 +171,7 @@ pub(super) async fn rotate(
     let sessions = shared.fleet.connections();
     let Some((session, _)) = sessions.iter().rev().find(|(_, it)| it.worker == worker) else {
         let text = "the worker is not connected; it can get a new credential only while it is";
-        return Err(ApiError::Invalid(text.into()).into());
+        return Err(ApiError::Conflict(text.into()).into());
     };
     let wanted = caller.actor.did("worker.rotate", &id).with("asked for");
     shared.store.audit(wanted).await?;
@@ -137,7 +185,10 @@ pub(super) async fn rotate(
         }
     });
     match done.await {
-        Ok(at) => Ok(Json(json!({ "id": id, "rotated_at": at?.map(to_rfc3339) }))),
+        Ok(at) => {
+            let rotated_at = at?.map(to_rfc3339);
+            Ok(Json(Rotated { id, rotated_at }))
+        }
         Err(_) => {
             let text = "the worker has not taken its new credential yet; it keeps the old one \
                         until it does";

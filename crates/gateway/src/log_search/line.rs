@@ -1,7 +1,8 @@
 //! Lines, made of the pieces in which output comes.
 
 use metal9_store::{LogPiece, LogStream, UnixMicros};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Source, Wish};
 use crate::timestamps::to_rfc3339;
@@ -23,22 +24,36 @@ pub(crate) struct Line {
 
 impl Line {
     /// As the SDK reads it.
-    pub(crate) fn json(&self) -> Value {
+    pub(crate) fn told(self) -> LogLine {
         let Self { at, stream, text, task, container, stub } = self;
         let stream = match stream {
             LogStream::Stdout => "stdout",
             LogStream::Stderr => "stderr",
             LogStream::System => "system",
         };
-        json!({
-            "timestamp": to_rfc3339(*at),
-            "message": text,
-            "stream": stream,
-            "task_id": task,
-            "container_id": container,
-            "stub_id": stub,
-        })
+        LogLine {
+            timestamp: to_rfc3339(at),
+            message: text,
+            stream,
+            task_id: task,
+            container_id: container,
+            stub_id: stub,
+        }
     }
+}
+
+/// A line of output as the SDK reads it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LogLine {
+    /// When its end was written.
+    timestamp: String,
+    message: String,
+    /// `stdout`, `stderr` or `system`.
+    stream: &'static str,
+    task_id: String,
+    /// Empty if there was none yet.
+    container_id: String,
+    stub_id: String,
 }
 
 /// `true` if a line is among those wished for.

@@ -8,6 +8,7 @@ use metal9_store::WorkerRow;
 use metal9_types::{AttemptId, ObjectId, WorkerId};
 use tonic::{Response, Status, Streaming};
 
+use super::grants::stub_at_work;
 use super::{BoxStream, PushedResults};
 use crate::error::ApiError;
 use crate::shared::Shared;
@@ -22,10 +23,9 @@ pub(super) async fn fetch_object(
     let missing = || ApiError::NotFound { kind: "object", id: request.object_id.clone() };
     let object: ObjectId = request.object_id.parse().map_err(|_| missing())?;
     // A worker runs jobs of every workspace, and gets the code of those that it runs.
-    let (worker, wanted) = (worker.id, object.to_string());
-    if !shared.driver.query(move |core, _| core.has_use_for(worker, &wanted)).await? {
-        return Err(missing().into());
-    }
+    stub_at_work(shared, worker.id, |stub| stub.config.object == object)
+        .await?
+        .ok_or_else(missing)?;
     let reader = shared.store.object_reader(object).await.map_err(ApiError::from)?;
     let (_, bytes) = reader.ok_or_else(missing)?;
     let chunks = bytes.map(|chunk| match chunk {

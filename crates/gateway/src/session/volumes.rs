@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use metal9_proto::worker as wire;
-use metal9_store::WorkerRow;
+use metal9_store::{StubRow, WorkerRow};
 use metal9_types::VolumeId;
 use metal9_volume::{Staging, VolumePath, hex};
 use sha2::{Digest, Sha256};
@@ -10,20 +10,25 @@ use tokio_util::io::ReaderStream;
 use tonic::{Response, Status, Streaming};
 
 use super::BoxStream;
+use super::grants::stub_at_work;
 use crate::error::ApiError;
 use crate::inflow::Room;
 use crate::shared::Shared;
+use crate::validate::shown;
 use crate::volumes::copies::Change;
 
 /// Files named in one message.
 const FILES: usize = 500;
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// A volume of the worker's workspace.
-async fn own(shared: &Shared, worker: &WorkerRow, id: &str) -> Result<VolumeId, ApiError> {
-    let missing = || ApiError::NotFound { kind: "volume", id: id.to_owned() };
-    let volume = id.parse().map_err(|_| missing())?;
-    let row = shared.store.volume(worker.workspace, volume).await?;
+/// A volume of a stub that the worker has work of.
+async fn granted(shared: &Shared, worker: &WorkerRow, id: &str) -> Result<VolumeId, ApiError> {
+    let missing = || ApiError::NotFound { kind: "volume", id: shown(id) };
+    let volume: VolumeId = id.parse().map_err(|_| missing())?;
+    let mounts = |stub: &StubRow| stub.config.volumes.iter().any(|mount| mount.volume == volume);
+    let stub = stub_at_work(shared, worker.id, mounts).await?.ok_or_else(missing)?;
+    // It may have been deleted since.
+    let row = shared.store.volume(stub.workspace, volume).await?;
     row.map(|row| row.id).ok_or_else(missing)
 }
 
@@ -32,7 +37,7 @@ pub(super) async fn manifest(
     worker: &WorkerRow,
     request: &wire::VolumeManifestRequest,
 ) -> Result<Response<BoxStream<wire::VolumeManifestPart>>, Status> {
-    let id = own(shared, worker, &request.volume_id).await?;
+    let id = granted(shared, worker, &request.volume_id).await?;
     let listed = shared.volumes.with_copies(id, move |files, copies| copies.manifest(id, files));
     let files: Vec<_> = listed
         .await?
@@ -56,7 +61,7 @@ pub(super) async fn fetch(
     worker: &WorkerRow,
     request: &wire::FetchVolumeFileRequest,
 ) -> Result<Response<BoxStream<wire::Chunk>>, Status> {
-    let id = own(shared, worker, &request.volume_id).await?;
+    let id = granted(shared, worker, &request.volume_id).await?;
     let path = VolumePath::parse(&request.path).map_err(ApiError::from)?;
     let (file, _) = shared.volumes.with(id, move |files, _| files.read(&path)).await?;
     let file = tokio::fs::File::from_std(file);
@@ -74,7 +79,7 @@ pub(super) async fn push(
 ) -> Result<Response<wire::PushVolumeFileResponse>, Status> {
     let first = stream.message().await?;
     let first = first.ok_or_else(|| Status::invalid_argument("an empty file"))?;
-    let id = own(shared, worker, &first.volume_id).await?;
+    let id = granted(shared, worker, &first.volume_id).await?;
     let path = VolumePath::parse(&first.path).map_err(ApiError::from)?;
     let mut hash = Sha256::new();
     let mut staged = shared.volumes.stage(|staging| staging.file()).await?;
@@ -107,7 +112,7 @@ pub(super) async fn remove(
     worker: &WorkerRow,
     request: wire::RemoveVolumeFileRequest,
 ) -> Result<Response<wire::RemoveVolumeFileResponse>, Status> {
-    let id = own(shared, worker, &request.volume_id).await?;
+    let id = granted(shared, worker, &request.volume_id).await?;
     let path = VolumePath::parse(&request.path).map_err(ApiError::from)?;
     let base = request.base_hash;
     let remove =

@@ -5,6 +5,8 @@ mod admission;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod compatibility;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod hostile_worker;
