@@ -7,6 +7,7 @@
 mod book;
 mod connection;
 mod exchange;
+mod explain;
 mod forward;
 mod headers;
 mod holds;
@@ -28,8 +29,9 @@ use metal9_types::{
 };
 use tokio::sync::{Notify, oneshot};
 
-use book::{Book, Place, Refusal, Step};
+use book::{Book, Place, Refusal, Step, Wait};
 use connection::Pool;
+pub(crate) use explain::explain;
 pub(crate) use forward::{forward, warm_up};
 pub(crate) use holds::run;
 use record::Records;
@@ -220,6 +222,11 @@ impl Endpoints {
     pub(crate) fn cancel(&self, request: TaskId) -> bool {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.get(&request).inspect(|token| token.cancel()).is_some()
+    }
+
+    /// What a request waits for; nothing if it does not wait.
+    fn wait(&self, stub: StubId, request: TaskId) -> Option<Wait> {
+        self.lock().book.wait(Instant::now(), stub, request)
     }
 
     /// Why the containers of a stub wait, if they do.
