@@ -325,7 +325,11 @@ def test_output_while_the_gateway_is_down_waits_at_the_worker_in_bounded_room(fa
     waiting = threading.Thread(target=caller.try_once)
     waiting.start()
     eventually(lambda: caller.task and faulty.api.status(caller.task) == "RUNNING", what="it runs")
-    eventually(lambda: b"HERE" in log_of(faulty, caller.task).read_bytes(), what="it is there")
+    eventually(
+        lambda: log_of(faulty, caller.task).exists()
+        and b"HERE" in log_of(faulty, caller.task).read_bytes(),
+        what="it is about to write",
+    )
     [worker] = faulty.workers
     before = processes.memory(worker.pid)["VmRSS"]
     faulty.gateway.kill()

@@ -138,10 +138,11 @@ def test_arguments_over_the_limit_are_refused_before_anything_is_kept(api, fleet
     token = (("authorization", f"Bearer {api.token}"),)
     with grpc.insecure_channel(fleet.facts["grpc"], [("grpc.max_send_message_length", -1)]) as free:
         invoke = free.unary_stream("/function.FunctionService/FunctionInvoke", bytes)
-        request = bytes(FunctionInvokeRequest(stub_id=stub, args=b"x" * (16 << 20)))
-        code, text = refused(lambda: next(invoke(request, metadata=token)))
-    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "larger than 16 MiB" in text and "\nhint: " in text, text
+        for size, words in ((1 << 24) + 1, "a call may carry 16 MiB"), (17 << 20, "larger than 16 MiB"):
+            request = bytes(FunctionInvokeRequest(stub_id=stub, args=b"x" * size))
+            code, text = refused(lambda: next(invoke(request, metadata=token)))
+            assert code == grpc.StatusCode.RESOURCE_EXHAUSTED, text
+            assert words in text and "\nhint: " in text, text
 
     url = f"http://{fleet.facts['http']}/function/id/{stub}"
     headers = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"}
