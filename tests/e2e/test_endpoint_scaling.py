@@ -202,3 +202,42 @@ def test_after_a_restart_of_the_gateway_requests_are_served_and_those_before_hav
     assert first.exception() is not None
     assert split.api.status(task.id) == "ERROR"
     assert served.post(json={}).status_code == 200
+
+
+def explained(split, task):
+    """What a person is told about a task."""
+    return split.api.get(f"/api/v1/task/{split.api.workspace}/{task}/explain").json()
+
+
+def test_a_request_that_waits_for_its_turn_says_so(split, split_app, pool):
+    served = serve(split_app, facts(split), slow("keep_warm_seconds=10"))
+    gate, first, _ = running_request(split, split_app, pool, served)
+    others = [pool.submit(served.post, json={}) for _ in range(2)]
+    pending = {"stub-id": [served.stub], "status": ["PENDING"]}
+    tasks = eventually(
+        lambda: split.api.tasks(**pending), lambda tasks: len(tasks) == 2, what="both wait"
+    )
+    said = sorted(explained(split, task.id)["sentence"] for task in tasks)
+    busy = "waiting: its container has all the requests that it takes at a time"
+    assert said == [f"{busy}; 1 request is ahead of it", f"{busy}; it is next"]
+    gate.open()
+    assert [answer.result().status_code for answer in (first, *others)] == [200] * 3
+
+
+def test_a_request_that_waits_for_a_container_says_what_that_waits_for(split, split_app, pool):
+    served = serve(split_app, facts(split), slow("keep_warm_seconds=10"))
+    for worker in split.workers:
+        worker.stop()
+    waiting = pool.submit(served.post, json={})
+    [task] = eventually(
+        lambda: split.api.tasks(**{"stub-id": [served.stub], "status": ["PENDING"]}),
+        what="the request waits",
+    )
+    told = eventually(
+        lambda: explained(split, task.id),
+        lambda told: "no worker is connected" in told["sentence"],
+        what="it is said why",
+    )
+    assert told["sentence"].startswith("waiting: ") and "it is next" in told["detail"], told
+    # None comes.
+    assert waiting.result().status_code == 503

@@ -36,17 +36,18 @@ WORK = {
         print("done", flush=True)
         return number * number
 
-    def big(size):
-        return b"x" * size
-
     def big_after(size, gate):
         print("HERE", flush=True)
         open(gate).read()
         return b"x" * size
 
-    def flood(lines, trace):
+    def flood(lines, trace, gate):
+        print("HERE", flush=True)
+        open(gate).read()
         for line in range(lines):
             print(f"line {line:07d} " + "." * 100)
+        with open(trace, "w") as log:
+            log.write("over")
         return lines
     """
 }
@@ -309,6 +310,50 @@ def test_an_end_on_its_way_to_the_disk_is_kept_by_a_worker_that_comes_back(fault
     faulty.start_gateway()
     eventually(caller.try_once, what="the call ends", within=30)
     check(caller, trace, 25)
+
+
+MEBIBYTE = 1 << 20
+# 22 MiB of output, of which a worker keeps 8 for a gateway that is not there.
+FLOOD = 200_000
+
+
+def test_output_while_the_gateway_is_down_waits_at_the_worker_in_bounded_room(faulty, tmp_path):
+    trace, gate = tmp_path / "trace", tmp_path / "gate"
+    os.mkfifo(gate)
+    flood = faulty.api.stub(WORK, "app:flood", retries=0)
+    caller = Caller(faulty, flood, FLOOD, str(trace), str(gate))
+    waiting = threading.Thread(target=caller.try_once)
+    waiting.start()
+    eventually(lambda: caller.task and faulty.api.status(caller.task) == "RUNNING", what="it runs")
+    eventually(
+        lambda: log_of(faulty, caller.task).exists()
+        and b"HERE" in log_of(faulty, caller.task).read_bytes(),
+        what="it is about to write",
+    )
+    [worker] = faulty.workers
+    before = processes.memory(worker.pid)["VmRSS"]
+    faulty.gateway.kill()
+    waiting.join()
+    gate.write_text("go")
+
+    def kept():
+        files = [path for path in (worker.state / "outbox").rglob("*") if path.is_file()]
+        return sum(path.stat().st_size for path in files)
+
+    eventually(kept, lambda size: size > 6 * MEBIBYTE, what="the outbox fills up", within=60)
+    # Time in which it would all be written, if nothing held it up.
+    last(3)
+    assert not trace.exists(), "the job waits, as nobody takes its output"
+    assert kept() < 12 * MEBIBYTE
+    growth = (processes.memory(worker.pid)["VmRSS"] - before) // 1024
+    assert growth < 32, f"the worker grew by {growth} MiB"
+
+    faulty.start_gateway()
+    eventually(caller.try_once, what="the call ends", within=120)
+    assert caller.value == FLOOD and trace.read_text() == "over"
+    numbers = [line[5:12] for line in own_lines(caller.output).splitlines()]
+    assert numbers == [f"{number:07d}" for number in range(FLOOD)]
+    assert kept() == 0
 
 
 def test_a_half_closed_session_is_opened_again(faulty, stub):

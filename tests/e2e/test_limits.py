@@ -7,6 +7,8 @@ from io import BytesIO
 
 import grpc
 import pytest
+import requests
+from beta9.clients.function import FunctionInvokeRequest
 from beta9.clients.gateway import (
     GetOrCreateStubRequest,
     ObjectMetadata,
@@ -44,6 +46,7 @@ def hello(fleet):
         ({"name": "a\nb"}, ["name", "control character"]),
         ({"app_name": "x" * 100_000}, ["app", "longer than 256"]),
         ({"handler": "no colon"}, ["handler", "module:function"]),
+        ({"handler": ""}, ["handler", "module:function"]),
         ({"handler": "app:f\0"}, ["handler"]),
         ({"extra": "{not json"}, ["`extra` is not JSON"]),
         ({"callback_url": "file:///etc/passwd"}, ["callback_url"]),
@@ -120,6 +123,51 @@ def test_a_stub_of_memory_that_no_worker_has_waits_and_says_so(api):
     assert api.wait(call.task_id) == "CANCELLED"
 
 
+def test_a_count_of_gpus_without_a_gpu_is_one_of_any_kind_and_says_what_it_waits_for(api):
+    call = api.call(api.stub(HELLO, "app:hello", gpu_count=2), headless=True)
+    call.until("waiting: ")
+    assert 'gpu "ANY"' in call.output, call.output
+    api.cancel(call.task_id)
+    assert api.wait(call.task_id) == "CANCELLED"
+
+
+def test_arguments_over_the_limit_are_refused_before_anything_is_kept(api, fleet):
+    """The SDK has the same limit and a sentence of its own; other clients get this one."""
+    stub = api.stub(HELLO, "app:hello")
+    before = len(api.tasks(limit=1000))
+    token = (("authorization", f"Bearer {api.token}"),)
+    with grpc.insecure_channel(fleet.facts["grpc"], [("grpc.max_send_message_length", -1)]) as free:
+        invoke = free.unary_stream("/function.FunctionService/FunctionInvoke", bytes)
+        for size, words in ((1 << 24) + 1, "a call may carry 16 MiB"), (17 << 20, "larger than 16 MiB"):
+            request = bytes(FunctionInvokeRequest(stub_id=stub, args=b"x" * size))
+            code, text = refused(lambda: next(invoke(request, metadata=token)))
+            assert code == grpc.StatusCode.RESOURCE_EXHAUSTED, text
+            assert words in text and "\nhint: " in text, text
+
+    url = f"http://{fleet.facts['http']}/function/id/{stub}"
+    headers = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"}
+    answer = requests.post(url, data='{"text": "' + "x" * (16 << 20) + '"}', headers=headers)
+    assert answer.status_code == 413, answer.text
+    assert "too large" in answer.json()["message"] and "\nhint: " in answer.json()["message"]
+    # What is as large as may be on its way, and larger as the function's arguments.
+    fits = '{"text": "' + "x" * ((16 << 20) - 12) + '"}'
+    answer = requests.post(url, data=fits, headers=headers)
+    assert answer.status_code == 413, answer.text
+    said = answer.json()["message"]
+    assert "16.0 MiB" in said and "may carry 16 MiB" in said and "\nhint: " in said, said
+    assert len(api.tasks(limit=1000)) == before
+
+
+def test_a_token_that_nobody_knows_is_refused_in_words(fleet):
+    from harness import Api
+
+    stranger = Api(fleet.facts["grpc"], fleet.facts["http"], "no-such-token")
+    code, text = refused(lambda: stranger.call("nonsense"))
+    assert code == grpc.StatusCode.UNAUTHENTICATED
+    assert "invalid or missing token" in text and "revoked" in text and "\nhint: " in text, text
+    stranger.close()
+
+
 def test_the_sdk_shows_the_refusal_and_ends(app, api):
     before = len(api.tasks(limit=1000))
     done = app(
@@ -156,6 +204,8 @@ def test_a_token_that_is_revoked_in_the_middle_ends_what_comes_next(fleet, app):
     with pytest.raises(grpc.RpcError) as refused:
         other.call(stub, str(gate))
     assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    said = refused.value.details()
+    assert "revoked" in said and "\nhint: " in said and "token create" in said, said
     with pytest.raises(grpc.RpcError) as ended:
         call.finish()
     assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED

@@ -1,6 +1,7 @@
 """Floods and slow peers: the gateway stays small and serves the others."""
 
 import socket
+import threading
 from contextlib import closing
 
 import cloudpickle
@@ -73,6 +74,56 @@ def test_a_flood_of_calls_is_refused_in_words_and_others_do_not_notice(small, tm
     assert flooder.gateway.stop_tasks(StopTasksRequest(task_ids=ids)).ok
     assert flooder.call(flooder.stub(HELLO, "app:hello")).value == 1
     other.close()
+
+
+SHORT = {
+    "app.py": """
+    import time
+
+    def short():
+        time.sleep(0.2)
+    """
+}
+
+
+def test_anothers_call_returns_while_a_flood_of_calls_is_worked_off(small):
+    """There is always more of the flood than the machine can run, and yet it is the other's turn."""
+    small.gateway.stop()
+    token = second_workspace(small)
+    small.start_gateway()
+    small.wait_for_workers(1)
+    flooder, other = small.api, Api(small.grpc, small.http, token)
+    stub = flooder.warm(SHORT, "app:short")
+    answer = other.try_stub(other.upload(HELLO), "app:hello", image_id=flooder.image())
+    assert answer.ok, answer.err_msg
+    over, refusals = threading.Event(), []
+
+    def flood():
+        with closing(Api(small.grpc, small.http, small.facts["token"])) as api:
+            while not over.is_set():
+                try:
+                    api.call(stub, headless=True)
+                except grpc.RpcError as error:
+                    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+                    refusals.append(error)
+                    over.wait(0.02)
+
+    def pending():
+        return len(flooder.tasks(**{"stub-id": [stub], "status": ["PENDING"], "limit": 1000}))
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    try:
+        eventually(lambda: len(refusals) > 0, what="the flood is at its limit")
+        assert pending() > 0
+        call = other.call(answer.stub_id).finish()
+        assert call.value == 1
+        assert pending() > 0, "the flood went on meanwhile"
+    finally:
+        over.set()
+        flooding.join()
+        other.close()
+    eventually(lambda: pending() == 0, what="the flood is worked off", within=60)
 
 
 def test_the_sdk_shows_a_refused_call_as_a_limit(small, tmp_path):

@@ -67,6 +67,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) cpu: Option<f64>,
     pub(crate) memory_mib: Option<u64>,
     pub(crate) cache_mib: Option<u64>,
+    pub(crate) cache_check_seconds: Option<u64>,
     pub(crate) uv: Option<PathBuf>,
     pub(crate) python: Option<String>,
     pub(crate) drain_seconds: Option<f64>,

@@ -108,8 +108,8 @@ pub(crate) async fn accept(shared: &SharedRef, call: NewCall) -> Result<Call, Ap
     let bytes = arguments.len() as u64;
     if arguments.len() > MAX_MESSAGE_BYTES {
         return Err(ApiError::Limit(format!(
-            "the arguments are {:.1} MiB; a call may carry {} MiB: put large data into a file of \
-             the project or a store that the function reads",
+            "the arguments are {:.1} MiB; a call may carry {} MiB\nhint: put large data into a \
+             volume or a file of the project, which the function reads",
             bytes as f64 / 1_048_576.0,
             MAX_MESSAGE_BYTES / (1024 * 1024),
         )));

@@ -75,6 +75,10 @@ impl Leave {
     }
 }
 
+const UNKNOWN_TOKEN: &str = "invalid or missing token: the gateway knows no such token that is in \
+     force; it may have been revoked, have run out or be another gateway's\n\
+     hint: `beta9 config list` shows which token is used; make a new one with `metal9 token create` \
+     on the gateway's machine";
 const TASK_ENDED: &str = "the task of this token has ended";
 /// The least that must be left of an expiring token for a stream: rounding must not end it early.
 const TICK: Duration = Duration::from_millis(1);
@@ -93,13 +97,14 @@ pub(crate) fn grpc_peer(metadata: &MetadataMap) -> &str {
 impl Caller {
     fn job(
         workspace: WorkspaceId,
+        workspace_name: String,
         task: TaskId,
         peer: &str,
         watch: Option<watch::Receiver<Snapshot>>,
     ) -> Self {
         Self {
             workspace,
-            workspace_name: "default".into(),
+            workspace_name,
             rights: Rights::Job(task),
             actor: Actor::job(workspace, task, peer),
             leave: Leave::Job(watch),
@@ -197,13 +202,14 @@ impl Shared {
 
     async fn find_caller(&self, token: Option<&str>, peer: &str) -> Result<Caller, ApiError> {
         let Some(token) = token else {
-            return Err(ApiError::Unauthenticated("invalid or missing token"));
+            return Err(ApiError::Unauthenticated(UNKNOWN_TOKEN));
         };
         if let Some((workspace, task)) = self.signer.verify_job_token(token) {
             let live = self.hub.get(task).ok_or(ApiError::Unauthenticated(TASK_ENDED))?;
-            return Ok(Caller::job(workspace, task, peer, Some(live.watch())));
+            let name = self.workspace_name(workspace).await?;
+            return Ok(Caller::job(workspace, name, task, peer, Some(live.watch())));
         }
-        let unknown = || ApiError::Unauthenticated("invalid or missing token");
+        let unknown = || ApiError::Unauthenticated(UNKNOWN_TOKEN);
         let identity: Identity = self.store.authenticate(token).await?.ok_or_else(unknown)?;
         let revoked = self.revocations.watch(identity.token);
         // Looked at again, now that a revocation cannot be missed.
@@ -228,13 +234,18 @@ impl Shared {
         })
     }
 
+    async fn workspace_name(&self, id: WorkspaceId) -> Result<String, ApiError> {
+        Ok(self.store.workspace_name(id).await?.unwrap_or_default())
+    }
+
     /// Finds out who wants a signature: also a job whose task has just ended, for its callback.
     pub(crate) async fn signing_caller(&self, metadata: &MetadataMap) -> Result<Caller, ApiError> {
         let token = grpc_bearer(metadata);
         let job = token.and_then(|token| self.signer.verify_job_token(token));
         match job {
             Some((workspace, task)) if self.hub.ended_just_now(task) => {
-                Ok(Caller::job(workspace, task, grpc_peer(metadata), None))
+                let name = self.workspace_name(workspace).await?;
+                Ok(Caller::job(workspace, name, task, grpc_peer(metadata), None))
             }
             _ => self.caller(token, grpc_peer(metadata)).await,
         }

@@ -6,6 +6,7 @@ mod files;
 mod gate;
 mod guard;
 mod http;
+mod large;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ mod book;
 mod connection;
 mod developed;
 mod exchange;
+mod explain;
 mod forward;
 mod headers;
 mod holds;
@@ -30,10 +31,11 @@ use metal9_types::{
 };
 use tokio::sync::{Notify, oneshot, watch};
 
-use book::{Book, Refusal, Step};
+use book::{Book, Refusal, Step, Wait};
 pub(crate) use book::{Place, pause_after};
 use connection::Pool;
 pub(crate) use developed::take_changes_at;
+pub(crate) use explain::explain;
 pub(crate) use forward::{forward, warm_up};
 pub(crate) use holds::{FOR_EVER, run};
 pub(crate) use queue::put;
@@ -272,6 +274,11 @@ impl Endpoints {
     pub(crate) fn cancel(&self, request: TaskId) -> bool {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.get(&request).inspect(|token| token.cancel()).is_some()
+    }
+
+    /// What a request waits for; nothing if it does not wait.
+    fn wait(&self, stub: StubId, request: TaskId) -> Option<Wait> {
+        self.lock().book.wait(Instant::now(), stub, request)
     }
 
     /// Why the containers of a stub wait, if they do.

@@ -17,7 +17,7 @@ pub(crate) enum ApiError {
     #[error("{0}")]
     Forbidden(&'static str),
     /// What was named does not exist.
-    #[error("{kind} `{id}` does not exist in this workspace")]
+    #[error("{kind} `{id}` does not exist in this workspace{}", hint_for(kind))]
     NotFound {
         /// What kind of thing.
         kind: &'static str,
@@ -47,6 +47,19 @@ pub(crate) enum ApiError {
     /// The state could not be read or written.
     #[error("{}", causes(.0))]
     Store(#[from] StoreError),
+}
+
+/// What to do when something of this kind is missing, where there is something to do.
+fn hint_for(kind: &str) -> &'static str {
+    match kind {
+        "stub" | "object" => {
+            "\nhint: run the program again, which makes it anew; what nobody has used for long is \
+             removed, and other workspaces' is not seen"
+        }
+        "image" => "\nhint: run the program again, which builds it anew",
+        "task" => "\nhint: `metal9 task list` names those there are; ended ones go after a while",
+        _ => "",
+    }
 }
 
 /// An error with its causes, where only the text gets through.

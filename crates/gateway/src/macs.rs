@@ -95,7 +95,7 @@ pub(crate) async fn verdict(
     let event = resolved.await.ok().flatten();
     match event {
         Some(BuildEvent::Built(lock)) if lock.fits(target) => {
-            shared.store.put_lock(&id, &lock).await?;
+            shared.store.put_lock(image, &lock).await?;
             Ok(Verdict::Resolved)
         }
         Some(BuildEvent::Failed { text, is_final: true }) => {

@@ -63,8 +63,11 @@ pub struct Options {
     pub build_wait_seconds: u64,
     /// Days that ended tasks, their results and their output are kept.
     pub keep_ended_days: f64,
-    /// Room for results and output of ended tasks, in MiB: when they take more, the oldest go.
+    /// Room for ended tasks with their results and output, in MiB: when they take more, the oldest go.
     pub keep_ended_mib: u64,
+    /// Seconds that an ended task is kept however little room there is: its client may be about to
+    /// come back for the result.
+    pub keep_ended_at_least_seconds: u64,
     /// Days after which stubs without tasks and code archives that nobody has asked for are removed.
     pub keep_unused_days: f64,
     /// Calls of one workspace that have not ended.
@@ -110,6 +113,7 @@ impl Options {
             build_wait_seconds: 60,
             keep_ended_days: 30.0,
             keep_ended_mib: 10 * 1024,
+            keep_ended_at_least_seconds: 600,
             keep_unused_days: 90.0,
             // A task that waits takes about 2 KB of memory.
             max_tasks_per_workspace: 250_000,
@@ -139,6 +143,11 @@ impl Options {
     /// How long ended tasks are kept.
     pub(crate) fn keep_ended(&self) -> Duration {
         days(self.keep_ended_days)
+    }
+
+    /// How long they are kept however little room there is.
+    pub(crate) fn keep_ended_at_least(&self) -> Duration {
+        Duration::from_secs(self.keep_ended_at_least_seconds)
     }
 
     /// How long what nobody asks for is kept.

@@ -15,10 +15,6 @@ const ROUND: Duration = Duration::from_secs(600);
 /// Tasks removed at a time, so that calls do not wait long for the database.
 const BATCH: u32 = 200;
 
-/// However little room there is, a task can be looked at for this long after its end: its client
-/// may be about to come back for the result.
-const AT_LEAST: Duration = Duration::from_secs(600);
-
 /// Removes what is over, round by round, until the gateway stops.
 pub(crate) fn start(shared: SharedRef) {
     metal9_tasks::spawn_infallible("retention", async move {
@@ -31,6 +27,7 @@ pub(crate) fn start(shared: SharedRef) {
                     tasks = removed.tasks,
                     stubs = removed.unused.stubs,
                     objects = removed.unused.objects,
+                    images = removed.unused.images,
                     values = removed.values,
                     "removed what was over"
                 ),
@@ -60,18 +57,24 @@ async fn round(shared: &Shared) -> Result<Removed, StoreError> {
     let mut removed = Removed::default();
     let ago = |age: Duration| now() - i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
     loop {
-        let count = store.forget_ended(ago(options.keep_ended()), BATCH).await?;
+        let count = store.forget_ended(ago(options.keep_ended()), BATCH).await?.tasks;
         removed.tasks += count;
         if count == 0 || shared.shutdown.is_cancelled() {
             break;
         }
     }
     let budget = options.keep_ended_mib.saturating_mul(1024 * 1024);
-    while store.kept_bytes().await? > budget && !shared.shutdown.is_cancelled() {
-        let before = ago(AT_LEAST.min(options.keep_ended()));
-        let count = store.forget_ended(before, BATCH).await?;
-        removed.tasks += count;
-        if count + store.forget_served(before, BATCH).await? == 0 {
+    let at_least = options.keep_ended_at_least().min(options.keep_ended());
+    let mut logs = store.log_bytes().await?;
+    while store.kept_bytes().await? + logs > budget && !shared.shutdown.is_cancelled() {
+        let forgotten = store.forget_ended(ago(at_least), BATCH).await?;
+        let served = store.forget_served(ago(at_least), BATCH).await?;
+        removed.tasks += forgotten.tasks;
+        logs = match served {
+            0 => logs.saturating_sub(forgotten.log_bytes),
+            _ => store.log_bytes().await?,
+        };
+        if forgotten.tasks + served == 0 {
             break;
         }
     }

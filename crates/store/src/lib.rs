@@ -55,7 +55,7 @@ pub use error::StoreError;
 pub use logs::{Appended, LOG_LIMIT_BYTES, LogPiece, LogStream, TaskLogs};
 pub use objects::{ObjectStream, ObjectUpload};
 pub use outputs::{MAX_OUTPUT_BYTES, OutputRow, OutputUpload};
-pub use retention::Unused;
+pub use retention::{Forgotten, TASK_ROW_BYTES, Unused};
 pub use rows::{
     Accepted, Bootstrap, Changed, Identity, Joined, NewTask, NewToken, RequestRow, SecretInfo,
     SecretRow, StubRow, TaskChange, TaskFilter, TaskRow, TokenKind, TokenRow, UnixMicros,

@@ -27,6 +27,9 @@ pub const LOG_LIMIT_BYTES: u64 = 256 << 20;
 /// Tasks whose state is kept in memory at most.
 const REMEMBERED: usize = 4096;
 
+/// Bytes of a block, as the file system counts them.
+const BLOCK: u64 = 512;
+
 /// Where a piece of text came from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum LogStream {
@@ -205,17 +208,25 @@ impl TaskLogs {
         }
     }
 
-    /// Removes the logs of tasks; those that have none are no error.
-    pub(crate) async fn remove(&self, tasks: Vec<TaskId>) -> io::Result<()> {
+    /// Removes the logs of tasks; those that have none are no error. Returns the bytes they took on
+    /// disk.
+    pub(crate) async fn remove(&self, tasks: Vec<TaskId>) -> io::Result<u64> {
         for task in &tasks {
             self.close(*task);
         }
         let dir = self.inner.dir.clone();
         blocking(move || {
-            tasks.iter().try_for_each(|task| match fs::remove_file(path(&dir, *task)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            })
+            let mut bytes = 0;
+            for task in &tasks {
+                let path = path(&dir, *task);
+                let size = fs::metadata(&path).map_or(0, |facts| facts.blocks() * BLOCK);
+                match fs::remove_file(&path) {
+                    Ok(()) => bytes += size,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(bytes)
         })
         .await
     }
@@ -230,7 +241,7 @@ impl TaskLogs {
                 if shelf.file_type()?.is_dir() {
                     for log in fs::read_dir(shelf.path())? {
                         // One that is removed at this moment takes nothing.
-                        bytes += log?.metadata().map_or(0, |facts| facts.blocks() * 512);
+                        bytes += log?.metadata().map_or(0, |facts| facts.blocks() * BLOCK);
                     }
                 }
             }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::clock::{new_uuid, now};
 use crate::columns::Columns;
 use crate::directory::{create_private, file_error};
-use crate::retention::USE_OBJECT;
+use crate::retention::Used;
 use crate::store::database;
 use crate::{Store, StoreError, UnixMicros};
 
@@ -212,7 +212,7 @@ impl Store {
             return Ok(None);
         }
         // Whoever asks is about to name it in a stub, so it must not be removed meanwhile.
-        self.note_use(USE_OBJECT, id, used_at).await?;
+        self.note_use(Used::Object(ObjectId(id)), used_at).await?;
         Ok(Some(ObjectId(id)))
     }
 

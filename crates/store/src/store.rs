@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metal9_tasks::CancellationToken;
+use metal9_types::WorkspaceId;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -14,6 +15,7 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::cache::Cache;
 use crate::directory::{self, file_error};
 use crate::identity::IdentityCache;
 use crate::images::ImageCache;
@@ -27,6 +29,10 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// Connections that read at a time.
 const READERS: u32 = 4;
+
+/// What a connection keeps of the database in memory: 2 MiB (a negative number is KiB), so that the
+/// readers and the writer together keep 10 MiB at most, however large the database is.
+const PAGE_CACHE: &str = "-2048";
 
 /// The gateway's durable state. Cloning it is cheap and gives the same store.
 #[derive(Clone)]
@@ -44,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) identities: IdentityCache,
     pub(crate) stubs: StubCache,
     pub(crate) images: ImageCache,
+    pub(crate) workspace_names: Cache<WorkspaceId, String>,
     pub(crate) objects: ObjectFiles,
     logs: TaskLogs,
 }
@@ -89,6 +96,7 @@ impl Store {
                 identities: IdentityCache::default(),
                 stubs: StubCache::default(),
                 images: ImageCache::default(),
+                workspace_names: Cache::default(),
                 objects,
                 logs: TaskLogs::new(logs_dir),
             }),
@@ -206,6 +214,7 @@ fn connect_options(path: &Path) -> SqliteConnectOptions {
         // 16 MiB of log between checkpoints: each costs further waits for the disk.
         .pragma("wal_autocheckpoint", "4000")
         .pragma("journal_size_limit", "67108864")
+        .pragma("cache_size", PAGE_CACHE)
         .disable_statement_logging()
 }
 
@@ -278,6 +287,27 @@ pub(crate) fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreErro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn every_connection_keeps_a_bounded_part_of_the_database_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).await.unwrap();
+        let sizes = async |conn: &mut SqliteConnection| {
+            let pages: i64 = sqlx::query_scalar("PRAGMA cache_size").fetch_one(&mut *conn).await?;
+            let mapped: Option<i64> =
+                sqlx::query_scalar("PRAGMA mmap_size").fetch_optional(conn).await?;
+            Ok::<_, sqlx::Error>((pages, mapped.unwrap_or(0)))
+        };
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            let mut reader = store.readers().acquire().await.unwrap();
+            assert_eq!(sizes(&mut reader).await.unwrap(), (-2048, 0));
+            readers.push(reader);
+        }
+        assert!(store.readers().try_acquire().is_none(), "there are no more");
+        let mut writer = connect_options(&dir.path().join("state.db")).connect().await.unwrap();
+        assert_eq!(sizes(&mut writer).await.unwrap(), (-2048, 0));
+    }
 
     #[tokio::test]
     async fn a_full_disk_is_told_as_one() {

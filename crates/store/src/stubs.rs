@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::cache::Cache;
 use crate::clock::{new_uuid, now};
 use crate::columns::{Columns, to_json};
-use crate::retention::USE_STUB;
+use crate::retention::Used;
 use crate::store::database;
 use crate::{Store, StoreError, StubRow, UnixMicros};
 
@@ -50,7 +50,7 @@ impl Store {
         if let Some(hash) = config_hash {
             let found = by_hash(workspace, &hash, self.readers()).await;
             if let Some((id, used_at)) = found.map_err(database("look up a stub"))? {
-                self.note_use(USE_STUB, id.0, used_at).await?;
+                self.note_use(Used::Stub(id), used_at).await?;
                 return Ok(id);
             }
         }

@@ -150,6 +150,27 @@ impl By<'_> {
 }
 
 impl Store {
+    /// A workspace's name, which never changes; nothing if there is no such workspace.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn workspace_name(&self, id: WorkspaceId) -> Result<Option<String>, StoreError> {
+        let cache = &self.inner.workspace_names;
+        let miss = match cache.get(&id) {
+            Ok(name) => return Ok(Some(name)),
+            Err(miss) => miss,
+        };
+        let name: Option<String> = sqlx::query_scalar("SELECT name FROM workspaces WHERE id = ?")
+            .bind(&id.0.as_bytes()[..])
+            .fetch_optional(self.readers())
+            .await
+            .map_err(database("look up a workspace"))?;
+        if let Some(name) = &name {
+            cache.remember(miss, id, name.clone());
+        }
+        Ok(name)
+    }
+
     /// All workspaces, the oldest first.
     ///
     /// # Errors

@@ -121,7 +121,15 @@ impl FakeWorker {
         grpc: std::net::SocketAddr,
         hello: wire::Hello,
     ) -> Result<Session> {
-        let channel = Channel::from_shared(format!("http://{grpc}"))?.connect().await?;
+        self.connect_over(Channel::from_shared(format!("http://{grpc}"))?.connect().await?, hello)
+            .await
+    }
+
+    /// The same over a connection that is there.
+    ///
+    /// # Errors
+    /// When the gateway refuses.
+    pub async fn connect_over(&self, channel: Channel, hello: wire::Hello) -> Result<Session> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let platform = hello.platform.clone();
         sender.send(wire::WorkerMessage { message: Some(ToGateway::Hello(hello)) }).await?;

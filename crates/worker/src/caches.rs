@@ -9,14 +9,12 @@ use tokio::time::{Instant, interval};
 
 use crate::container::{Makings, Tools};
 use crate::errors::chain;
+use crate::options::Options;
 
 const MIB: u64 = 1024 * 1024;
 
 /// How often the free room of the disk is looked at.
 const LOOK: Duration = Duration::from_secs(60);
-
-/// How often the caches are measured, which means a look at every file of theirs.
-const MEASURE: Duration = Duration::from_secs(600);
 
 /// Room that is left to everything else on the disk.
 const RESERVE: u64 = 1024 * MIB;
@@ -24,17 +22,19 @@ const RESERVE: u64 = 1024 * MIB;
 /// The part of the budget that is code, and as much again files of volumes: a tenth each.
 const CODE_PART: u64 = 10;
 
-/// Keeps the caches below `budget_mib` until the worker ends.
-pub(crate) fn start(tools: Arc<Tools>, state_dir: PathBuf, budget_mib: u64) {
+/// Keeps the caches below their budget until the worker ends.
+pub(crate) fn start(tools: Arc<Tools>, options: &Options) {
+    let budget = options.cache_mib.saturating_mul(MIB);
+    let (state_dir, check) = (options.state_dir.clone(), options.cache_check);
     metal9_tasks::spawn_infallible("caches", async move {
-        let budget = budget_mib.saturating_mul(MIB);
-        let mut looks = interval(LOOK);
+        // A pause of nothing would be no pause.
+        let mut looks = interval(LOOK.min(check).max(Duration::from_secs(1)));
         let mut measured: Option<Instant> = None;
         loop {
             looks.tick().await;
             let Some(makings) = tools.workshop.makings() else { return };
             let missing = RESERVE.saturating_sub(free(&state_dir).unwrap_or(RESERVE));
-            let due = measured.is_none_or(|at| at.elapsed() >= MEASURE);
+            let due = measured.is_none_or(|at| at.elapsed() >= check);
             if missing > 0 || due {
                 collect(makings, budget, missing).await;
                 measured = Some(Instant::now());

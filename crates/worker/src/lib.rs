@@ -56,7 +56,7 @@ pub use check::{Answer, CheckError, Membership, check, joined};
 pub use devices::DevicesError;
 pub use identity::IdentityError;
 pub use join::{JoinError, Joined, join};
-pub use options::{CACHE_MIB, JoinOptions, Options, Wish};
+pub use options::{CACHE_CHECK, CACHE_MIB, JoinOptions, Options, Wish};
 pub use paths::PathsError;
 pub use run::{RunError, run};
 pub use runner::{AccountError, IsolationError};

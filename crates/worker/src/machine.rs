@@ -81,6 +81,7 @@ mod tests {
             cpu,
             memory_mib,
             cache_mib: 0,
+            cache_check: crate::CACHE_CHECK,
             uv: None,
             python: None,
             gpu_slots: 1,

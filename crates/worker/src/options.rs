@@ -37,6 +37,10 @@ impl FromStr for Wish {
 /// with PyTorch for CUDA takes some 6 GiB.
 pub const CACHE_MIB: u64 = 20 * 1024;
 
+/// How often the caches are measured if nobody says otherwise: that is a look at every file of
+/// theirs.
+pub const CACHE_CHECK: Duration = Duration::from_secs(600);
+
 /// Everything [`crate::run`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -54,6 +58,8 @@ pub struct Options {
     /// Room for environments, code and the package cache, in MiB: what was not used for longest
     /// goes when they take more.
     pub cache_mib: u64,
+    /// How often they are measured.
+    pub cache_check: Duration,
     /// The uv that builds environments; nothing to find or install one.
     pub uv: Option<PathBuf>,
     /// The Python version for images that ask for any, as `3.11`.

@@ -207,7 +207,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         pythons = ?offer.pythons,
         "the worker is ready"
     );
-    caches::start(Arc::clone(&tools), options.state_dir.clone(), options.cache_mib);
+    caches::start(Arc::clone(&tools), &options);
     // While calls go on that run, the session does.
     let ending = CancellationToken::new();
     let session = session::run(gateway, relays, offer, isolation, events, ending.clone());

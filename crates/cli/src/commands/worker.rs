@@ -257,6 +257,9 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         cpu: settings.cpu,
         memory_mib: settings.memory_mib,
         cache_mib: settings.cache_mib.unwrap_or(metal9_worker::CACHE_MIB),
+        cache_check: settings
+            .cache_check_seconds
+            .map_or(metal9_worker::CACHE_CHECK, Duration::from_secs),
         uv: settings.uv,
         python: settings.python,
         gpu_slots: settings.gpu_slots.unwrap_or(1),

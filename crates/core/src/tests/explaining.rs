@@ -44,6 +44,27 @@ fn each_task_is_told_once_and_again_only_when_the_reason_changes() {
 }
 
 #[test]
+fn workers_that_are_not_connected_are_told_apart_from_those_that_cannot() {
+    let mut env = TestEnv::new().stub();
+    env.hello(1, 1, 1);
+    let mut tiny = hello(2, 2, 1, 100);
+    tiny.offer.capacity.memory_mib = 100;
+    env.connect(tiny);
+    env.disconnect(1, 1);
+    env.submit(1);
+    let sentence = "waiting: the only worker that can run it is not connected";
+    assert_eq!(env.waiting(task(1)), sentence);
+    let explanation = env.core.explain(env.now, task(1)).unwrap();
+    assert_eq!(explanation.sentence, sentence);
+    assert_eq!(
+        explanation.detail,
+        ["2 workers looked at", "1 worker: less than 128 MiB of memory", "1 worker: not connected",]
+    );
+    env.disconnect(2, 2);
+    assert_eq!(env.sentence(1), "waiting: no worker is connected");
+}
+
+#[test]
 fn a_long_queue_is_told_in_portions() {
     let mut env = TestEnv::new().stub();
     env.hello(1, 1, 1);

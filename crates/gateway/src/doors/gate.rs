@@ -14,6 +14,7 @@ use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tower::{Layer, Service};
 
+use super::large;
 use crate::auth::PEER_HEADER;
 use crate::error::ApiError;
 use crate::shared::SharedRef;
@@ -109,7 +110,7 @@ where
                     request
                 }
             };
-            inner.call(request).await
+            inner.call(request).await.map(large::in_words)
         })
     }
 }

@@ -64,6 +64,19 @@ pub(crate) enum Step {
     Refuse { request: TaskId, refusal: Refusal },
 }
 
+/// What a request waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Wait {
+    /// Requests that get a place first.
+    pub(crate) ahead: usize,
+    /// Containers that serve, with as many requests as they take.
+    pub(crate) serving: usize,
+    /// Holds whose containers are being made.
+    pub(crate) starting: Vec<TaskId>,
+    /// Holds that the scheduler has yet to find a place for.
+    pub(crate) asked: Vec<TaskId>,
+}
+
 /// All stubs that have requests or containers that serve.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
@@ -297,6 +310,11 @@ impl Book {
     pub(crate) fn holds(&self, id: StubId) -> Vec<(TaskId, Option<ContainerId>)> {
         let holds = self.stubs.get(&id).into_iter().flat_map(|stub| &stub.holds);
         holds.map(|(task, hold)| (*task, hold.container)).collect()
+    }
+
+    /// What a request waits for; nothing if it does not wait.
+    pub(crate) fn wait(&self, now: Instant, id: StubId, request: TaskId) -> Option<Wait> {
+        self.stubs.get(&id)?.wait(now, &self.away, request)
     }
 
     /// Gives places to those that wait, and asks for as many containers as there should be.

@@ -187,7 +187,7 @@ impl Journey<'_> {
     async fn place(&mut self, deadline: Instant) -> Result<Place, Box<Response>> {
         let shared = self.shared;
         let endpoints = &shared.endpoints;
-        let request = TaskId(Uuid::now_v7());
+        let request = self.exchange.task();
         let serving = shared.scales.serving(self.stub);
         let mut waiting = match endpoints.ask(self.stub, serving, request) {
             Ok(waiting) => waiting,

@@ -230,7 +230,7 @@ async fn build_on(
         match event {
             BuildEvent::Progress(text) => say(sender, &text).await?,
             BuildEvent::Built(lock) => {
-                shared.store.put_lock(&spec.id(), &lock).await?;
+                shared.store.put_lock(spec, &lock).await?;
                 return Ok(Built::Ready(lock.python));
             }
             BuildEvent::Failed { text, is_final: true } => return Ok(Built::Impossible(text)),

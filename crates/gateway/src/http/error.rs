@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use metal9_proto::MAX_MESSAGE_BYTES;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -64,6 +65,12 @@ pub(super) async fn in_json(response: Response) -> Response {
     let bytes = axum::body::to_bytes(body, LONGEST).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let message = match text.trim() {
+        text if status == StatusCode::PAYLOAD_TOO_LARGE => format!(
+            "the body of the request is too large: {}\nhint: a call may carry {} MiB; put large data \
+             into a volume",
+            if text.is_empty() { "it is over the limit of this address" } else { text },
+            MAX_MESSAGE_BYTES / (1024 * 1024),
+        ),
         "" => status.canonical_reason().unwrap_or("refused").to_lowercase(),
         text => text.to_owned(),
     };

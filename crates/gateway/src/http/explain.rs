@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::error::HttpError;
 use super::task::own_task;
 use crate::auth::Caller;
+use crate::endpoints;
 use crate::shared::SharedRef;
 
 /// Why a task is where it is.
@@ -41,7 +42,10 @@ pub(super) async fn explain(
 ) -> Result<Json<Explanation>, HttpError> {
     let row = own_task(&shared, &caller, &workspace, &task).await?;
     let id = row.id;
-    let explanation = shared.driver.query(move |core, now| core.explain(now, id)).await?;
+    let explanation = match endpoints::explain(&shared, &row).await? {
+        Some(request) => Some(request),
+        None => shared.driver.query(move |core, now| core.explain(now, id)).await?,
+    };
     let (sentence, detail) = match (explanation, &row.failure) {
         (Some(explanation), _) => (explanation.sentence, explanation.detail),
         (None, Some(failure)) => (failure.message.clone(), Vec::new()),

@@ -11,8 +11,14 @@ mod fixture;
 #[cfg(test)]
 mod hostile_worker;
 #[cfg(test)]
+mod job_rights;
+#[cfg(test)]
 mod macs;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod restart;
+#[cfg(test)]
+mod retention;
+#[cfg(test)]
+mod slow_worker;

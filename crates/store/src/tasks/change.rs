@@ -108,7 +108,8 @@ macro_rules! update_task {
             "UPDATE tasks SET status = ?2, attempts_used = ?3, attempt = coalesce(?4, attempt), ",
             "worker = coalesce(?5, worker), container = coalesce(?6, container), failure = ?7, ",
             "phases = coalesce(?8, phases), updated_at = ?9, ",
-            "started_at = coalesce(started_at, ?10), ended_at = ?11 ",
+            "started_at = coalesce(started_at, ?10), ended_at = ?11, ",
+            "result_bytes = coalesce(length(?12), 0) ",
             "WHERE id = ?1 AND ended_at IS NULL RETURNING 1; ",
             $rest,
             "SELECT 0 FROM tasks WHERE id = ?1"

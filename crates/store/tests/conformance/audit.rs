@@ -1,7 +1,10 @@
 use std::time::Duration;
 
-use metal9_store::{Actor, AuditFilter, AuditRow, NewToken, StoreError, TokenKind};
-use metal9_types::WorkerId;
+use metal9_store::{
+    Actor, AuditFilter, AuditRow, DeploymentChange, NewDeployment, NewToken, StoreError, TokenKind,
+    WorkspaceLimits,
+};
+use metal9_types::{StubKind, TokenId, WorkerId};
 use sqlx::{Connection as _, SqliteConnection};
 use uuid::Uuid;
 
@@ -134,4 +137,55 @@ async fn the_log_is_read_by_actor_time_and_from_where_one_was() {
     let filter = AuditFilter { limit: 9, ..AuditFilter::default() };
     let theirs = fixture.store.audit_log(elsewhere, &filter).await.unwrap();
     assert_eq!(actions(&theirs), ["token.create"], "only what the gateway itself did");
+}
+
+#[tokio::test]
+async fn deployments_volumes_and_workspaces_are_noted_with_who_changed_them() {
+    let fixture = Fixture::new().await;
+    let (store, workspace) = (&fixture.store, fixture.workspace);
+    let actor = Actor::token(workspace, TokenId(Uuid::from_u128(7)), "10.0.0.7");
+    let by = store.by(&actor);
+    let new = NewDeployment {
+        workspace,
+        kind: StubKind::Function,
+        name: "api".into(),
+        stub: fixture.stub("f").await,
+        replace: false,
+    };
+    let deployed = by.deploy(new).await.unwrap().id;
+    assert!(by.schedule(workspace, deployed, "@daily", 1).await.unwrap());
+    for change in
+        [DeploymentChange::Stop, DeploymentChange::Start, DeploymentChange::Scale(Some(2))]
+    {
+        assert!(by.change_deployment(workspace, deployed, change).await.unwrap());
+    }
+    assert!(by.delete_deployment(workspace, deployed).await.unwrap());
+    assert!(!by.delete_deployment(workspace, deployed).await.unwrap(), "it is gone");
+    by.get_or_create_volume(workspace, "data").await.unwrap();
+    by.get_or_create_volume(workspace, "data").await.unwrap();
+    by.delete_volume(workspace, "data").await.unwrap().unwrap();
+    let limits = WorkspaceLimits::default();
+    let (team, _) = by.create_workspace("team", limits).await.unwrap();
+    assert!(by.limit_workspace(team.id, limits).await.unwrap());
+
+    let rows = log(&fixture).await;
+    let noted: Vec<_> = rows.iter().filter(|row| row.peer == "10.0.0.7").collect();
+    assert_eq!(
+        noted.iter().map(|row| row.action.as_str()).collect::<Vec<_>>(),
+        [
+            "deployment.create",
+            "deployment.schedule",
+            "deployment.stop",
+            "deployment.start",
+            "deployment.scale",
+            "deployment.delete",
+            "volume.create",
+            "volume.delete",
+            "workspace.create",
+            "workspace.limit",
+        ]
+    );
+    let (first, last) = (noted[0], noted[noted.len() - 1]);
+    assert_eq!((first.object.clone(), &first.detail[..]), (deployed.to_string(), "function api"));
+    assert_eq!(last.object, team.id.to_string());
 }

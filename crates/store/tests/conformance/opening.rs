@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use futures::future::join_all;
 use metal9_store::{Accepted, Store, StoreError};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, config, stranger};
 
 #[tokio::test]
 async fn the_epoch_grows_with_every_start_and_the_key_stays() {
@@ -104,14 +104,9 @@ async fn a_change_that_cannot_be_applied_does_not_fail_its_neighbours() {
     let stub = fixture.stub("function/a").await;
     let tasks: Vec<_> = (0..10).map(|_| fixture.task(stub)).collect();
     let accepts = join_all(tasks.iter().map(|task| fixture.store.accept_task(task.clone())));
-    let image = metal9_types::ImageId("not there".into());
-    let lock = metal9_types::EnvLock {
-        platform: metal9_types::Platform::X86_64Linux,
-        python: "3.11".into(),
-        requirements: String::new(),
-        macos: None,
-    };
-    let (accepted, refused) = tokio::join!(accepts, fixture.store.put_lock(&image, &lock));
+    let config = config("function/b");
+    let stranger = fixture.store.get_or_create_stub(stranger(), &config, false);
+    let (accepted, refused) = tokio::join!(accepts, stranger);
     assert!(matches!(refused, Err(StoreError::Database { .. })), "{refused:?}");
     assert!(accepted.iter().all(|it| matches!(it, Ok(Accepted::New))), "{accepted:?}");
     assert_eq!(fixture.store.unfinished_tasks().await.unwrap().len(), 10);

@@ -1,6 +1,6 @@
 use bytes::Bytes;
-use metal9_store::{LogStream, StubRow, Unused};
-use metal9_types::{AttemptId, ObjectId, StubId, TaskId, TaskStatus};
+use metal9_store::{LogStream, RequestRow, StubRow, TASK_ROW_BYTES, Unused};
+use metal9_types::{AttemptId, ObjectId, StubConfig, StubId, TaskId, TaskStatus};
 
 use crate::fixture::{Fixture, change, config};
 
@@ -25,7 +25,7 @@ impl Fixture {
     }
 
     async fn stub_with(&self, name: &str, object: ObjectId) -> StubId {
-        let config = metal9_types::StubConfig { object, ..config(name) };
+        let config = StubConfig { object, ..config(name) };
         self.store.get_or_create_stub(self.workspace, &config, false).await.unwrap()
     }
 }
@@ -38,15 +38,19 @@ async fn ended_tasks_go_with_their_results_and_logs_and_the_others_stay() {
     let waiting = fixture.task(stub);
     let waiting_id = waiting.id;
     fixture.store.accept_task(waiting).await.unwrap();
-    assert!(fixture.store.kept_bytes().await.unwrap() > 0);
+    assert_eq!(fixture.store.kept_bytes().await.unwrap(), TASK_ROW_BYTES + 6, "`result`");
+    let logs = fixture.store.log_bytes().await.unwrap();
+    assert!(logs > 0);
 
-    assert_eq!(fixture.store.forget_ended(1, 10).await.unwrap(), 0, "it ended after 1970");
-    assert_eq!(fixture.store.forget_ended(LATER, 10).await.unwrap(), 1);
+    assert_eq!(fixture.store.forget_ended(1, 10).await.unwrap().tasks, 0, "it ended after 1970");
+    let forgotten = fixture.store.forget_ended(LATER, 10).await.unwrap();
+    assert_eq!((forgotten.tasks, forgotten.log_bytes), (1, logs));
 
     assert_eq!(fixture.store.task(ended).await.unwrap(), None);
     assert_eq!(fixture.store.task_result(ended).await.unwrap(), None);
     assert_eq!(fixture.store.logs().len(ended).await.unwrap(), 0);
     assert_eq!(fixture.store.kept_bytes().await.unwrap(), 0);
+    assert_eq!(fixture.store.log_bytes().await.unwrap(), 0);
     let arguments = fixture.store.task_arguments(waiting_id).await.unwrap();
     assert_eq!(arguments, Some(Bytes::from_static(b"arguments")));
     let fixture = fixture.reopen().await;
@@ -60,8 +64,8 @@ async fn a_bounded_number_of_tasks_is_removed_at_a_time() {
     for _ in 0..3 {
         fixture.ended(stub, "x").await;
     }
-    assert_eq!(fixture.store.forget_ended(LATER, 2).await.unwrap(), 2);
-    assert_eq!(fixture.store.forget_ended(LATER, 2).await.unwrap(), 1);
+    assert_eq!(fixture.store.forget_ended(LATER, 2).await.unwrap().tasks, 2);
+    assert_eq!(fixture.store.forget_ended(LATER, 2).await.unwrap().tasks, 1);
 }
 
 #[tokio::test]
@@ -72,14 +76,14 @@ async fn code_goes_once_no_stub_names_it_and_a_stub_once_it_has_no_task() {
     fixture.ended(stub, "x").await;
     let unnamed = fixture.object("bb").await;
     let removed = fixture.store.forget_unused(LATER).await.unwrap();
-    assert_eq!(removed, Unused { stubs: 0, objects: 1 });
+    assert_eq!(removed, Unused { stubs: 0, objects: 1, images: 0 });
     assert!(fixture.store.object_reader(unnamed).await.unwrap().is_none());
     assert!(fixture.store.object_reader(object).await.unwrap().is_some());
 
     fixture.store.forget_ended(LATER, 10).await.unwrap();
     assert!(fixture.store.stub(stub).await.unwrap().is_some(), "it is remembered now");
     let removed = fixture.store.forget_unused(LATER).await.unwrap();
-    assert_eq!(removed, Unused { stubs: 1, objects: 1 });
+    assert_eq!(removed, Unused { stubs: 1, objects: 1, images: 0 });
     assert_eq!(
         fixture.store.stub(stub).await.unwrap().map(|row: std::sync::Arc<StubRow>| row.id),
         None
@@ -96,4 +100,51 @@ async fn what_was_asked_for_since_stays() {
     fixture.stub_with("f", object).await;
     assert_eq!(fixture.store.forget_unused(1).await.unwrap(), Unused::default());
     assert_eq!(fixture.store.head_object(fixture.workspace, "aa").await.unwrap(), Some(object));
+}
+
+#[tokio::test]
+async fn rows_of_ended_tasks_and_requests_count_once_each() {
+    let fixture = Fixture::new().await;
+    let (store, stub) = (&fixture.store, fixture.stub("f").await);
+    let kept = async || store.kept_bytes().await.unwrap();
+
+    let id = fixture.task(stub).id;
+    let request = |status: TaskStatus| RequestRow {
+        id,
+        workspace: fixture.workspace,
+        stub,
+        status,
+        worker: None,
+        container: None,
+        failure: None,
+        created_at: 1,
+        started_at: None,
+        ended_at: status.is_terminal().then_some(2),
+    };
+    store.record_request(request(TaskStatus::Pending)).await.unwrap();
+    assert_eq!(kept().await, 0, "it goes on");
+    store.record_request(request(TaskStatus::Complete)).await.unwrap();
+    store.record_request(request(TaskStatus::Complete)).await.unwrap();
+    assert_eq!(kept().await, TASK_ROW_BYTES);
+    let at_once = RequestRow { id: fixture.task(stub).id, ..request(TaskStatus::Complete) };
+    store.record_request(at_once).await.unwrap();
+    assert_eq!(kept().await, 2 * TASK_ROW_BYTES);
+
+    let task = fixture.task(stub);
+    let mut end = change(task.id, TaskStatus::Complete);
+    end.result = Some(Bytes::from_static(&[7; 100]));
+    store.accept_task(task).await.unwrap();
+    let mut upload = store.put_output(fixture.workspace, end.task, "f").await.unwrap();
+    upload.write(Bytes::from_static(b"bytes")).await.unwrap();
+    upload.finish().await.unwrap();
+    store.transition(end.clone()).await.unwrap();
+    store.transition(end).await.unwrap();
+    assert_eq!(kept().await, 3 * TASK_ROW_BYTES + 105);
+
+    assert_eq!(store.forget_ended(LATER, 2).await.unwrap().tasks, 2);
+    assert_eq!(kept().await, TASK_ROW_BYTES + 105, "the ones that ended first went");
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.store.kept_bytes().await.unwrap(), TASK_ROW_BYTES + 105);
+    fixture.store.forget_ended(LATER, 2).await.unwrap();
+    assert_eq!(fixture.store.kept_bytes().await.unwrap(), 0);
 }

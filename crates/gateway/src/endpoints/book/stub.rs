@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use metal9_types::{AttemptId, ContainerId, Failure, Serving, TaskId, WorkerId};
 
-use super::{LONGEST_PAUSE, Refusal, Step, pause_after};
+use super::{LONGEST_PAUSE, Refusal, Step, Wait, pause_after};
 
 /// One stub.
 #[derive(Debug)]
@@ -127,6 +127,24 @@ impl Stub {
         }
         let most = self.serving.max_pending;
         (self.waiting.len() >= most as usize).then_some(Refusal::Full(most))
+    }
+
+    /// What a request waits for.
+    pub(super) fn wait(
+        &self,
+        now: Instant,
+        away: &HashSet<WorkerId>,
+        request: TaskId,
+    ) -> Option<Wait> {
+        let ahead = self.waiting.iter().position(|waiting| *waiting == request)?;
+        let holds = |state| self.holds.iter().filter(move |(_, hold)| hold.state == state);
+        let ids = |state| holds(state).map(|(task, _)| *task).collect();
+        Some(Wait {
+            ahead,
+            serving: holds(State::Ready).filter(|(_, hold)| hold.takes_requests(now, away)).count(),
+            starting: ids(State::Assigned),
+            asked: ids(State::Asked),
+        })
     }
 
     /// A container did not start. Gives the requests that waited for it, unless there is another.

@@ -235,6 +235,24 @@ fn a_container_that_cannot_be_reached_rests_for_a_moment() {
     assert!(rig.places.contains_key(&task(2)));
 }
 
+#[test]
+fn what_a_request_waits_for_is_known() {
+    let mut rig = Rig::new(1, 1);
+    rig.arrive(1).unwrap();
+    rig.arrive(2).unwrap();
+    let wait = |rig: &Rig, request| rig.book.wait(rig.now, STUB, task(request));
+    let first = wait(&rig, 1).unwrap();
+    assert_eq!((first.ahead, first.serving, first.starting.len()), (0, 0, 0));
+    assert_eq!(first.asked, rig.asked);
+    rig.start(9);
+    assert_eq!(wait(&rig, 1), None, "it runs");
+    rig.arrive(3).unwrap();
+    let third = wait(&rig, 3).unwrap();
+    assert_eq!((third.ahead, third.serving, third.asked.len()), (1, 1, 0));
+    rig.done(1);
+    assert_eq!(wait(&rig, 3).unwrap().ahead, 0);
+}
+
 proptest! {
     /// Whatever happens, no container has more than it takes, there are no more containers than
     /// may be, and when all is over nothing is left.
