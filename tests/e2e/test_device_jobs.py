@@ -76,11 +76,12 @@ class Machines:
             arguments += ["--simulate-condition", str(self.condition_file)]
         return self._add(arguments, **settings)
 
-    def pretend(self, **machine) -> Worker:
-        """A worker that says this of its machine."""
+    def pretend(self, *names: str, **machine) -> Worker:
+        """A worker that says this of its machine, with these devices."""
         path = self.root / "machine.json"
         path.write_text(json.dumps(machine))
-        return self._add(["--simulate-machine", str(path)])
+        arguments = [word for name in names for word in ("--simulate-device", name)]
+        return self._add(["--simulate-machine", str(path), *arguments])
 
     def _add(self, arguments: List[str], **settings: str) -> Worker:
         worker = self.fleet.add_worker(arguments=arguments, **settings)
@@ -318,6 +319,24 @@ def test_a_mac_whose_gpu_cannot_be_used_says_why(api, machines):
     )
     api.cancel(call.task_id)
     assert machines.status(worker)["machine"]["notes"] == [note]
+
+
+def test_a_gpu_that_jobs_do_not_see_gets_none(api, machines):
+    seen = "Apple M3 Max: it does not compute: it makes no command queue"
+    worker = machines.pretend("M3-Max", "H100", platform="aarch64-apple-darwin", no_gpu=seen)
+    why = (
+        "the GPU M3 Max (simulated) is not offered, "
+        f"as functions on this worker do not see it: {seen}"
+    )
+    call = waits(
+        api,
+        "MPS",
+        f'gpu "MPS" needs a native worker on a Mac; worker `{HOST}` (simulated) says: {why}',
+    )
+    api.cancel(call.task_id)
+    status = machines.status(worker)
+    assert status["machine"]["notes"] == [why]
+    assert [device["family"] for device in status["devices"]] == ["H100"]
 
 
 def test_a_mac_that_gets_nothing_new_is_told_as_such(api, machines, app):

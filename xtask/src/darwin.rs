@@ -25,6 +25,10 @@ pub(crate) const TARGET: &str = "aarch64-apple-darwin";
 /// The oldest macOS that the program starts on; MLX's wheels ask for the same.
 const OLDEST_MACOS: &str = "14.0";
 
+/// What must not be loaded with the program, but by its probe of Metal alone: every daemon and every
+/// supervisor of a job would have it.
+const NOT_LOADED: [&str; 3] = ["Metal", "Foundation", "libobjc.A.dylib"];
+
 /// What the workspace may consist of but the program's own code, one library a directory.
 const SYSTEM: [&str; 2] = ["/usr/lib/", "/System/Library/"];
 
@@ -68,7 +72,7 @@ fn examine(program: &Path) -> Result<String> {
     let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
     let binary = binary::Binary::read(&bytes)
         .with_context(|| format!("{} is no sound program for a Mac", program.display()))?;
-    binary.require(OLDEST_MACOS, &SYSTEM)?;
+    binary.require(OLDEST_MACOS, &SYSTEM, &NOT_LOADED)?;
     Ok(format!(
         "{}: {binary}, {:.1} MB",
         program.strip_prefix(crate::root()).unwrap_or(program).display(),
