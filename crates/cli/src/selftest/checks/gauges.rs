@@ -29,8 +29,9 @@ fn judge(devices: &[Device], condition: &Condition, is_mac: bool) -> Found {
     note("power source".to_owned(), condition.power.is_some(), is_mac);
     for (device, usage) in devices.iter().zip(&condition.devices) {
         let of = device.name();
-        note(format!("how busy {of} is"), usage.busy_percent.is_some(), true);
+        // Not every device of NVIDIA's tells.
         let apple = device.vendor == Vendor::Apple;
+        note(format!("how busy {of} is"), usage.busy_percent.is_some(), apple);
         note(format!("memory in use of {of}"), usage.memory_used_mib.is_some(), apple);
     }
     if missing.is_empty() {
