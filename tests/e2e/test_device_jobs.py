@@ -267,6 +267,24 @@ def test_a_mac_whose_gpu_cannot_be_used_says_why(api, machines):
     assert machines.status(worker)["machine"]["notes"] == [note]
 
 
+def test_a_gpu_that_jobs_do_not_see_gets_none(api, machines):
+    seen = "Apple M3 Max: it does not compute: it makes no command queue"
+    worker = machines.pretend("M3-Max", "H100", platform="aarch64-apple-darwin", no_gpu=seen)
+    why = (
+        "the GPU M3 Max (simulated) is not offered, "
+        f"as functions on this worker do not see it: {seen}"
+    )
+    call = waits(
+        api,
+        "MPS",
+        f'gpu "MPS" needs a native worker on a Mac; worker `{HOST}` (simulated) says: {why}',
+    )
+    api.cancel(call.task_id)
+    status = machines.status(worker)
+    assert status["machine"]["notes"] == [why]
+    assert [device["family"] for device in status["devices"]] == ["H100"]
+
+
 def test_a_mac_that_gets_nothing_new_is_told_as_such(api, machines, app):
     worker = machines.add("M3-Max")
     machines.standing(worker, "cordon")

@@ -61,11 +61,19 @@ def test_this_machine_passes_its_self_test(home, kept):
         "network": "ok",
         "memory": "ok",
         "cancellation": "ok",
+        "detached": "ok",
+        "gauges": "ok",
         "mlx environment": "ok",
         "mlx": "ok",
+        "mlx memory": "ok",
         "pytorch": "skipped",
         "end": "ok",
+        "gateway-only": "ok",
     }
+    for name in ["memory", "mlx memory"]:
+        assert ", by the " in found[name]["found"], "who has ended the job"
+    assert "another port" in found["gateway-only"]["found"]
+    assert "UDP" in found["gateway-only"]["found"]
     assert "there is no Apple GPU" in found["mlx"]["found"]
     assert "landlock" in json.loads(done.stdout)["report"]["isolation"]
     nothing_left_of(home)
@@ -79,6 +87,7 @@ def test_a_job_that_is_not_isolated_fails_the_self_test(home, kept):
     assert f"read {home}/diary.txt" in line and "own.txt" in line
     assert not (home / "metal9-selftest-was-here").exists(), "it cleans up behind itself"
     assert "warn" in done.stdout and "`block_network` are refused" in done.stdout
+    assert "a worker whose jobs reach the gateway only cannot be had here" in done.stdout
     assert "does not pass its self-test" in done.stderr
 
 
@@ -103,6 +112,8 @@ def test_the_doctor_finds_this_machine_fit(home):
     assert done.returncode == 0 and report["ok"], done.stdout
     found = {check["name"]: check for check in report["checks"]}
     assert found["isolation"]["status"] == "ok" and found["uv"]["status"] == "ok"
+    assert found["kinds of jobs"]["status"] == "ok"
+    assert "all 3 can be started" in found["kinds of jobs"]["found"]
     assert found["joined"]["status"] == "warn" and "token join" in found["joined"]["fix"]
     assert not (home / ".metal9/worker").exists(), "looking changes nothing"
 

@@ -29,6 +29,9 @@ const OLDEST_MACOS: &str = "14.0";
 /// The most that a released program may have, in megabytes. Far above what it has: it is there to
 /// notice what was linked by mistake.
 const RELEASE_MB: f64 = 64.0;
+/// What must not be loaded with the program, but by its probe of Metal alone: every daemon and every
+/// supervisor of a job would have it.
+const NOT_LOADED: [&str; 3] = ["Metal", "Foundation", "libobjc.A.dylib"];
 
 /// What the workspace may consist of but the program's own code, one library a directory.
 const SYSTEM: [&str; 2] = ["/usr/lib/", "/System/Library/"];
@@ -73,7 +76,7 @@ fn examine(program: &Path, most: Option<f64>) -> Result<String> {
     let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
     let binary = binary::Binary::read(&bytes)
         .with_context(|| format!("{} is no sound program for a Mac", program.display()))?;
-    binary.require(OLDEST_MACOS, &SYSTEM)?;
+    binary.require(OLDEST_MACOS, &SYSTEM, &NOT_LOADED)?;
     let megabytes = bytes.len() as f64 / 1e6;
     if let Some(most) = most {
         anyhow::ensure!(

@@ -32,7 +32,8 @@ pub(crate) struct WorkerProcess {
 }
 
 impl WorkerProcess {
-    /// Starts this program again as a worker, which logs to `log`.
+    /// Starts this program again as a worker, with these variables beside its own, which logs to
+    /// `log`.
     ///
     /// # Errors
     ///
@@ -42,6 +43,7 @@ impl WorkerProcess {
         state: &Path,
         gateway: &str,
         simulated: &[String],
+        variables: &[(&str, &str)],
         log: Stdio,
     ) -> Result<Self, Failure> {
         let program = std::env::current_exe()
@@ -56,6 +58,7 @@ impl WorkerProcess {
             .arg(state)
             .args(simulated.iter().flat_map(|name| ["--simulate-device", name]))
             .env(environment::LOG, context.log().unwrap_or("warn"))
+            .envs(variables.iter().copied())
             // The end of this pipe is the end of the worker, however its parent ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -138,19 +141,19 @@ fn is_known(state: &Path, known: &[WorkerRow]) -> bool {
         .any(|worker| worker.revoked_at.is_none() && identity["worker_id"] == worker.id.to_string())
 }
 
-/// Resolves when the gateway has a connected worker.
+/// Resolves when the gateway has a connected worker, or has none, as `wanted`.
 ///
 /// # Errors
 ///
 /// If the gateway cannot be asked.
-pub(crate) async fn connected(http: &Http) -> Result<(), Failure> {
+pub(crate) async fn connected(http: &Http, wanted: bool) -> Result<(), Failure> {
     loop {
         let asking = http.clone();
         // The HTTP client is a blocking one.
         let answer = tokio::task::spawn_blocking(move || asking.get("/api/v1/status")).await;
         let status = answer.map_err(Failure::ours)??;
         let mut workers = status["workers"].as_array().into_iter().flatten();
-        if workers.any(|worker| worker["connected"] == true) {
+        if workers.any(|worker| worker["connected"] == true) == wanted {
             return Ok(());
         }
         tokio::time::sleep(LOOK_EVERY).await;

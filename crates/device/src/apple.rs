@@ -18,8 +18,8 @@ mod raw;
 pub(crate) use chip::Chip;
 #[cfg(any(target_os = "macos", test))]
 pub(crate) use inventory::inventory;
-pub(crate) use learn::learn;
+pub(crate) use learn::{learn, withdraw};
 #[cfg(target_os = "macos")]
-pub(crate) use macos::{System, discover};
+pub(crate) use macos::{System, boot_session, discover};
 #[cfg(any(target_os = "macos", test))]
 pub(crate) use raw::{Raw, Value};

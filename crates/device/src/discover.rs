@@ -15,6 +15,16 @@ pub fn discover() -> Inventory {
     return crate::linux::discover();
 }
 
+/// The system's own name for the time since the machine was started; it is another after the next
+/// start. Nothing if it has none.
+#[must_use]
+pub fn boot_session() -> Option<String> {
+    #[cfg(target_os = "macos")]
+    return crate::apple::boot_session();
+    #[cfg(target_os = "linux")]
+    return crate::linux::boot_session();
+}
+
 /// As [`discover`], with what Metal says where [`Inventory::needs_probe`] calls for it: then `probe`
 /// is asked, which starts a process and waits for it.
 #[must_use]

@@ -12,6 +12,8 @@ use crate::{Simulated, apple};
 pub struct Inventory {
     /// The machine.
     pub machine: Machine,
+    /// All of its memory, in MiB; 0 if unknown.
+    pub memory_mib: u64,
     /// Its accelerators that jobs can use, in the order in which a [`crate::Gauge`] tells of them.
     /// What is simulated may be added at the end.
     pub devices: Vec<Device>,
@@ -54,6 +56,12 @@ impl Inventory {
     /// GPU's memory, and a GPU that Metal does not see is taken away, with a note that says why.
     pub fn learn(&mut self, outcome: Result<Report, ProbeError>) {
         apple::learn(self, outcome);
+    }
+
+    /// Takes the GPUs of a Mac away because jobs do not see them, with a note that says why. Those
+    /// that are simulated stay, unless the machine is as well.
+    pub fn withdraw(&mut self, reason: &str) {
+        apple::withdraw(self, reason);
     }
 
     /// Adds a device that only pretends to be there.

@@ -24,7 +24,7 @@ pub mod probe;
 mod process;
 mod simulate;
 
-pub use discover::{discover, discover_with};
+pub use discover::{boot_session, discover, discover_with};
 pub use explain::{Explanation, explain};
 pub use gauge::Gauge;
 pub use inventory::Inventory;

@@ -9,7 +9,7 @@ use metal9_types::Machine;
 
 pub(crate) use facts::Facts;
 #[cfg(target_os = "linux")]
-pub(crate) use system::{System, discover};
+pub(crate) use system::{System, boot_session, discover};
 
 /// What the facts say of the machine.
 fn machine(facts: &Facts) -> Machine {

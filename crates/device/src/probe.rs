@@ -19,8 +19,9 @@ use crate::process::output_within;
 /// The hidden command that prints a [`Report`].
 pub const COMMAND: &str = "probe-metal";
 
-/// How long a probe may take; it takes some milliseconds unless the driver hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a probe may take. It takes some milliseconds, but the first one after a start of the
+/// machine waits for the compiler of shaders, and one whose driver hangs would wait for ever.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What Metal says.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -49,6 +50,41 @@ pub struct MetalDevice {
     pub architecture: String,
     /// The families of features that it has, as `apple9`.
     pub families: Vec<String>,
+    /// `true` if it has computed something, and rightly: a device that is listed may refuse all else.
+    pub computes: bool,
+    /// Why it has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl MetalDevice {
+    /// What is in the way of computing on it; nothing if nothing is.
+    pub(crate) fn obstacle(&self) -> Option<String> {
+        if self.computes {
+            return None;
+        }
+        Some(match &self.reason {
+            Some(reason) => format!("it does not compute: {reason}"),
+            None => "it does not compute".to_owned(),
+        })
+    }
+}
+
+impl Report {
+    /// Why nothing computes where this was found out; nothing if a device does.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        let obstacles: Option<Vec<String>> = self
+            .devices
+            .iter()
+            .map(|device| Some(format!("{}: {}", device.name, device.obstacle()?)))
+            .collect();
+        let obstacles = obstacles?;
+        if !obstacles.is_empty() {
+            return Some(obstacles.join("; "));
+        }
+        Some(self.reason.clone().unwrap_or_else(|| "Metal lists no device".to_owned()))
+    }
 }
 
 /// Why a probe told nothing.
@@ -141,7 +177,8 @@ mod tests {
       "devices": [{
         "name": "Apple M4", "registry_id": 4294968220, "has_unified_memory": true,
         "recommended_max_working_set": 12713115648, "max_buffer_length": 9534832640,
-        "architecture": "applegpu_g16g", "families": ["apple9", "mac2", "metal3"]
+        "architecture": "applegpu_g16g", "families": ["apple9", "mac2", "metal3"],
+        "computes": true
       }]
     }"#;
 
@@ -155,9 +192,29 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_is_listed_is_none_until_it_has_computed() {
+        let report = |text: &str| read(ExitStatus::default(), text.as_bytes(), b"").unwrap();
+        assert_eq!(report(PRINTED).obstacle(), None);
+        let idle = PRINTED.replace(
+            r#""computes": true"#,
+            r#""computes": false, "reason": "it makes no command queue""#,
+        );
+        assert_eq!(
+            report(&idle).obstacle().unwrap(),
+            "Apple M4: it does not compute: it makes no command queue"
+        );
+        assert_eq!(report(r#"{"devices": []}"#).obstacle().unwrap(), "Metal lists no device");
+        let told = report(r#"{"devices": [], "reason": "it is virtual"}"#);
+        assert_eq!(told.obstacle().unwrap(), "it is virtual");
+    }
+
+    #[test]
     fn what_is_no_report_is_an_error() {
-        let read = read(ExitStatus::default(), b"hello", b"");
-        assert!(matches!(read, Err(ProbeError::Unreadable(_))));
+        let silent = PRINTED.replace(r#""computes": true"#, r#""x": 1"#);
+        for text in ["hello", &silent] {
+            let read = read(ExitStatus::default(), text.as_bytes(), b"");
+            assert!(matches!(read, Err(ProbeError::Unreadable(_))), "{text}");
+        }
     }
 
     #[test]

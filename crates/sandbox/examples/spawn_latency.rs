@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use metal9_sandbox::{
-    Isolation, JobPaths, Launch, Limits, Network, RealMachine, SHIM_COMMAND, file_rules, probe,
-    shim_main, spawn,
+    Isolation, JobPaths, Launch, Limits, Network, RealMachine, SHIM_COMMAND, Sought, file_rules,
+    probe, shim_main, spawn,
 };
 
 fn main() -> ExitCode {
@@ -36,7 +36,7 @@ async fn measure(rounds: usize) -> Result<(), Box<dyn Error>> {
     start_and_kill("not isolated", &shim, rounds, &launch("read line <&3")).await?;
     let directory = env::temp_dir().join(format!("spawn-latency-{}", std::process::id()));
     std::fs::create_dir_all(directory.join("tmp"))?;
-    let means = probe(&shim, &directory).await?;
+    let means = probe(&shim, &directory, Sought::Everything).await?;
     println!("isolation here: {means}");
     for network in [Network::Full, Network::GatewayOnly] {
         let job = JobPaths {

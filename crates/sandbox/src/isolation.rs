@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use files::{Access, Entry, FileRule, JobPaths, Machine, RealMachine, VolumePaths, file_rules};
 pub(crate) use files::{at, interpreter};
 pub use means::{Means, Step};
-pub use probe::probe;
+pub use probe::{Refused, Sought, probe, probe_kinds};
 #[cfg(target_os = "linux")]
 pub(crate) use syscalls::{Errno, Test, denied, number};
 

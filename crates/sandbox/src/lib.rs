@@ -37,8 +37,8 @@ pub use darwin::{
 pub use error::SpawnError;
 pub use exit::Exit;
 pub use isolation::{
-    Access, Entry, FileRule, Isolation, JobPaths, Machine, Means, Network, RealMachine, Step,
-    VolumePaths, file_rules, probe,
+    Access, Entry, FileRule, Isolation, JobPaths, Machine, Means, Network, RealMachine, Refused,
+    Sought, Step, VolumePaths, file_rules, probe, probe_kinds,
 };
 pub use launch::{Launch, Limits, RUNNER_FD_VARIABLE};
 pub use process::{Process, spawn};

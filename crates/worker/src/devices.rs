@@ -58,12 +58,13 @@ pub(crate) struct Equipment {
     cuda: Vec<Option<String>>,
 }
 
-/// Looks at the machine. Starts a process on a Mac, to ask Metal.
+/// Looks at the machine. Starts a process on a Mac, to ask Metal. `unseen` is why jobs see no GPU
+/// there, if they see none: then it is not offered.
 ///
 /// # Errors
 ///
 /// If something is to be simulated that cannot be.
-pub(crate) fn find(options: &Options) -> Result<Found, DevicesError> {
+pub(crate) fn find(options: &Options, unseen: Option<String>) -> Result<Found, DevicesError> {
     let pretence = options.simulate_machine.as_deref().map(Pretence::read).transpose()?;
     let mut inventory = match &pretence {
         Some(_) => Inventory::default(),
@@ -77,8 +78,13 @@ pub(crate) fn find(options: &Options) -> Result<Found, DevicesError> {
         inventory.simulate(&metal9_device::simulate(name)?);
     }
     let pretence = pretence.unwrap_or_default();
-    let mut machine =
-        if pretence.machine.simulated { pretence.machine } else { inventory.machine.clone() };
+    if pretence.machine.simulated {
+        inventory.machine = pretence.machine;
+    }
+    if let Some(reason) = pretence.no_gpu.or(unseen) {
+        inventory.withdraw(&reason);
+    }
+    let mut machine = inventory.machine.clone();
     machine.simulated |= options.simulate_condition.is_some();
     let gauge = Gauge {
         real: metal9_device::Gauge::new(&inventory),

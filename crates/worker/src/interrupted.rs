@@ -25,7 +25,10 @@ pub(crate) struct Boot {
 impl Boot {
     /// The present one.
     pub(crate) fn now() -> Self {
-        Self { id: id(), at: sysinfo::System::boot_time().unwrap_or(0) }
+        Self {
+            id: metal9_device::boot_session().unwrap_or_default(),
+            at: sysinfo::System::boot_time().unwrap_or(0),
+        }
     }
 
     /// Whether this is a later boot than that of a note made at `noted`, in Unix seconds.
@@ -36,20 +39,6 @@ impl Boot {
         // The time of the boot moves when the clock is set, so the two are not compared.
         self.at > noted
     }
-}
-
-#[cfg(target_os = "macos")]
-fn id() -> String {
-    let asked = std::process::Command::new("/usr/sbin/sysctl")
-        .args(["-n", "kern.bootsessionuuid"])
-        .output();
-    asked.map_or_else(|_| String::new(), |it| String::from_utf8_lossy(&it.stdout).trim().to_owned())
-}
-
-#[cfg(not(target_os = "macos"))]
-fn id() -> String {
-    let read = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    read.map_or_else(|_| String::new(), |id| id.trim().to_owned())
 }
 
 /// What is noted while jobs run.

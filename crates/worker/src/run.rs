@@ -159,7 +159,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     metal9_tasks::spawn_infallible("keep the credential fresh", fresh);
     let (events, inbox) = mpsc::channel(EVENTS);
     let (looking, wanted) = (Instant::now(), options.clone());
-    let found = tokio::task::spawn_blocking(move || devices::find(&wanted)).await;
+    let unseen = guard.no_gpu().map(str::to_owned);
+    let found = tokio::task::spawn_blocking(move || devices::find(&wanted, unseen)).await;
     let Ok(found) = found else { return Ok(()) };
     let Found { machine, equipment, gauge, platform: pretended, runtimes } = found?;
     tracing::debug!(took = ?looking.elapsed(), ?machine, "looked at the machine");

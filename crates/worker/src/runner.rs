@@ -34,12 +34,13 @@ pub use account::AccountError;
 pub(crate) use directory::ContainerDirectory;
 pub(crate) use frames::FrameError;
 use frames::FrameReader;
+pub use gpu::gpu_obstacle;
 pub(crate) use isolation::Guard;
 pub use isolation::IsolationError;
 pub(crate) use launch::{LaunchError, Launcher};
 pub(crate) use messages::{CallFrame, CancelReason, FromRunner, Load, ToRunner};
 pub(crate) use relay::Relay;
-pub(crate) use shape::Shape;
+pub(crate) use shape::{Early, Shape};
 pub(crate) use supervisor::Supervisor;
 
 /// How long after a program's end its last messages are waited for. They are in the socket already:

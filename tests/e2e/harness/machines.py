@@ -25,11 +25,12 @@ class Machines:
             arguments += ["--simulate-condition", str(self.condition_file)]
         return self._add(arguments, **settings)
 
-    def pretend(self, **machine) -> Worker:
-        """A worker that says this of its machine."""
+    def pretend(self, *names: str, **machine) -> Worker:
+        """A worker that says this of its machine, with these devices."""
         path = self.root / "machine.json"
         path.write_text(json.dumps(machine))
-        return self._add(["--simulate-machine", str(path)])
+        arguments = [word for name in names for word in ("--simulate-device", name)]
+        return self._add(["--simulate-machine", str(path), *arguments])
 
     def _add(self, arguments: List[str], **settings: str) -> Worker:
         worker = self.fleet.add_worker(arguments=arguments, **settings)

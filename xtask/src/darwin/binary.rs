@@ -59,28 +59,37 @@ impl Binary {
         })
     }
 
-    /// Checks that the program starts on macOS `oldest` and loads nothing but the system's libraries.
+    /// Checks that the program starts on macOS `oldest` and loads nothing but the system's libraries,
+    /// and none of those that are `unwanted`, by the names of their files.
     ///
     /// # Errors
     ///
     /// If it does not.
-    pub(super) fn require(&self, oldest: &str, system: &[&str]) -> Result<()> {
+    pub(super) fn require(&self, oldest: &str, system: &[&str], unwanted: &[&str]) -> Result<()> {
         let (major, minor) = self.oldest;
         ensure!(
             oldest == format!("{major}.{minor}"),
             "the program starts from macOS {major}.{minor} on instead of {oldest}"
         );
         let foreign = |path: &&String| !system.iter().any(|directory| path.starts_with(directory));
-        match self.libraries.iter().find(foreign) {
-            Some(path) => bail!("the program loads {path}, which is not on every Mac"),
+        if let Some(path) = self.libraries.iter().find(foreign) {
+            bail!("the program loads {path}, which is not on every Mac");
+        }
+        let loads = |path: &&String| unwanted.contains(&file_name(path));
+        match self.libraries.iter().find(loads) {
+            Some(path) => bail!("the program loads {path} wherever it runs"),
             None => Ok(()),
         }
     }
 }
 
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 impl fmt::Display for Binary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.libraries.iter().map(|path| path.rsplit('/').next().unwrap_or(path));
+        let names = self.libraries.iter().map(|path| file_name(path));
         let (major, minor) = self.oldest;
         write!(
             f,

@@ -5,14 +5,15 @@ use super::files::Repository;
 /// The one crate that may contain unsafe code anywhere.
 const MAY_BE_UNSAFE: &str = "crates/sandbox";
 
-/// Crates that call macOS themselves, and the one file of each that may be unsafe to do so. It is
+/// Crates that call macOS themselves, and the files of each that may be unsafe to do so. They are
 /// compiled for macOS only.
-const MAC_CALLS: [(&str, &str); 1] = [("crates/device", "src/apple/macos/calls.rs")];
+const MAC_CALLS: [(&str, &[&str]); 1] =
+    [("crates/device", &["src/apple/macos/calls.rs", "src/probe/metal/calls.rs"])];
 
 /// What the root of a crate says.
 const FORBIDDEN: &str = "#![forbid(unsafe_code)]";
 
-/// What the root of a crate that calls macOS says; there it says `deny`, which that file lifts.
+/// What the root of a crate that calls macOS says; there it says `deny`, which those files lift.
 const FORBIDDEN_BUT_ON_MACS: &str = "\
 #![cfg_attr(not(target_os = \"macos\"), forbid(unsafe_code))]
 #![cfg_attr(target_os = \"macos\", deny(unsafe_code))]";
@@ -45,20 +46,20 @@ pub(super) fn check(repository: &Repository) -> Vec<String> {
             complaints.push(format!("{directory}: its root has no `{forbids}`"));
         }
     }
-    complaints.extend(MAC_CALLS.iter().flat_map(|(of, file)| strays(repository, of, file)));
+    complaints.extend(MAC_CALLS.iter().flat_map(|(of, files)| strays(repository, of, files)));
     complaints
 }
 
 /// Files of a crate beside `allowed` that lift its ban on unsafe code.
-fn strays(repository: &Repository, directory: &str, allowed: &str) -> Vec<String> {
-    let allowed = format!("{directory}/{allowed}");
+fn strays(repository: &Repository, directory: &str, allowed: &[&str]) -> Vec<String> {
+    let allowed: Vec<String> = allowed.iter().map(|file| format!("{directory}/{file}")).collect();
     let files = repository
         .files
         .iter()
-        .filter(|file| file.is("rs") && file.is_below(directory) && file.path != allowed);
+        .filter(|file| file.is("rs") && file.is_below(directory) && !allowed.contains(&file.path));
     files
         .filter(|file| ["allow", "expect"].iter().any(|it| lifts(&file.text, it)))
-        .map(|file| format!("{}: unsafe code is for {allowed} only", file.path))
+        .map(|file| format!("{}: unsafe code is for {} only", file.path, allowed.join(" and ")))
         .collect()
 }
 
@@ -78,9 +79,11 @@ mod tests {
     }
 
     #[test]
-    fn one_file_of_a_crate_that_calls_macos_may_be_unsafe() {
+    fn the_files_of_a_crate_that_call_macos_may_be_unsafe() {
         let text = format!("#![{}(unsafe_code, reason = \"C\")]", "expect");
-        assert_eq!(strays_with("crates/device/src/apple/macos/calls.rs", &text), 0);
+        for file in MAC_CALLS[0].1 {
+            assert_eq!(strays_with(&format!("crates/device/{file}"), &text), 0);
+        }
         assert_eq!(strays_with("crates/device/src/gauge.rs", &text), 1);
         assert_eq!(strays_with("crates/device/src/gauge.rs", "deny(unsafe_code)"), 0);
     }

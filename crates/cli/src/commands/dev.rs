@@ -89,7 +89,7 @@ async fn serve(
         joined = worker_process::join(&store, &state, &ready.grpc, &pool) => {
             joined.map_err(|failure| failure.context("the worker cannot join the gateway"))?;
             let log = Stdio::inherit();
-            WorkerProcess::start(context, &state, &ready.grpc, simulated, log)?
+            WorkerProcess::start(context, &state, &ready.grpc, simulated, &[], log)?
         }
     };
     let http = Http::new(format!("http://{}", ready.http), Some(ready.token.clone()), None)?;
@@ -97,7 +97,7 @@ async fn serve(
         ended = &mut running => return Err(ended_early(ended)),
         failure = worker.ended() => return Err(failure),
         () = signals.next() => return stop(Some(worker), &shutdown, running, signals).await,
-        connected = worker_process::connected(&http) => connected?,
+        connected = worker_process::connected(&http, true) => connected?,
     }
     drop(spinner);
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use metal9_device::probe::MetalDevice;
 use metal9_device::{Explanation, Gauge, Inventory, discover_with, explain, probe};
 use metal9_types::{Condition, Device, DeviceUse, Machine, Power, Thermal};
 use serde::Serialize;
@@ -55,6 +56,9 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
 impl Shown {
     fn text(&self) -> String {
         let mut text = machine(&self.inventory.machine);
+        if self.inventory.memory_mib > 0 {
+            let _ = writeln!(text, "memory: {} MiB", self.inventory.memory_mib);
+        }
         if let Some(power) = self.condition.power {
             let _ = writeln!(text, "power: {}", power_name(power));
         }
@@ -72,8 +76,27 @@ impl Shown {
                 .map(|(device, usage)| row(device, *usage));
             let _ = write!(text, "\n{}", output::table(headings, rows));
         }
+        if let Some(report) = &self.inventory.metal {
+            let told: Vec<String> = report.devices.iter().map(metal).collect();
+            if !told.is_empty() {
+                let _ = write!(text, "\n{}", told.concat());
+            }
+        }
         text + &notes(&self.inventory.machine.notes)
     }
+}
+
+/// What Metal itself says of a device.
+fn metal(device: &MetalDevice) -> String {
+    let mib = |bytes: u64| bytes / (1024 * 1024);
+    let memory = if device.has_unified_memory { "unified memory" } else { "memory of its own" };
+    let computes = if device.computes { "computes" } else { "does not compute" };
+    format!(
+        "Metal: {}, {memory}, working set {} MiB, largest buffer {} MiB, {computes}\n",
+        device.name,
+        mib(device.recommended_max_working_set),
+        mib(device.max_buffer_length)
+    )
 }
 
 impl Explained {
@@ -149,6 +172,7 @@ fn thermal_name(thermal: Thermal) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use metal9_device::probe::Report;
     use metal9_device::simulate;
     use serde_json::json;
 
@@ -189,6 +213,31 @@ mod tests {
             "",
         ];
         assert_eq!(shown(&["M3 Max"]).text(), expected.join("\n"));
+    }
+
+    #[test]
+    fn what_metal_says_is_shown_beside_the_machines_memory() {
+        let mut shown = shown(&[]);
+        shown.inventory.memory_mib = 49_152;
+        let told = MetalDevice {
+            name: "Apple M3 Max".into(),
+            has_unified_memory: true,
+            recommended_max_working_set: 36_864 << 20,
+            max_buffer_length: 27_648 << 20,
+            computes: true,
+            ..MetalDevice::default()
+        };
+        let report = Report { devices: vec![told], reason: None };
+        shown.inventory.metal = Some(report);
+        let text = shown.text();
+        assert!(text.contains("Apple M3 Max\nsystem: macOS 26.4\nmemory: 49152 MiB\n"), "{text}");
+        assert!(
+            text.contains(
+                "\nMetal: Apple M3 Max, unified memory, working set 36864 MiB, largest buffer 27648 \
+                 MiB, computes\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

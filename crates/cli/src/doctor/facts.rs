@@ -31,6 +31,12 @@ pub(crate) struct WorkerFacts {
     pub(crate) programs: Result<Programs, String>,
     /// What isolates jobs, or why that could not be tried.
     pub(crate) means: Result<Means, String>,
+    /// How many kinds of jobs there are here, each isolated in another way.
+    pub(crate) kinds: usize,
+    /// Those that cannot be started, and why.
+    pub(crate) refused: Vec<String>,
+    /// Why jobs do not see the GPU, on a Mac where they do not.
+    pub(crate) unseen: Option<String>,
     /// The setting `worker.isolation`.
     pub(crate) isolation: String,
     /// What holds containers to their memory, in words; empty if nothing does.

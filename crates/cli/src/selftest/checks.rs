@@ -2,8 +2,12 @@
 
 mod call;
 mod cancellation;
+mod detached;
 mod environment;
 mod files;
+mod gateway_only;
+mod gauges;
+mod gone;
 mod matmul;
 mod memory;
 mod network;
@@ -11,10 +15,13 @@ mod streaming;
 
 pub(super) use call::call;
 pub(super) use cancellation::cancellation;
+pub(super) use detached::detached;
 pub(super) use environment::environment;
 pub(super) use files::{Forbidden, files};
+pub(super) use gateway_only::gateway_only;
+pub(super) use gauges::gauges;
 pub(super) use matmul::{Library, matmul};
-pub(super) use memory::memory;
+pub(super) use memory::{buffers, memory};
 pub(super) use network::network;
 pub(super) use streaming::streaming;
 

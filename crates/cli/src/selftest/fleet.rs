@@ -68,24 +68,30 @@ impl Gateway {
         }
     }
 
-    /// Starts a worker and waits until it is connected.
+    /// Starts the worker, with these settings beside the others, and waits until it is connected. One
+    /// that was started before has ended.
     pub(super) async fn add_worker(
         &mut self,
         context: &Context,
         directory: &Path,
+        variables: &[(&str, &str)],
     ) -> Result<Worker, Failure> {
         let (state, log) = (directory.join("worker"), directory.join("worker.log"));
         let (store, ready) = (self.store.clone(), self.ready.clone());
         let to = log.clone();
         let starting = async move {
+            let base = format!("http://{}", ready.http);
+            let http = Http::new(base, Some(ready.token.clone()), None)?;
+            // What an earlier one was given is not to be given to it again.
+            let gone = worker_process::connected(&http, false);
+            tokio::time::timeout(CONNECT_WITHIN, gone).await.map_err(Failure::ours)??;
             worker_process::join(&store, &state, &ready.grpc, "").await?;
             let file = File::create(&to).context("cannot write the worker's log");
             let file = file.map_err(Failure::ours)?;
-            let mut process = WorkerProcess::start(context, &state, &ready.grpc, &[], file.into())?;
-            let base = format!("http://{}", ready.http);
-            let http = Http::new(base, Some(ready.token.clone()), None)?;
+            let (grpc, log) = (&ready.grpc, file.into());
+            let mut process = WorkerProcess::start(context, &state, grpc, &[], variables, log)?;
             tokio::select! {
-                connected = worker_process::connected(&http) => connected?,
+                connected = worker_process::connected(&http, true) => connected?,
                 failure = process.ended() => return Err(failure),
                 () = tokio::time::sleep(CONNECT_WITHIN) => {
                     let limit = CONNECT_WITHIN.as_secs();

@@ -1,5 +1,6 @@
 """What `metal9 selftest` runs as jobs. Each says what it found as one line of JSON after `MARK`."""
 
+import http.client
 import json
 import os
 import socket
@@ -77,6 +78,91 @@ def hog(mebibytes):
     for _ in range(mebibytes):
         held.append(bytearray(os.urandom(1) * (1 << 20)))
     say(used=len(held))
+
+
+def dial(tcp, udp, name):
+    """Tries to reach the gateway, and everything else that is given."""
+    facts = {}
+    host, port = (os.environ["BETA9_GATEWAY_" + which + "_HTTP"] for which in ("HOST", "PORT"))
+    try:
+        gateway = http.client.HTTPConnection(host, int(port), timeout=10)
+        gateway.request("GET", "/")
+        gateway.getresponse()
+    except (OSError, http.client.HTTPException) as error:
+        facts["unreached"] = "%s port %s: %r" % (host, port, error)
+    reached = []
+    for host, port in tcp:
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+            reached.append("connect to %s port %s" % (host, port))
+        except OSError:
+            pass
+    # Whether this arrives is for the other end to say.
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"from a job", (udp[0], udp[1]))
+    except OSError:
+        pass
+    if name:
+        try:
+            socket.getaddrinfo(name, 443)
+            reached.append("look up " + name)
+        except OSError:
+            pass
+    say(reached=reached, **facts)
+
+
+def scatter(stay):
+    """Leaves processes that nobody is the parent of, in sessions of their own or of one that died."""
+    pids = []
+    for early in (False, True):
+        reading, writing = os.pipe()
+        between = os.fork()
+        if between == 0:
+            if early:
+                os.setsid()
+            if os.fork() != 0:
+                os._exit(0)
+            if not early:
+                os.setsid()
+            os.write(writing, b"%d\n" % os.getpid())
+            while True:
+                time.sleep(60)
+        os.waitpid(between, 0)
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            pids.append(int(pipe.readline()))
+    say(pids=pids)
+    while stay:
+        time.sleep(60)
+
+
+def mlx_hog(mebibytes):
+    """Uses memory by MLX's buffers, which are the GPU's if there is one."""
+    import mlx.core as mx
+
+    held = []
+    for at in range(0, mebibytes, 32):
+        try:
+            held.append(mx.full((32, 1 << 18), float(at), dtype=mx.float32))
+            mx.eval(held[-1])
+        except RuntimeError as error:
+            return say(used=32 * (len(held) - 1), refused=str(error).splitlines()[0])
+    say(used=32 * len(held))
+
+
+def torch_hog(mebibytes):
+    """The same by PyTorch's on the GPU."""
+    import torch
+
+    held = []
+    for at in range(0, mebibytes, 32):
+        try:
+            held.append(torch.full((32, 1 << 18), float(at), device="mps"))
+            torch.mps.synchronize()
+        except RuntimeError as error:
+            return say(used=32 * len(held), refused=str(error).splitlines()[0])
+    say(used=32 * len(held))
 
 
 def mlx_matmul(size):

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::private_file;
-use crate::report::{self, Check};
+use crate::report::{self, Check, Status};
 use crate::settings::Settings;
 
 /// What to try.
@@ -81,23 +81,20 @@ pub(crate) async fn run(
     run.done(Check { seconds, ..Check::ok("gateway", "started on free ports") });
 
     let begun = std::time::Instant::now();
-    match gateway.add_worker(context, &options.directory).await {
+    match gateway.add_worker(context, &options.directory, &[]).await {
         Ok(worker) => {
             run.worker(&worker, begun.elapsed().as_secs_f64());
             let (ready, state) = (gateway.ready.clone(), gateway.state.clone());
-            Box::pin(gateway.during(run.jobs(
-                &ready.grpc,
-                &ready.http,
-                &ready.token,
-                &state,
-                &worker,
-            )))
-            .await??;
+            let working = run.jobs(&ready.grpc, &ready.http, &ready.token, &state, &worker);
+            let jobs = Box::pin(gateway.during(working)).await??;
             if !report::all_work(&run.report.checks) {
                 run.report.log = worker.log();
             }
             let containers = worker.state.join("containers");
             gateway.during(run.end(worker, &containers)).await?;
+            if let Some(jobs) = jobs {
+                run.confined(context, &mut gateway, &jobs).await?;
+            }
         }
         Err(failure) => run.done(Check::fail("worker", sentence(&failure))),
     }
@@ -128,7 +125,32 @@ impl Run<'_> {
         self.done(Check { seconds: Some(seconds), ..Check::ok("worker", found) });
     }
 
-    /// Everything that needs the fleet.
+    /// What needs a worker whose jobs may reach the gateway only: the same one with another setting.
+    async fn confined(
+        &mut self,
+        context: &Context,
+        gateway: &mut Gateway,
+        jobs: &Jobs,
+    ) -> Result<(), Failure> {
+        let name = "gateway-only";
+        let policy = [("METAL9_WORKER_NETWORK", Network::GatewayOnly.as_str())];
+        let worker = match gateway.add_worker(context, &self.options.directory, &policy).await {
+            Ok(worker) => worker,
+            Err(failure) => {
+                self.done(unconfined(name, &sentence(&failure)));
+                return Ok(());
+            }
+        };
+        let check = timed(name, checks::gateway_only(jobs));
+        let check = Box::pin(gateway.during(check)).await?;
+        if check.status == Status::Fail && self.report.log.is_empty() {
+            self.report.log = worker.log();
+        }
+        self.done(check);
+        gateway.during(worker.stop()).await
+    }
+
+    /// Everything that needs the fleet, and what jobs can be run with later.
     async fn jobs(
         &mut self,
         grpc: &str,
@@ -136,13 +158,13 @@ impl Run<'_> {
         token: &str,
         gateway: &Path,
         worker: &Worker,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Jobs>, Failure> {
         let policy = self.settings.worker().map_err(Failure::usage)?.network;
         let policy: Network = policy.parse().unwrap_or_default();
         let (host, port) = http.rsplit_once(':').context("no port").map_err(Failure::ours)?;
         let port = port.parse().map_err(Failure::ours)?;
         let forbidden = self.forbidden(gateway, &worker.state)?;
-        let Some(jobs) = self.prepare(grpc, token).await else { return Ok(()) };
+        let Some(jobs) = self.prepare(grpc, token).await else { return Ok(None) };
         let check = timed("call", checks::call(&jobs)).await;
         self.done(check);
         let check = timed("output", checks::streaming(&jobs)).await;
@@ -155,8 +177,12 @@ impl Run<'_> {
         self.done(check);
         let check = timed("cancellation", checks::cancellation(&jobs)).await;
         self.done(check);
+        let check = timed("detached", checks::detached(&jobs)).await;
+        self.done(check);
+        let check = timed("gauges", checks::gauges()).await;
+        self.done(check);
         self.compute(&jobs).await;
-        Ok(())
+        Ok(Some(jobs))
     }
 
     /// The code and the environment that all jobs need; nothing if there is none to be had.
@@ -181,9 +207,9 @@ impl Run<'_> {
             let check = Check::fail("gpu", "the worker offers no Apple GPU");
             self.done(check.fix("`metal9 doctor` says what was looked at and seen"));
         }
-        for (library, built, name) in [
-            (Library::Mlx, "mlx environment", "mlx"),
-            (Library::Torch, "torch environment", "pytorch"),
+        for (library, built, name, memory) in [
+            (Library::Mlx, "mlx environment", "mlx", "mlx memory"),
+            (Library::Torch, "torch environment", "pytorch", "pytorch memory"),
         ] {
             if library == Library::Torch && !self.options.gpu {
                 self.done(Check::skipped(name, "only with --gpu"));
@@ -204,6 +230,8 @@ impl Run<'_> {
             if let Some(image) = image {
                 let jobs = jobs.with_image(image);
                 let check = timed(name, checks::matmul(&jobs, library, gpu)).await;
+                self.done(check);
+                let check = timed(memory, checks::buffers(&jobs, library, gpu)).await;
                 self.done(check);
             }
         }
@@ -235,6 +263,17 @@ impl Run<'_> {
     }
 }
 
+/// What it means that no worker with the policy could be started: some machines cannot have it, as a
+/// worker says when it is asked to.
+fn unconfined(name: &'static str, why: &str) -> Check {
+    if why.contains("cannot be met") {
+        let setting = "a worker whose jobs reach the gateway only cannot be had here";
+        let reason = why.lines().find(|line| line.contains("cannot be met")).unwrap_or(why);
+        return Check::warn(name, format!("{setting}: {}", reason.trim()));
+    }
+    Check::fail(name, why)
+}
+
 /// Some files directly in a directory that this user can read.
 fn readable_files(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
@@ -256,6 +295,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_machine_that_cannot_confine_jobs_is_none_that_fails() {
+        let why =
+            "it ended with 1\nthe worker's log:\nerror: network = \"x\" cannot be met: no means";
+        let check = unconfined("gateway-only", why);
+        assert_eq!(check.status, Status::Warn);
+        assert!(check.found.ends_with("error: network = \"x\" cannot be met: no means"));
+        assert_eq!(unconfined("gateway-only", "it did not connect").status, Status::Fail);
+    }
 
     #[test]
     fn a_simulated_gpu_computes_nothing() {

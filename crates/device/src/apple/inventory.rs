@@ -4,11 +4,12 @@ use metal9_types::{Machine, Vendor};
 
 use super::{Chip, Raw, displays};
 use crate::Inventory;
-use crate::inventory::{Source, device};
+use crate::inventory::{Source, device, mib};
 
 /// What the facts mean.
 pub(crate) fn inventory(raw: &Raw) -> Inventory {
-    let mut inventory = Inventory { machine: machine(raw), ..Inventory::default() };
+    let memory_mib = mib(u64::try_from(raw.number("hw.memsize")).unwrap_or(0));
+    let mut inventory = Inventory { machine: machine(raw), memory_mib, ..Inventory::default() };
     let brand = raw.text("machdep.cpu.brand_string");
     if raw.number("sysctl.proc_translated") == 1 {
         inventory.note(
@@ -84,6 +85,7 @@ mod tests {
                 ("machdep.cpu.brand_string", Value::Text(brand.into())),
                 ("hw.model", Value::Text("Mac16,11".into())),
                 ("kern.osproductversion", Value::Text("26.4".into())),
+                ("hw.memsize", Value::Number(68_719_476_736)),
                 ("kern.hv_vmm_present", Value::Number(0)),
                 ("iogpu.wired_limit_mb", Value::Number(0)),
             ]),
@@ -110,7 +112,7 @@ mod tests {
             assert_eq!(names(&found), [expected]);
             assert_eq!(found.sources, [Source::Registry(id)]);
             assert!(found.needs_probe() && found.machine.notes.is_empty());
-            assert_eq!(found.devices[0].memory_mib, 0);
+            assert_eq!((found.devices[0].memory_mib, found.memory_mib), (0, 64 * 1024));
             let machine = found.machine;
             assert_eq!(
                 (machine.os.as_str(), machine.model.as_str(), machine.chip.as_str()),

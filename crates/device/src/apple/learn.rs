@@ -30,6 +30,10 @@ pub(crate) fn learn(inventory: &mut Inventory, outcome: Result<Report, ProbeErro
     keep(inventory, &mut seen, &why);
     // Metal is right about a GPU that macOS did not list.
     for told in seen {
+        if let Some(obstacle) = told.obstacle() {
+            inventory.note(format!("the GPU `{}` is not offered: {obstacle}", told.name));
+            continue;
+        }
         let Some(chip) = Chip::parse(&told.name) else { continue };
         let memory_mib = mib(told.recommended_max_working_set);
         let made = device(Vendor::Apple, (&chip.family, chip.variant), 0, memory_mib);
@@ -50,7 +54,7 @@ fn with_causes(error: &dyn Error) -> String {
 }
 
 /// Keeps the Apple GPUs that Metal has `seen`, which are taken out of there, with the memory that
-/// it recommends to use; the others go, and `why` is noted.
+/// it recommends to use; those that do not compute go, and the others, for which `why` is noted.
 fn keep(inventory: &mut Inventory, seen: &mut Vec<&MetalDevice>, why: &str) {
     inventory.sources.resize(inventory.devices.len(), Source::Simulated);
     let devices = std::mem::take(&mut inventory.devices);
@@ -61,12 +65,45 @@ fn keep(inventory: &mut Inventory, seen: &mut Vec<&MetalDevice>, why: &str) {
                 inventory.note(format!("the GPU {} is not offered: {why}", device.name()));
                 continue;
             };
+            if let Some(obstacle) = told.obstacle() {
+                inventory.note(format!("the GPU {} is not offered: {obstacle}", device.name()));
+                continue;
+            }
             if told.recommended_max_working_set > 0 {
                 device.memory_mib = mib(told.recommended_max_working_set);
             }
         }
         inventory.add(device, source);
     }
+}
+
+/// See [`Inventory::withdraw`].
+pub(crate) fn withdraw(inventory: &mut Inventory, reason: &str) {
+    inventory.sources.resize(inventory.devices.len(), Source::Simulated);
+    let devices = std::mem::take(&mut inventory.devices);
+    let sources = std::mem::take(&mut inventory.sources);
+    let all_pretend = inventory.machine.simulated;
+    let mut gone = Vec::new();
+    for (device, source) in devices.into_iter().zip(sources) {
+        if device.vendor == Vendor::Apple && (all_pretend || source != Source::Simulated) {
+            gone.push(device.name());
+        } else {
+            inventory.add(device, source);
+        }
+    }
+    if gone.is_empty() && !inventory.machine.notes.is_empty() {
+        // What took it away before is the better reason.
+        return;
+    }
+    let note = match gone.as_slice() {
+        [] => format!("functions on this worker see no GPU: {reason}"),
+        gone => format!(
+            "the GPU {} is not offered, as functions on this worker do not see it: {reason}",
+            gone.join(", ")
+        ),
+    };
+    // It is the first note that people are told who wait for one.
+    inventory.machine.notes.insert(0, note);
 }
 
 /// Takes the device with this id, or else one of the same chip.
@@ -97,6 +134,7 @@ mod tests {
             has_unified_memory: true,
             // 32 GiB machines have been seen to recommend 21845 MiB.
             recommended_max_working_set: 21_845 << 20,
+            computes: true,
             ..MetalDevice::default()
         }
     }
@@ -136,6 +174,60 @@ mod tests {
             notes.contains("M1 Max is not offered: Metal does not see it: no device"),
             "{notes}"
         );
+    }
+
+    #[test]
+    fn a_gpu_that_does_not_compute_is_not_offered() {
+        let mut idle = told("Apple M1 Max", 7);
+        (idle.computes, idle.reason) = (false, Some("it makes no command queue".to_owned()));
+        for listed in [mac(7), Inventory::default()] {
+            let mut inventory = listed;
+            inventory.learn(report(vec![idle.clone()]));
+            assert!(inventory.devices.is_empty() && inventory.sources.is_empty());
+            let [note] = inventory.machine.notes.as_slice() else { panic!("one note") };
+            assert!(note.ends_with("it does not compute: it makes no command queue"), "{note}");
+        }
+    }
+
+    #[test]
+    fn what_jobs_do_not_see_is_withdrawn_with_the_reason_first() {
+        let mut inventory = mac(7);
+        inventory.note("something else");
+        inventory.add(device(Vendor::Nvidia, ("H100", ""), 1, 2), Source::Nvml("GPU-1".into()));
+        inventory.simulate(&crate::simulate("M4").unwrap());
+        inventory.withdraw("it makes no command queue");
+        let left: Vec<String> = inventory.devices.iter().map(|it| it.name()).collect();
+        assert_eq!(left, ["H100", "M4 (simulated)"]);
+        assert_eq!(inventory.sources, [Source::Nvml("GPU-1".into()), Source::Simulated]);
+        assert_eq!(
+            inventory.machine.notes,
+            [
+                "the GPU M1 Max is not offered, as functions on this worker do not see it: it makes \
+                 no command queue",
+                "something else"
+            ]
+        );
+    }
+
+    #[test]
+    fn on_a_simulated_machine_its_simulated_gpus_are_withdrawn() {
+        let mut inventory = Inventory::default();
+        inventory.machine.simulated = true;
+        inventory.simulate(&crate::simulate("M4").unwrap());
+        inventory.withdraw("no");
+        assert!(inventory.devices.is_empty() && inventory.sources.is_empty());
+        assert!(inventory.machine.notes[0].starts_with("the GPU M4 (simulated) is not offered"));
+    }
+
+    #[test]
+    fn a_reason_that_is_known_already_is_not_told_again() {
+        let mut inventory = Inventory::default();
+        inventory.note("this is a virtual machine");
+        inventory.withdraw("no device");
+        assert_eq!(inventory.machine.notes, ["this is a virtual machine"]);
+        let mut inventory = Inventory::default();
+        inventory.withdraw("no device");
+        assert_eq!(inventory.machine.notes, ["functions on this worker see no GPU: no device"]);
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub(crate) fn discover() -> Inventory {
     inventory(&raw)
 }
 
+/// macOS' own name for the time since the machine was started.
+pub(crate) fn boot_session() -> Option<String> {
+    calls::text("kern.bootsessionuuid")
+}
+
 fn read() -> Raw {
     let texts = TEXTS.into_iter().filter_map(|name| Some((name, Value::Text(calls::text(name)?))));
     let numbers =

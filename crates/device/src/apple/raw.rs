@@ -57,8 +57,8 @@ pub(crate) const TEXTS: [&str; 3] =
     ["machdep.cpu.brand_string", "hw.model", "kern.osproductversion"];
 
 /// The values of sysctl that are numbers.
-pub(crate) const NUMBERS: [&str; 3] =
-    ["kern.hv_vmm_present", "sysctl.proc_translated", "iogpu.wired_limit_mb"];
+pub(crate) const NUMBERS: [&str; 4] =
+    ["hw.memsize", "kern.hv_vmm_present", "sysctl.proc_translated", "iogpu.wired_limit_mb"];
 
 /// What was read.
 #[derive(Clone, Debug, Default)]

@@ -15,6 +15,8 @@ pub(crate) struct Facts {
     pub(crate) hostname: String,
     /// `/proc/cpuinfo`.
     pub(crate) cpuinfo: String,
+    /// `/proc/meminfo`.
+    pub(crate) meminfo: String,
     pub(crate) dmi_vendor: String,
     pub(crate) dmi_product: String,
     pub(crate) device_tree_model: String,
@@ -41,6 +43,7 @@ impl Facts {
             kernel: read("proc/sys/kernel/osrelease"),
             hostname: read("proc/sys/kernel/hostname"),
             cpuinfo: read("proc/cpuinfo"),
+            meminfo: read("proc/meminfo"),
             dmi_vendor: read("sys/class/dmi/id/sys_vendor"),
             dmi_product: read("sys/class/dmi/id/product_name"),
             device_tree_model: read("proc/device-tree/model"),
@@ -60,6 +63,13 @@ impl Facts {
         value("PRETTY_NAME")
             .or_else(|| value("NAME"))
             .unwrap_or_else(|| format!("Linux {}", self.kernel).trim_end().to_owned())
+    }
+
+    /// The machine's memory, in MiB; 0 if unknown.
+    pub(crate) fn memory_mib(&self) -> u64 {
+        let total = self.meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+        let kib = total.and_then(|it| it.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.unwrap_or(0) / 1024
     }
 
     /// What `/proc/cpuinfo` says of the first processor; empty if nothing.
@@ -142,7 +152,9 @@ mod tests {
         write("proc/device-tree/compatible", "linux,dummy-virt\0");
         write("proc/sys/fs/binfmt_misc/rosetta", "enabled\n");
         write("proc/cpuinfo", "processor\t: 0\nCPU implementer\t: 0x61\n\nprocessor\t: 1\n");
+        write("proc/meminfo", "MemTotal:       24689720 kB\nMemFree:         1024 kB\n");
         let facts = Facts::read(root.path());
+        assert_eq!((facts.memory_mib(), Facts::default().memory_mib()), (24_111, 0));
         assert_eq!(facts.os(), "Alpine Linux v3.20");
         assert_eq!(facts.device_tree_model, "linux,dummy-virt");
         assert!(facts.is_virtual() && facts.has_rosetta && facts.is_apple_cpu());

@@ -11,10 +11,17 @@ use crate::{Inventory, nvidia};
 
 /// Finds out what this machine is.
 pub(crate) fn discover() -> Inventory {
-    let mut inventory =
-        Inventory { machine: machine(&Facts::read(Path::new("/"))), ..Inventory::default() };
+    let facts = Facts::read(Path::new("/"));
+    let (machine, memory_mib) = (machine(&facts), facts.memory_mib());
+    let mut inventory = Inventory { machine, memory_mib, ..Inventory::default() };
     nvidia::add(&nvidia::Reader::open().read(), &mut inventory);
     inventory
+}
+
+/// The kernel's own name for the time since the machine was started.
+pub(crate) fn boot_session() -> Option<String> {
+    let read = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(read.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 /// What a gauge keeps open.
@@ -89,6 +96,13 @@ mod tests {
         let (on, off) = (mains("1"), mains("0"));
         assert_eq!(supplies(&[(on.0, &on.1), battery]), Some(Power::Ac));
         assert_eq!(supplies(&[(off.0, &off.1), battery]), Some(Power::Battery));
+    }
+
+    #[test]
+    fn this_boot_has_one_name_and_this_machine_memory() {
+        assert_eq!(boot_session().map(|id| id.len()), Some(36));
+        assert_eq!(boot_session(), boot_session());
+        assert!(discover().memory_mib > 0);
     }
 
     #[test]

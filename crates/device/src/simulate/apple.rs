@@ -8,6 +8,7 @@ use crate::inventory::device;
 
 const CAPTURE: &str = "cores from a capture of a real one, memory from the maker's specification";
 const SPECIFICATION: &str = "the maker's specification";
+const GUESS: &str = "a guess: neither a capture nor a specification of it was at hand";
 
 /// Name, GPU cores, memory of the machine in GiB, and where the cores are from. Where a chip was
 /// sold with several numbers of cores, and no capture says which, it is the highest; the memory is
@@ -29,7 +30,7 @@ const CHIPS: [(&str, u32, u64, &str); 18] = [
     ("M4 Pro", 20, 24, SPECIFICATION),
     ("M4 Max", 40, 48, SPECIFICATION),
     ("M5", 10, 16, CAPTURE),
-    ("M5 Pro", 20, 24, SPECIFICATION),
+    ("M5 Pro", 20, 24, GUESS),
     ("M5 Max", 40, 48, CAPTURE),
 ];
 

@@ -46,6 +46,7 @@ fn config() -> StubConfig {
         block_network: false,
         allow_list: Vec::new(),
         volumes: Vec::new(),
+        buckets: Vec::new(),
         extra: "{}".into(),
     }
 }

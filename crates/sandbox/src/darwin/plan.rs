@@ -16,6 +16,8 @@ pub struct Facts {
     pub relay_ports: Vec<u16>,
     /// The directory of caches of the account that the job runs as.
     pub caches: Option<PathBuf>,
+    /// The major version of its kernel, as 25; 0 if unknown.
+    pub kernel: u32,
 }
 
 /// One step.
@@ -84,7 +86,8 @@ pub fn plan(launch: &Launch, facts: &Facts) -> Result<Plan, ProfileError> {
             Network::None => Reach::Nothing,
         };
         let caches = facts.caches.as_deref();
-        let job = Profile { files: &isolation.files, reach, gpu: isolation.gpu, caches };
+        let (files, gpu, kernel) = (&isolation.files, isolation.gpu, facts.kernel);
+        let job = Profile { files, reach, gpu, caches, kernel };
         steps.push(PlanStep::Sandbox(profile(&job)?));
     }
     steps.push(PlanStep::Program {
@@ -150,7 +153,7 @@ mod tests {
 
     fn isolation(network: Network) -> Isolation {
         Isolation {
-            means: Means { seatbelt: true, network: true, ..Means::default() },
+            means: Means::darwin(),
             files: vec![FileRule::new("/w/containers/7", Access::Write)],
             network,
             gpu: true,
@@ -202,7 +205,8 @@ mod tests {
 
     #[test]
     fn the_profile_has_the_ports_and_caches_of_the_machine() {
-        let facts = Facts { relay_ports: vec![50001, 50002], caches: Some("/c/C".into()) };
+        let facts =
+            Facts { relay_ports: vec![50001, 50002], caches: Some("/c/C".into()), kernel: 25 };
         let profile = |network| {
             let launch = Launch { isolation: Some(isolation(network)), ..launch() };
             let plan = plan(&launch, &facts).unwrap();
@@ -214,6 +218,7 @@ mod tests {
         let relayed = profile(Network::GatewayOnly).unwrap();
         assert!(relayed.contains("localhost:50001") && relayed.contains("localhost:50002"));
         assert!(relayed.contains("^/c/C/"));
+        assert!(relayed.contains("iokit-open-user-client"));
         assert!(!profile(Network::Full).unwrap().contains("50001"));
         assert!(!profile(Network::None).unwrap().contains("remote"));
     }

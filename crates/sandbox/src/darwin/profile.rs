@@ -25,6 +25,8 @@ pub struct Profile<'a> {
     /// The directory of caches of the account it runs as (`DARWIN_USER_CACHE_DIR`), in which Metal
     /// keeps compiled shaders; without links. Nothing if it is not known.
     pub caches: Option<&'a Path>,
+    /// The major version of the kernel that it is for: 25 is macOS 26.
+    pub kernel: u32,
 }
 
 /// What a job may connect to.
@@ -59,7 +61,7 @@ pub fn profile(job: &Profile<'_>) -> Result<String, ProfileError> {
     groups::system(&mut text);
     groups::processes(&mut text);
     if job.gpu {
-        groups::gpu(&mut text, job.files, job.caches)?;
+        groups::gpu(&mut text, job)?;
     }
     groups::network(&mut text, &job.reach, job.files)?;
     files::write(&mut text, job.files)?;

@@ -22,6 +22,9 @@ pub struct Means {
     pub user_namespace: bool,
     /// macOS' own sandbox, which alone does what the others do together.
     pub seatbelt: bool,
+    /// The kernel of macOS takes a limit of memory with the program. Isolates nothing, and works
+    /// without all that does.
+    pub memory_limit: bool,
 }
 
 /// The first Landlock that keeps signals and abstract sockets within the job.
@@ -40,13 +43,20 @@ impl Means {
             network: true,
             user_namespace: !root,
             seatbelt: false,
+            memory_limit: false,
         }
     }
 
     /// Every means of macOS: its sandbox also cuts a job off the network.
     #[must_use]
     pub fn darwin() -> Self {
-        Self { seatbelt: true, network: true, ..Self::default() }
+        Self { seatbelt: true, network: true, memory_limit: true, ..Self::default() }
+    }
+
+    /// Whether anything here keeps a job from anything.
+    #[must_use]
+    pub fn isolate(self) -> bool {
+        Self { memory_limit: false, ..self } != Self::default()
     }
 
     /// Without what failed at `step`; `None` if nothing can be left out.
@@ -67,7 +77,9 @@ impl Means {
             Step::Landlock => Self { landlock: 0, ..self },
             Step::Seccomp => Self { seccomp: false, ..self },
             Step::Seatbelt => Self { seatbelt: false, network: false, ..self },
-            Step::Capabilities | Step::Account | Step::Program => self,
+            // What cannot be executed without the limit either fails again, and then for good.
+            Step::Program => Self { memory_limit: false, ..self },
+            Step::Capabilities | Step::Account => self,
         };
         let less = Self { user_namespace: less.user_namespace && less.namespaces(), ..less };
         (less != self).then_some(less)
@@ -125,6 +137,7 @@ impl fmt::Display for Means {
             (self.network && !self.seatbelt, "own network"),
             (self.user_namespace, "user namespace"),
             (self.seatbelt, "seatbelt"),
+            (self.memory_limit, "memory limit by the kernel"),
         ] {
             if there {
                 parts.push(name.to_owned());
@@ -241,9 +254,19 @@ mod tests {
         assert_eq!(Means::default().gaps().len(), 4);
         assert!(!Means { landlock: 0, ..all }.suffice());
         let mac = Means::darwin();
-        assert_eq!(mac.to_string(), "seatbelt");
+        assert_eq!(mac.to_string(), "seatbelt, memory limit by the kernel");
         assert!(mac.suffice() && mac.gaps().is_empty());
-        assert_eq!(mac.without(Step::Seatbelt), Some(Means::default()));
+        let open = mac.without(Step::Seatbelt).unwrap();
+        assert!(open.memory_limit && !open.isolate() && !open.suffice());
+    }
+
+    #[test]
+    fn a_limit_that_the_kernel_refuses_is_left_out_and_the_sandbox_stays() {
+        let mac = Means::darwin().without(Step::Program).unwrap();
+        assert_eq!(mac, Means { memory_limit: false, ..Means::darwin() });
+        assert_eq!(mac.to_string(), "seatbelt");
+        assert!(mac.isolate() && mac.suffice());
+        assert_eq!(mac.without(Step::Program), None, "it is not the limit that fails");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metal9_sandbox::{
-    Account, Exit, Isolation, JobPaths, Launch, Network, Output, RealMachine, SpawnError,
+    Account, Exit, Isolation, JobPaths, Launch, Network, Output, RealMachine, Sought, SpawnError,
     file_rules, probe, run,
 };
 use nix::unistd::{Gid, Uid, chown, geteuid};
@@ -40,7 +40,8 @@ async fn as_nobody(isolated: bool) -> Result<Output, SpawnError> {
     }
     let isolation = if isolated {
         let probed = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let means = soon("the probe", probe(fixture(), probed.path())).await.unwrap();
+        let means =
+            soon("the probe", probe(fixture(), probed.path(), Sought::Everything)).await.unwrap();
         let job = JobPaths {
             python: "/usr/bin/env".into(),
             temporary: own.join("tmp"),

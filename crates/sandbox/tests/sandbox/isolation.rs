@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use metal9_sandbox::{
-    Exit, Isolation, JobPaths, Launch, Means, Network, RealMachine, SpawnError, Step, file_rules,
-    probe, spawn,
+    Exit, Isolation, JobPaths, Launch, Means, Network, RealMachine, Sought, SpawnError, Step,
+    file_rules, probe, spawn,
 };
 
 use crate::support::{Obedient, exists, fixture, launch, rest_text, shell, soon, start};
@@ -57,7 +57,7 @@ impl Place {
 
 async fn means() -> Means {
     let folder = tempfile::tempdir().unwrap();
-    soon("the probe", probe(fixture(), folder.path())).await.unwrap()
+    soon("the probe", probe(fixture(), folder.path(), Sought::Everything)).await.unwrap()
 }
 
 #[tokio::test]

@@ -21,6 +21,9 @@ pub(super) struct Pretence {
     pub(super) platform: Option<Platform>,
     #[serde(default)]
     pub(super) runtimes: Option<Vec<Runtime>>,
+    /// Why jobs see no GPU, as a probe in their sandbox would say it.
+    #[serde(default)]
+    pub(super) no_gpu: Option<String>,
 }
 
 impl Pretence {

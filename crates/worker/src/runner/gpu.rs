@@ -1,13 +1,34 @@
 //! Whether jobs see the GPU: asked by a process that is isolated as they are.
 
 use std::path::Path;
-use std::time::Duration;
 
-use metal9_device::probe;
-use metal9_sandbox::{Exit, Isolation, Launch, Limits, Output, run};
+use metal9_device::probe::{self, PATIENCE};
+use metal9_sandbox::{
+    Exit, Isolation, JobPaths, Launch, Limits, Means, Network, Output, RealMachine,
+    darwin_file_rules, run,
+};
 
-/// How long it may take; the first use after a start of the machine compiles and is slow.
-const LIMIT: Duration = Duration::from_secs(20);
+/// Why jobs that are isolated by `means` do not see the GPU of this Mac; nothing if they do.
+///
+/// `directory` is one in which a job may do as it likes. A worker asks by itself when it starts; this
+/// is for who wants to know without one.
+pub async fn gpu_obstacle(shim: &Path, directory: &Path, means: Means) -> Option<String> {
+    let job = JobPaths {
+        programs: vec![shim.to_owned()],
+        python: shim.to_owned(),
+        own: directory.to_owned(),
+        temporary: directory.to_owned(),
+        ..JobPaths::default()
+    };
+    let home = std::env::home_dir().unwrap_or_default();
+    let isolation = means.isolate().then(|| Isolation {
+        means,
+        files: darwin_file_rules(&RealMachine, &job, &home),
+        network: Network::None,
+        gpu: true,
+    });
+    look(shim, directory, isolation, None).await
+}
 
 /// Why jobs do not see the GPU; nothing if they do.
 pub(super) async fn look(
@@ -26,7 +47,7 @@ pub(super) async fn look(
         account,
         isolation,
     };
-    match run(shim, launch, LIMIT).await {
+    match run(shim, launch, PATIENCE).await {
         Ok(output) => obstacle(&output),
         Err(error) => Some(crate::errors::chain(&error)),
     }
@@ -38,7 +59,10 @@ fn obstacle(output: &Output) -> Option<String> {
     let last = said.trim().lines().last().map_or(String::new(), |line| format!(": {line}"));
     match output.exit {
         None => {
-            return Some(format!("Metal did not answer within {} seconds{last}", LIMIT.as_secs()));
+            return Some(format!(
+                "Metal did not answer within {} seconds{last}",
+                PATIENCE.as_secs()
+            ));
         }
         Some(exit) if !exit.success() => {
             return Some(format!("the probe of Metal {}{last}", ended(exit)));
@@ -48,10 +72,7 @@ fn obstacle(output: &Output) -> Option<String> {
     let Ok(report) = serde_json::from_slice::<probe::Report>(&output.stdout) else {
         return Some("the probe of Metal said something that could not be understood".to_owned());
     };
-    if !report.devices.is_empty() {
-        return None;
-    }
-    Some(report.reason.unwrap_or_else(|| "Metal lists no device".to_owned()))
+    report.obstacle()
 }
 
 fn ended(exit: Exit) -> String {
@@ -70,11 +91,16 @@ mod tests {
     }
 
     #[test]
-    fn a_device_in_the_sandbox_is_one_for_jobs() {
+    fn a_device_that_computes_in_the_sandbox_is_one_for_jobs() {
         let text = r#"{"devices":[{"name":"Apple M3 Max","registry_id":1,"has_unified_memory":true,
             "recommended_max_working_set":1,"max_buffer_length":1,"architecture":"applegpu_g15s",
-            "families":[]}]}"#;
+            "families":[],"computes":true}]}"#;
         assert_eq!(obstacle(&output(Some(Exit::Code(0)), text, "noise")), None);
+        let idle = text.replace("true}]", r#"false,"reason":"it makes no command queue"}]"#);
+        assert_eq!(
+            obstacle(&output(Some(Exit::Code(0)), &idle, "noise")).unwrap(),
+            "Apple M3 Max: it does not compute: it makes no command queue"
+        );
     }
 
     #[test]

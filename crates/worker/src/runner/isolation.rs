@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use metal9_env::Environment;
 use metal9_sandbox::{
-    Account, Isolation, JobPaths, Means, Network, RealMachine, SpawnError, darwin_file_rules,
-    file_rules, probe,
+    Account, Isolation, JobPaths, Means, Network, RealMachine, Sought, SpawnError,
+    darwin_file_rules, file_rules, probe,
 };
 
 use crate::options::{Options, Wish};
 use crate::runner::account::{self, AccountError};
-use crate::runner::{ContainerDirectory, Shape, gpu};
+use crate::runner::{ContainerDirectory, Early, Shape, gpu};
 use crate::volumes::Mounted;
 
 /// Why jobs cannot be isolated as the settings want it.
@@ -64,6 +64,8 @@ const NO_NAMESPACE: &str = "this machine has no network namespaces that the work
 pub(crate) struct Guard {
     /// Nothing if isolation is switched off, or there is none on this system.
     means: Option<Means>,
+    /// What the system has to be told with a program.
+    early: Early,
     network: Network,
     readable: Vec<PathBuf>,
     writable: Vec<PathBuf>,
@@ -93,22 +95,28 @@ impl Guard {
             ),
             None => None,
         };
-        let means = match options.isolation {
-            Wish::Off => Means::default(),
-            Wish::On | Wish::Required => try_out(&options.shim, containers).await?,
+        let sought = match options.isolation {
+            Wish::Off => Sought::Limits,
+            Wish::On | Wish::Required => Sought::Everything,
         };
+        let means = try_out(&options.shim, containers, sought).await?;
         let gaps = means.gaps();
         match options.isolation {
             Wish::Off => tracing::warn!("ISOLATION IS SWITCHED OFF: jobs may do all this user may"),
             Wish::Required if !gaps.is_empty() => return Err(IsolationError::Required(gaps)),
-            _ if means == Means::default() => {
+            _ if !means.isolate() => {
                 tracing::warn!("JOBS ARE NOT ISOLATED: this machine has no means for it");
             }
             _ if gaps.is_empty() => tracing::info!(%means, "jobs are isolated"),
             _ => tracing::warn!(%means, missing = gaps.join("; "), "jobs are isolated in part"),
         }
+        let is_mac = cfg!(target_os = "macos");
+        if is_mac && !means.memory_limit {
+            tracing::warn!("the kernel takes no limit of memory; it is looked at instead");
+        }
         let mut guard = Self {
-            means: (means != Means::default()).then_some(means),
+            means: means.isolate().then_some(means),
+            early: Early { gpu: is_mac, memory: means.memory_limit },
             network: options.network,
             readable: options.readable.clone(),
             writable: options.writable.clone(),
@@ -128,7 +136,7 @@ impl Guard {
         {
             return Err(IsolationError::Shared(open.clone()));
         }
-        if cfg!(target_os = "macos") {
+        if is_mac {
             guard.look_for_gpu(&options.shim, containers).await?;
         }
         Ok(guard)
@@ -137,6 +145,7 @@ impl Guard {
     /// A word or two for people who look at workers.
     pub(crate) fn describe(&self) -> String {
         match self.means {
+            None if self.early.memory => "off; memory limit by the kernel".to_owned(),
             None => "off".to_owned(),
             Some(means) => means.to_string(),
         }
@@ -197,7 +206,7 @@ impl Guard {
 
     /// What has to be known of a stub before a runner for it is started.
     pub(crate) fn shape(&self, network: Network, gpu: bool, memory_mib: u64) -> Shape {
-        Shape::new(self.means, self.network.max(network), gpu, memory_mib)
+        Shape::new(self.early, self.network.max(network), gpu, memory_mib)
     }
 
     /// Why jobs cannot be held to a policy; nothing if they can.
@@ -294,11 +303,11 @@ impl Guard {
     }
 }
 
-async fn try_out(shim: &Path, containers: &Path) -> Result<Means, IsolationError> {
+async fn try_out(shim: &Path, containers: &Path, sought: Sought) -> Result<Means, IsolationError> {
     let directory = containers.join("probe");
     let failed = |source| IsolationError::Directory { path: directory.clone(), source };
     fs::create_dir_all(&directory).map_err(failed)?;
-    let means = probe(shim, &directory).await.map_err(IsolationError::Probe);
+    let means = probe(shim, &directory, sought).await.map_err(IsolationError::Probe);
     fs::remove_dir_all(&directory).map_err(failed)?;
     means
 }

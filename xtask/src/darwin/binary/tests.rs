@@ -57,19 +57,27 @@ fn program(path: &str, flags: u32) -> Vec<u8> {
 #[test]
 fn a_sound_program_is_described() {
     let binary = Binary::read(&program("/usr/lib/libSystem.B.dylib", 0x2_0002)).unwrap();
-    binary.require("14.0", &["/usr/lib/"]).unwrap();
+    binary.require("14.0", &["/usr/lib/"], &["libobjc.A.dylib"]).unwrap();
     assert_eq!(
         binary.to_string(),
         "Mach-O arm64 from macOS 14.0, ad-hoc signature of 2 pages right, loads libSystem.B.dylib"
     );
-    assert!(binary.require("13.0", &["/usr/lib/"]).is_err());
+    assert!(binary.require("13.0", &["/usr/lib/"], &[]).is_err());
 }
 
 #[test]
 fn a_library_that_not_every_mac_has_is_refused() {
     let binary = Binary::read(&program("/opt/homebrew/lib/libpq.dylib", 2)).unwrap();
-    let error = binary.require("14.0", &["/usr/lib/"]).unwrap_err().to_string();
+    let error = binary.require("14.0", &["/usr/lib/"], &[]).unwrap_err().to_string();
     assert!(error.contains("/opt/homebrew/lib/libpq.dylib"), "{error}");
+}
+
+#[test]
+fn a_library_that_only_the_probe_may_load_is_refused() {
+    let metal = "/System/Library/Frameworks/Metal.framework/Versions/A/Metal";
+    let binary = Binary::read(&program(metal, 2)).unwrap();
+    let error = binary.require("14.0", &["/System/Library/"], &["Metal"]).unwrap_err().to_string();
+    assert_eq!(error, format!("the program loads {metal} wherever it runs"));
 }
 
 #[test]

@@ -7,10 +7,40 @@ use crate::report::Check;
 
 pub(super) fn checks(worker: &WorkerFacts, is_mac: bool) -> Vec<Check> {
     let mut checks = vec![isolation(worker)];
+    if let Ok(means) = &worker.means {
+        checks.push(kinds(worker));
+        if is_mac {
+            checks.push(memory_limit(*means));
+        }
+    }
     if !is_mac {
         checks.push(cgroups(&worker.cgroups));
     }
     checks
+}
+
+/// Whether every kind of job can be started: on a Mac each has a profile of its own.
+fn kinds(worker: &WorkerFacts) -> Check {
+    let name = "kinds of jobs";
+    if worker.refused.is_empty() {
+        return Check::ok(
+            name,
+            format!("all {} can be started as they are isolated", worker.kinds),
+        );
+    }
+    let (count, all) = (worker.refused.len(), worker.kinds);
+    let found = format!("{count} of {all} cannot be started: {}", worker.refused.join("; "));
+    Check::fail(name, found)
+        .fix("what was denied is in the system's log; report it, with this line")
+}
+
+fn memory_limit(means: Means) -> Check {
+    let name = "memory limit";
+    if means.memory_limit {
+        return Check::ok(name, "the kernel takes one with each program");
+    }
+    Check::warn(name, "the kernel takes none: memory is looked at from time to time")
+        .fix("leave memory to the machine with `memory_mib` in [worker] of the configuration file")
 }
 
 fn isolation(worker: &WorkerFacts) -> Check {
@@ -24,7 +54,7 @@ fn isolation(worker: &WorkerFacts) -> Check {
             .fix("remove `isolation` from [worker] in the configuration file");
     }
     let gaps = means.gaps().join("; ");
-    if means == Means::default() {
+    if !means.isolate() {
         let none = "nothing on this machine isolates jobs";
         let check = match worker.isolation.as_str() {
             "required" => Check::fail(name, format!("{none}, and it is required")),

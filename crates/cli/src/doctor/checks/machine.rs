@@ -38,6 +38,12 @@ fn processor(architecture: &str, name: &str) -> Check {
 /// A Mac is here for its GPU; other machines may have none.
 fn gpu(facts: &Facts) -> Check {
     let (gpus, notes) = (&facts.machine.gpus, facts.machine.notes.join("; "));
+    if let Some(reason) = facts.worker.unseen.as_ref().filter(|_| !gpus.is_empty()) {
+        let found = format!("{}, but jobs do not see it: {reason}", gpus.join(", "));
+        return Check::fail("gpu", found).fix(
+            "the worker offers none until its jobs see it; `metal9 selftest --gpu` says more",
+        );
+    }
     if !gpus.is_empty() {
         return Check::ok("gpu", gpus.join(", "));
     }

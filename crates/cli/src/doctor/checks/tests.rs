@@ -53,6 +53,9 @@ fn linux() -> Facts {
                 python: Some("3.11".into()),
             }),
             means: Ok(Means::all(7, false)),
+            kinds: 3,
+            refused: Vec::new(),
+            unseen: None,
             isolation: "on".into(),
             cgroups: vec!["memory v2".into(), "pids v2".into(), "cpu v2".into()],
             membership: Membership::Joined {
@@ -99,7 +102,7 @@ fn mac() -> Facts {
     (facts.version, facts.is_mac) = ("15.4".into(), true);
     facts.open_files = Some((10_240, u64::MAX >> 1));
     facts.worker.state = directory("/Users/ada/.metal9/worker", "apfs", 200_000);
-    facts.worker.means = Ok(Means { seatbelt: true, ..Means::default() });
+    (facts.worker.means, facts.worker.kinds) = (Ok(Means::darwin()), 6);
     facts.worker.service = ServiceFacts {
         manager: Manager::Launchd,
         scope: Scope::System,
@@ -188,6 +191,7 @@ fn every_fault_of_a_mac_has_its_advice() {
     facts.worker.state.unwritable = Some("Permission denied (os error 13)".into());
     facts.worker.programs = Err("`/opt/uv` is no uv".into());
     facts.worker.means = Ok(Means::default());
+    facts.worker.kinds = 1;
     facts.worker.membership = Membership::Joined {
         pool: "macs".into(),
         gateway: "gateway.lan:1993".into(),
@@ -230,6 +234,21 @@ fn a_mac_with_no_python_but_frameworks_is_told_what_it_loses_and_one_without_any
         shown(Programs { pythons: Some(Vec::new()), ..Programs::default() }).status,
         Status::Ok
     );
+}
+
+#[test]
+fn what_jobs_on_a_mac_do_not_get_is_told_with_advice() {
+    let mut facts = mac();
+    facts.worker.means = Ok(Means { memory_limit: false, ..Means::darwin() });
+    facts.worker.unseen = Some("Apple M4 Pro: it does not compute: no command queue".into());
+    facts.worker.refused = vec![
+        "network `none` and a GPU: could not isolate /m9: entering the system's sandbox failed"
+            .into(),
+    ];
+    check("doctor_mac_jobs.txt", &facts);
+    let failed = super::checks(&facts).into_iter().filter(|check| check.status > Status::Skipped);
+    let failed: Vec<_> = failed.map(|check| (check.name, check.fix.is_some())).collect();
+    assert_eq!(failed, [("gpu", true), ("kinds of jobs", true), ("memory limit", true)]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
-use metal9_sandbox::{Layout, Means, probe};
+use metal9_sandbox::{Layout, Means, Sought, probe, probe_kinds};
 use metal9_service::{lingers, plans};
 use metal9_worker::{CheckError, IdentityError};
 use nix::unistd::{AccessFlags, access};
@@ -17,9 +17,17 @@ use crate::settings::WorkerSettings;
 
 pub(super) async fn look(settings: &WorkerSettings) -> Result<WorkerFacts, Failure> {
     let state = std::path::absolute(&settings.state_dir).map_err(Failure::usage)?;
+    let tried = tried(&state).await;
+    let (means, kinds, refused, unseen) = match tried {
+        Ok(Tried { means, kinds, refused, unseen }) => (Ok(means), kinds, refused, unseen),
+        Err(error) => (Err(format!("{error:#}")), 0, Vec::new(), None),
+    };
     Ok(WorkerFacts {
         programs: programs(settings, &state).await,
-        means: means(&state).await.map_err(|error| format!("{error:#}")),
+        means,
+        kinds,
+        refused,
+        unseen,
         isolation: settings.isolation.clone(),
         cgroups: cgroups(),
         membership: membership(settings, &state).await,
@@ -39,11 +47,28 @@ async fn programs(settings: &WorkerSettings, state: &Path) -> Result<Programs, S
     })
 }
 
-/// What isolates a process that has nothing to do.
-async fn means(state: &Path) -> anyhow::Result<Means> {
+/// What came of starting processes that have nothing to do as jobs are.
+struct Tried {
+    means: Means,
+    kinds: usize,
+    refused: Vec<String>,
+    unseen: Option<String>,
+}
+
+async fn tried(state: &Path) -> anyhow::Result<Tried> {
     let shim = std::env::current_exe().context("cannot find this program's own file")?;
     let directory = tempfile::Builder::new().prefix("doctor-").tempdir_in(nearest(state))?;
-    Ok(probe(&shim, directory.path()).await?)
+    let means = probe(&shim, directory.path(), Sought::Everything).await?;
+    let (kinds, refused) = probe_kinds(&shim, directory.path(), means).await;
+    let refused = refused.iter().map(|refused| {
+        let gpu = if refused.gpu { " and a GPU" } else { "" };
+        format!("network `{}`{gpu}: {}", refused.network, chain(&refused.error))
+    });
+    let unseen = match cfg!(target_os = "macos") {
+        true => metal9_worker::gpu_obstacle(&shim, directory.path(), means).await,
+        false => None,
+    };
+    Ok(Tried { means, kinds, refused: refused.collect(), unseen })
 }
 
 /// The controllers of cgroups that this process may use. The service may have more.

@@ -39,6 +39,14 @@ impl Library {
             Self::Torch => "torch_matmul",
         }
     }
+
+    /// The function that uses memory by this library.
+    pub(super) fn hog(self) -> &'static str {
+        match self {
+            Self::Mlx => "mlx_hog",
+            Self::Torch => "torch_hog",
+        }
+    }
 }
 
 /// Multiplies with a library, on the GPU if the worker has one.

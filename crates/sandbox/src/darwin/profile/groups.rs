@@ -1,9 +1,7 @@
 //! The rules that are the same for all jobs, or depend on a switch.
 
-use std::path::Path;
-
 use super::text::{pattern, quote};
-use super::{ProfileError, Reach, heading, rule};
+use super::{Profile, ProfileError, Reach, heading, rule};
 use crate::isolation::{Access, FileRule};
 
 /// Directories of the system, read and executed. Chromium's `common.sb` and ZLayer list the same; the
@@ -101,8 +99,10 @@ const KEYCHAINS: [&str; 5] = [
 ];
 
 /// Connections to drivers. `AGXDeviceUserClient` is the one that Metal cannot do without: measured by
-/// nono (its pull request 635), sandbox-runtime (560) and agenc-core (1488, on macOS 26). The shared
-/// one is ZLayer's and fence's; without those of IOSurface Metal works, but fills the log (nono).
+/// nono (its pull request 635), sandbox-runtime (560) and agenc-core (1488, on macOS 26). With
+/// `IOSurfaceRootUserClient` beside it MLX ran under k3sm's profile (M1 Ultra, macOS 26.5), and not
+/// without; nono found that Metal does without, but fills the log. The shared one is ZLayer's and
+/// fence's.
 const DRIVERS: [&str; 6] = [
     "AGXDeviceUserClient",
     "AGXSharedUserClient",
@@ -111,6 +111,9 @@ const DRIVERS: [&str; 6] = [
     "IOSurfaceSendRight",
     "RootDomainUserClient",
 ];
+
+/// The kernel of macOS 26.
+const FINER_SINCE: u32 = 25;
 
 /// Names of caches below a directory that is named after the program (tinygrad 2372).
 const METAL_CACHES: &str = "com\\.apple\\.(metal|metalfe|gpuarchiver)";
@@ -154,14 +157,17 @@ pub(super) fn processes(text: &mut String) {
 }
 
 /// Metal.
-pub(super) fn gpu(
-    text: &mut String,
-    files: &[FileRule],
-    caches: Option<&Path>,
-) -> Result<(), ProfileError> {
+pub(super) fn gpu(text: &mut String, job: &Profile<'_>) -> Result<(), ProfileError> {
+    let Profile { files, caches, .. } = *job;
     heading(text, "the GPU");
-    // On macOS 26 there are finer operations, which this one still covers (ZLayer).
-    rule(text, "allow iokit-open", &each("iokit-user-client-class", &DRIVERS));
+    // Which operation a connection is asked for by is `iokit-open-user-client` on macOS 26 (nono's log
+    // of it); `iokit-open` still covers it there (ZLayer, k3sm). The name is not given to a system
+    // that may not know it. Opening the service behind it needs no rule (k3sm's profile has none).
+    let operations = match job.kernel >= FINER_SINCE {
+        true => "allow iokit-open iokit-open-user-client",
+        false => "allow iokit-open",
+    };
+    rule(text, operations, &each("iokit-user-client-class", &DRIVERS));
     // Every shader is compiled by a service, those of MPSGraph too (agenc-core, ZLayer). Chromium and
     // WebKit know it as an XPC service, agenc-core by its global name; the second one is ZLayer's.
     let mut compilers = each("xpc-service-name", &["com.apple.MTLCompilerService"]);
@@ -199,7 +205,8 @@ fn readable(access: &Access) -> bool {
     matches!(access, Access::Read | Access::Execute | Access::Write)
 }
 
-/// What it connects to. The host of a filter can only be `localhost` or `*` (sandbox-runtime, nono).
+/// What it connects to. The host of a filter can only be `localhost` or `*` (sandbox-runtime, nono);
+/// `localhost` is also `::1`, and `ip` would be UDP too, where nobody relays.
 pub(super) fn network(
     text: &mut String,
     reach: &Reach,
@@ -220,7 +227,7 @@ pub(super) fn network(
         }
         Reach::Ports(ports) => {
             let ports: Vec<String> =
-                ports.iter().map(|port| format!("(remote ip \"localhost:{port}\")")).collect();
+                ports.iter().map(|port| format!("(remote tcp \"localhost:{port}\")")).collect();
             if !ports.is_empty() {
                 rule(text, "allow network-outbound", &ports);
             }

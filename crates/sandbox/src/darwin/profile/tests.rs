@@ -36,10 +36,13 @@ fn job() -> JobPaths {
     }
 }
 
-fn text(reach: Reach, gpu: bool) -> String {
+/// The kernels of macOS 15 and 26.
+const KERNELS: [u32; 2] = [24, 25];
+
+fn text(reach: Reach, gpu: bool, kernel: u32) -> String {
     let files = darwin_file_rules(&Mac, &job(), Path::new("/Users/ada"));
     let caches = Some(Path::new(CACHES));
-    profile(&Profile { files: &files, reach, gpu, caches }).unwrap()
+    profile(&Profile { files: &files, reach, gpu, caches, kernel }).unwrap()
 }
 
 fn kinds() -> [(&'static str, Reach); 3] {
@@ -56,7 +59,7 @@ fn profiles_are_as_they_were_agreed() {
     for (network, reach) in kinds() {
         for gpu in [false, true] {
             let name = format!("{network}{}.sb", if gpu { "-gpu" } else { "" });
-            let text = text(reach.clone(), gpu);
+            let text = text(reach.clone(), gpu, KERNELS[0]);
             let path = directory.join(&name);
             if std::env::var_os("UPDATE_GOLDEN").is_some() {
                 std::fs::write(&path, &text).unwrap();
@@ -67,12 +70,27 @@ fn profiles_are_as_they_were_agreed() {
     }
 }
 
+#[test]
+fn newer_systems_get_the_finer_name_of_the_same_right() {
+    for (_, reach) in kinds() {
+        for gpu in [false, true] {
+            let [older, newer] = KERNELS.map(|kernel| text(reach.clone(), gpu, kernel));
+            let finer = "(allow iokit-open iokit-open-user-client\n";
+            assert_eq!(newer, older.replace("(allow iokit-open\n", finer));
+            assert_eq!(newer.contains("iokit-open-user-client"), gpu);
+            assert!(!older.contains("iokit-open-"));
+        }
+    }
+}
+
 /// All kinds with their rules.
 fn all() -> Vec<(Reach, bool, Rules)> {
     let mut all = Vec::new();
-    for (_, reach) in kinds() {
-        for gpu in [false, true] {
-            all.push((reach.clone(), gpu, Rules::read(&text(reach.clone(), gpu))));
+    for kernel in KERNELS {
+        for (_, reach) in kinds() {
+            for gpu in [false, true] {
+                all.push((reach.clone(), gpu, Rules::read(&text(reach.clone(), gpu, kernel))));
+            }
         }
     }
     all
@@ -146,8 +164,11 @@ fn a_job_connects_to_what_its_policy_says() {
             ("example.com:443", full),
             ("192.168.1.2:22", full),
         ] {
-            let asked = Asked::Remote(address);
+            let asked = Asked::Remote("tcp", address);
             assert_eq!(rules.allow("network-outbound", &asked), expected, "{address}");
+            // Nobody relays what is sent without a connection.
+            let asked = Asked::Remote("udp", address);
+            assert_eq!(rules.allow("network-outbound", &asked), full, "{address}");
         }
         assert_eq!(rules.allow("network-bind", &Asked::Local("localhost:8000")), full);
         let names = Asked::Path("/private/var/run/mDNSResponder");
@@ -161,14 +182,17 @@ fn a_job_connects_to_what_its_policy_says() {
 
 #[test]
 fn without_a_cache_directory_there_is_no_rule_for_one() {
-    let gpu = profile(&Profile { files: &[], reach: Reach::Nothing, gpu: true, caches: None });
+    let job =
+        Profile { files: &[], reach: Reach::Nothing, gpu: true, caches: None, kernel: KERNELS[1] };
+    let gpu = profile(&job);
     assert!(!gpu.unwrap().contains("regex"));
 }
 
 #[test]
 fn a_path_cannot_add_a_rule() {
     let files = [FileRule::new("/a\"))(allow default)(version 1", Access::Read)];
-    let job = Profile { files: &files, reach: Reach::Nothing, gpu: true, caches: None };
+    let (reach, kernel) = (Reach::Nothing, KERNELS[0]);
+    let job = Profile { files: &files, reach, gpu: true, caches: None, kernel };
     let rules = Rules::read(&profile(&job).unwrap());
     assert!(!rules.allow("file-read-data", &Asked::Path("/Users/ada/x")));
     let files = [FileRule::new("/a\nb", Access::Hidden)];

@@ -45,7 +45,7 @@ impl Entrance {
         let control = duplicate(control.as_fd()).map_err(not_isolated)?;
         let relay_ports =
             if relayed { listen(&control).map_err(not_isolated)? } else { Vec::new() };
-        let facts = Facts { relay_ports, caches: caches(launch) };
+        let facts = Facts { relay_ports, caches: caches(launch), kernel: kernel() };
         let plan = plan(launch, &facts).map_err(|error| not_isolated(io::Error::other(error)))?;
         let unwritten = |error: io::Error| Reply::NoExec(errno(&error));
         let log = duplicate(io::stderr().as_fd()).map_err(unwritten)?;
@@ -130,6 +130,14 @@ fn caches(launch: &Launch) -> Option<PathBuf> {
     launch.isolation.as_ref().filter(|isolation| isolation.gpu)?;
     let path = system::as_account(launch.account, system::cache_directory).ok()??;
     std::fs::canonicalize(path).ok()
+}
+
+/// The major version of the kernel; 0 if it does not say.
+fn kernel() -> u32 {
+    let release = nix::sys::utsname::uname();
+    let release = release.ok().and_then(|it| it.release().to_str().map(str::to_owned));
+    let major = release.and_then(|release| release.split('.').next()?.parse().ok());
+    major.unwrap_or(0)
 }
 
 fn environment(launch: &Launch) -> io::Result<Vec<CString>> {

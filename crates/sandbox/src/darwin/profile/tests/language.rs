@@ -7,8 +7,8 @@ pub(super) enum Asked<'a> {
     Path(&'a str),
     Service(&'a str),
     Class(&'a str),
-    /// `HOST:PORT`, where it connects to.
-    Remote(&'a str),
+    /// `tcp` or `udp`, and `HOST:PORT`, where it connects or sends to.
+    Remote(&'a str, &'a str),
     /// `HOST:PORT`, where it listens.
     Local(&'a str),
 }
@@ -138,8 +138,9 @@ fn matches(filter: &Term, asked: &Asked<'_>) -> bool {
         ([Term::Word(kind), Term::Text(value)], Asked::Class(name)) => {
             kind == "iokit-user-client-class" && name == value
         }
-        ([Term::Word(kind), Term::Word(ip), Term::Text(value)], Asked::Remote(address)) => {
-            kind == "remote" && ip == "ip" && (value == "*:*" || value == address)
+        ([Term::Word(kind), Term::Word(ip), Term::Text(value)], Asked::Remote(how, address)) => {
+            let meant = ip == "ip" || ip == how;
+            kind == "remote" && meant && (value == "*:*" || value == address)
         }
         ([Term::Word(kind), Term::Word(ip), Term::Text(value)], Asked::Local(address)) => {
             kind == "local" && ip == "ip" && (value == "*:*" || value == address)
