@@ -56,7 +56,8 @@ async fn run(
     record: Record,
     task: TaskId,
 ) {
-    let request = Request::post("/").header("content-type", "application/json");
+    let request = Request::post("/").header("host", "metal9");
+    let request = request.header("content-type", "application/json");
     let Ok(request) = request.body(Body::from(arguments)) else { return };
     let access = Access { caller: None, peer: String::new() };
     let answer = travel(shared, stub, access, "", request, (task, Some(record))).await;
