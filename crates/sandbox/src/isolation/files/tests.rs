@@ -55,6 +55,7 @@ fn debian() -> Fake {
             "/home/ann/.pyenv/versions/3.12.1/lib/python3.12/os.py",
             "/home/ann/.ssh/id_ed25519",
             "/data/sets",
+            "/data/bucket",
         ],
         links: BTreeMap::from([
             ("/bin", "usr/bin"),
