@@ -35,6 +35,7 @@ async fn limits_are_set_and_taken_away() {
         max_cpu_millicores: Some(8000),
         max_memory_mib: Some(1024),
         max_gpus: Some(1),
+        max_requests_per_second: Some(50),
     };
     for limits in [limits, WorkspaceLimits::default()] {
         assert!(by.limit_workspace(fixture.workspace, limits).await.unwrap());
