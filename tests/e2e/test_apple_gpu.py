@@ -120,15 +120,14 @@ def test_the_text_example_writes_with_a_model_that_is_sent_along(app):
     assert 0 < words <= 300, done
 
 
-# PyTorch from PyPI for Linux brings CUDA along, whatever it is for.
-torch = pytest.mark.skipif(
-    not os.environ.get("METAL9_E2E_TORCH"),
-    reason="PyTorch for Linux is 3 GB to download; METAL9_E2E_TORCH=1 does it",
-)
+@pytest.fixture
+def torch():
+    """PyTorch, which for Linux brings CUDA along, whatever it is for."""
+    if not os.environ.get("METAL9_E2E_TORCH"):
+        pytest.skip("PyTorch for Linux brings gigabytes of CUDA; METAL9_E2E_TORCH=1 fetches them")
 
 
-@torch
-def test_the_training_example_says_that_there_is_no_apple_gpu_and_trains(app):
+def test_the_training_example_says_that_there_is_no_apple_gpu_and_trains(app, torch):
     done = run_example(app, "mps_training.py", within=1800)
     assert done.code == 0, done
     assert "training on the processor: PyTorch is built without MPS" in done.stdout, done
@@ -136,7 +135,6 @@ def test_the_training_example_says_that_there_is_no_apple_gpu_and_trains(app):
     assert share > 90, done
 
 
-@torch
-def test_the_example_for_any_gpu_fails_on_a_machine_with_none_and_says_so(app):
+def test_the_example_for_any_gpu_fails_on_a_machine_with_none_and_says_so(app, torch):
     done = run_example(app, "any_of.py", within=1800)
     assert "this worker has neither CUDA nor an Apple GPU for PyTorch" in done.stdout, done
