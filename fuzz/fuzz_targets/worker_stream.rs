@@ -10,11 +10,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use metal9_proto::worker as wire;
+use metal9_proto::{worker as wire, worker_client};
 use metal9_tasks::CancellationToken;
 use metal9_testkit::{Call, Client, FakeWorker, Session, StubOptions};
 use prost::Message as _;
 use tokio::runtime::Runtime;
+use tonic::Request;
+use tonic::transport::Channel;
 use wire::gateway_message::Message as FromGateway;
 use wire::worker_message::Message as ToGateway;
 
@@ -23,10 +25,15 @@ const CALLS: usize = 4;
 /// How long an assignment is waited for: the scheduler may have none.
 const ASSIGNED_WITHIN: Duration = Duration::from_millis(20);
 
+/// How long the gateway may think about a stream of the worker's.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+
 #[derive(Arbitrary, Debug)]
 struct Round {
     /// Running attempts that the worker claims to have.
     claims: Vec<(Which, Which)>,
+    /// Containers that it claims to have, with their devices, and whether they are of the stub.
+    containers: Vec<(Which, bool, Vec<u32>)>,
     steps: Vec<Step>,
 }
 
@@ -40,15 +47,30 @@ enum Step {
     Started(Which),
     Progress(Which, String),
     Output(Which, u8, bool, String),
-    Returned(Which, Vec<u8>, bool),
+    /// With a result, whether the container is reusable, and whether the start was left unsaid.
+    Returned(Which, Vec<u8>, bool, bool),
     Failed(Which, Kind, i32),
     Pushed(Which),
+    /// A stream of its own with a large result, of one attempt or of several.
+    Push(Vec<(Which, Vec<u8>)>),
+    /// A stream of its own with bytes for somebody who waits for a container, or for nobody.
+    Tunnel(Vec<Piece>),
     ContainerGone(Which),
     BuildFinished(u8, String, String),
     Heartbeat(u64, f32),
     Hello,
     Leaving(u16),
     Reconnect,
+}
+
+/// What is said in a tunnel; only the first one's number counts.
+#[derive(Arbitrary, Clone, Debug)]
+struct Piece {
+    tunnel: u64,
+    refusal: String,
+    data: Vec<u8>,
+    consumed: u32,
+    end: bool,
 }
 
 /// An attempt or container: one that was assigned, or any number.
@@ -86,6 +108,8 @@ struct System {
     runtime: Runtime,
     _state: tempfile::TempDir,
     grpc: SocketAddr,
+    /// For what the worker says outside of its session.
+    channel: Channel,
     worker: FakeWorker,
     client: Client,
     stub: String,
@@ -101,7 +125,7 @@ impl System {
     fn start() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let state = tempfile::tempdir()?;
-        let (grpc, worker, client, stub) = runtime.block_on(async {
+        let (grpc, channel, worker, client, stub) = runtime.block_on(async {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let mut options = metal9_gateway::Options::new(state.path().to_owned());
             (options.grpc, options.http) = (any, any);
@@ -118,9 +142,10 @@ impl System {
             let mut session = worker.connect(grpc, &[], &[]).await?;
             let options = StubOptions { retries: 1, ..StubOptions::default() };
             let stub = session.while_building(client.stub(&options)).await?;
-            anyhow::Ok((grpc, worker, client, stub))
+            let channel = Channel::from_shared(format!("http://{grpc}"))?.connect().await?;
+            anyhow::Ok((grpc, channel, worker, client, stub))
         })?;
-        Ok(Self { runtime, _state: state, grpc, worker, client, stub })
+        Ok(Self { runtime, _state: state, grpc, channel, worker, client, stub })
     }
 
     async fn play(&self, round: &Round) -> Result<()> {
@@ -142,6 +167,8 @@ impl System {
                     }
                 }
                 // A refused Hello is as good an end as any.
+                Step::Push(pieces) => self.push(pieces, &assigned).await?,
+                Step::Tunnel(pieces) => self.tunnel(pieces).await?,
                 Step::Reconnect => session = self.connect(round, &assigned).await.ok(),
                 spoken => {
                     if let (Some(session), Some(message)) = (&session, message(spoken, &assigned)) {
@@ -169,8 +196,65 @@ impl System {
                 (attempt.attempt(assigned), container.container(assigned));
             wire::RunningAttempt { attempt_id, task_id, container_id }
         });
-        let hello = wire::Hello { attempts: attempts.collect(), ..FakeWorker::hello() };
+        let containers = round.containers.iter().take(8).map(|(which, of_stub, devices)| {
+            let stub_id = if *of_stub { self.stub.clone() } else { String::new() };
+            wire::LiveContainer {
+                container_id: which.container(assigned),
+                stub_id,
+                devices: devices.clone(),
+            }
+        });
+        let hello = wire::Hello {
+            attempts: attempts.collect(),
+            containers: containers.collect(),
+            ..FakeWorker::hello()
+        };
         self.worker.connect_with(self.grpc, hello).await
+    }
+
+    /// Whether the gateway takes it is its business; that it answers is what counts.
+    async fn push(&self, pieces: &[(Which, Vec<u8>)], assigned: &[wire::Assign]) -> Result<()> {
+        let chunks: Vec<_> = pieces
+            .iter()
+            .map(|(which, data)| wire::ResultChunk {
+                attempt_id: which.attempt(assigned),
+                data: data.clone().into(),
+            })
+            .collect();
+        let request = self.authorized(tokio_stream::iter(chunks))?;
+        let answer = worker_client(self.channel.clone()).push_result(request);
+        let _ = tokio::time::timeout(ANSWERED_WITHIN, answer).await.context("no answer")?;
+        Ok(())
+    }
+
+    async fn tunnel(&self, pieces: &[Piece]) -> Result<()> {
+        let messages: Vec<_> = pieces
+            .iter()
+            .map(|piece| wire::TunnelMessage {
+                tunnel_id: piece.tunnel,
+                refusal: piece.refusal.clone(),
+                data: piece.data.clone().into(),
+                consumed: piece.consumed,
+                end: piece.end,
+            })
+            .collect();
+        let request = self.authorized(tokio_stream::iter(messages))?;
+        let mut client = worker_client(self.channel.clone());
+        let talk = async {
+            if let Ok(answer) = client.tunnel(request).await {
+                let mut stream = answer.into_inner();
+                while let Ok(Some(_)) = stream.message().await {}
+            }
+        };
+        tokio::time::timeout(ANSWERED_WITHIN, talk).await.context("no end of a tunnel")
+    }
+
+    /// A request of the worker's outside of its session.
+    fn authorized<T>(&self, message: T) -> Result<Request<T>> {
+        let mut request = Request::new(message);
+        let bearer = format!("Bearer {}", self.worker.credential()).parse()?;
+        request.metadata_mut().insert("authorization", bearer);
+        Ok(request)
     }
 }
 
@@ -225,9 +309,10 @@ fn message(step: &Step, assigned: &[wire::Assign]) -> Option<ToGateway> {
             stream: if *stderr { 2 } else { 1 },
             text: text.clone(),
         }),
-        Step::Returned(which, result, reusable) => ToGateway::Finished(wire::Finished {
+        Step::Returned(which, result, reusable, started_unsaid) => ToGateway::Finished(wire::Finished {
             result: result.clone().into(),
             container_reusable: *reusable,
+            started_unsaid: *started_unsaid,
             ..finished(*which)
         }),
         Step::Failed(which, kind, exit_code) => ToGateway::Finished(wire::Finished {
@@ -262,6 +347,10 @@ fn message(step: &Step, assigned: &[wire::Assign]) -> Option<ToGateway> {
         Step::Leaving(within) => {
             ToGateway::Leaving(wire::Leaving { within_millis: u64::from(*within) })
         }
-        Step::Call | Step::Cancel(_) | Step::Reconnect => return None,
+        Step::Call
+        | Step::Cancel(_)
+        | Step::Push(_)
+        | Step::Tunnel(_)
+        | Step::Reconnect => return None,
     })
 }

@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import List, Tuple
+from typing import Dict, List, Tuple
 
 from harness import Proxy, SplitFleet
+from harness.clock import LIBRARY, Clock
 from harness.daemon import Daemon
 
 POINTS = (
@@ -25,6 +26,11 @@ POINTS = (
 )
 # Seconds a worker may be silent.
 LOST = 4
+# Seconds a worker that is asked to end waits for its calls.
+DRAIN = 8
+# Seconds that a clock is stepped by, either way: more than anything waits, and less than what makes
+# the gateway take results for old.
+STEP = 6 * 3600
 
 
 class ChaoticFleet(SplitFleet):
@@ -42,7 +48,11 @@ class ChaoticFleet(SplitFleet):
             METAL9_WORKER_WRITABLE=str(root / "traces"),
             METAL9_GATEWAY_WORKER_SUSPECT_SECONDS="1.5",
             METAL9_GATEWAY_WORKER_LOST_SECONDS=str(LOST),
+            METAL9_WORKER_DRAIN_SECONDS=str(DRAIN),
         )
+        self.clocks: List[Tuple[str, Clock]] = []
+        if LIBRARY is not None:
+            self.gateway.env = {**self.gateway.env, **self._clock("gateway")}
         self.state = root / "gateway"
         self.own_disk = os.geteuid() == 0
         self.count, self.disk_mib = count, disk_mib
@@ -57,8 +67,15 @@ class ChaoticFleet(SplitFleet):
         self.start_gateway()
         for _ in range(self.count):
             self.proxies.append(Proxy(self.grpc))
-            self.add_worker(gateway=self.proxies[-1].address)
+            clock = self._clock(f"worker {len(self.workers)}") if LIBRARY is not None else {}
+            self.add_worker(gateway=self.proxies[-1].address, **clock)
         return self
+
+    def _clock(self, name: str) -> Dict[str, str]:
+        """What gives a process a clock of its own."""
+        clock = Clock(self.root / f"{name} clock")
+        self.clocks.append((name, clock))
+        return clock.environment
 
     def stop(self) -> None:
         super().stop()
@@ -98,6 +115,8 @@ class Faults:
             self._kill_gateway: 3,
             self._kill_gateway_at_a_point: 4,
             self._kill_worker: 3,
+            self._replace_worker: 2,
+            self._slow_disk: 2,
             self._freeze_gateway: 2,
             self._freeze_worker: 3,
             self._cut: 4,
@@ -107,6 +126,8 @@ class Faults:
         }
         if self.fleet.own_disk:
             kinds[self._fill_disk] = 2
+        if self.fleet.clocks:
+            kinds[self._step_clock] = 2
         self._begun = time.monotonic()
         while (left := self._begun + seconds - time.monotonic()) > 0:
             self._pause(0.2, min(2.0, left))
@@ -128,6 +149,8 @@ class Faults:
     def end(self) -> None:
         """Undoes everything."""
         self.fleet.points.write_text("")
+        for _, clock in self.fleet.clocks:
+            clock.step("+0")
         for proxy in self.fleet.proxies:
             proxy.heal()
         self.fleet.restore()
@@ -162,6 +185,29 @@ class Faults:
         self.note(f"{worker.name} killed")
         worker.kill()
         self._pause(0.0, 3.0)
+
+    def _replace_worker(self) -> None:
+        """As a service manager does for an update: its calls end first."""
+        worker = self._worker()
+        self.note(f"{worker.name} asked to end")
+        code = worker.stop(within=DRAIN + 15)
+        assert code == 0, f"{worker.name} ended with {code} after SIGTERM"
+        self.note(f"{worker.name} ended")
+
+    def _slow_disk(self) -> None:
+        point = self._random.choice(("commit", "worker-disk"))
+        delay = self._random.randint(50, 800)
+        self.note(f"{point} takes {delay} ms")
+        self.fleet.points.write_text(f"{point} delay {delay}\n")
+        self._pause(0.5, 4.0)
+        self.fleet.points.write_text("")
+        self.note(f"{point} is fast")
+
+    def _step_clock(self) -> None:
+        name, clock = self._random.choice(self.fleet.clocks)
+        offset = f"{self._random.randint(-STEP, STEP):+d}"
+        clock.step(offset)
+        self.note(f"clock of the {name} set to {offset} s")
 
     def _freeze_gateway(self) -> None:
         self.fleet.gateway.freeze()

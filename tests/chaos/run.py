@@ -55,7 +55,7 @@ def main() -> int:
     except Exception as error:
         fleet.kill()
         wrong.append(f"stopping: {error}")
-    wrong += left_at([worker.state for worker in fleet.workers])
+    wrong += left_at(root, [worker.state for worker in fleet.workers])
     for daemon in [fleet.gateway, *fleet.workers]:
         wrong += [f"{daemon.name}: {line}" for line in daemon.text().splitlines() if PANIC.search(line)]
     if not wrong:
@@ -100,9 +100,11 @@ def run(fleet: ChaoticFleet, faults: Faults, seed: int, seconds: float) -> List[
     for record in records:
         record.history = [(at - begun, what) for at, what in record.history]
         verdict.look_at(record, deaths)
+    verdict.most_return()
     verdict.no_other_tasks(before | {record.task for record in records})
     print(
-        f"{len(records)} calls: {dict(verdict.statuses)}, {verdict.reruns} runs more than one; "
+        f"{len(records)} calls: {dict(verdict.statuses)}, {verdict.reruns} runs more than one, "
+        f"{verdict.returned} of {verdict.robust} with retries returned; "
         f"{len(faults.script)} lines of faults, {deaths} starts of the gateway",
         flush=True,
     )

@@ -1,5 +1,6 @@
 """What must hold after a chaos run."""
 
+import json
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -8,9 +9,20 @@ from typing import Dict, List, Set
 import grpc
 from harness import Api
 from harness.api import TERMINAL
+from harness.processes import mentioning
 from load import BIG, Record
 
+# The share of calls with retries that must return.
+MOST = 0.95
 LINE = re.compile(r"^run (\S+) line (\d+) of (\d+)$", re.MULTILINE)
+
+
+NOTE = re.compile(r"^(ru?n? ?.*)\ncancelled by its user\n", re.MULTILINE)
+
+
+def rejoin(torn: "re.Match[str]") -> str:
+    """A line that the job was in the middle of when the note came between, which is said at once."""
+    return torn[0] if LINE.fullmatch(torn[1]) else torn[1]
 
 
 class Verdict:
@@ -21,6 +33,8 @@ class Verdict:
         self.wrong: List[str] = []
         self.statuses: Counter = Counter()
         self.reruns = 0
+        # Calls that faults may make late, but hardly keep from returning; and how many did.
+        self.robust = self.returned = 0
 
     def accuse(self, record: Record, text: str) -> None:
         lines = [f"task {record.task or '?'} ({record.kind} {record.number}): {text}"]
@@ -37,6 +51,9 @@ class Verdict:
         except AssertionError as error:
             return self.accuse(record, str(error))
         self.statuses[status] += 1
+        if record.retries > 0 and record.kind != "fails" and status != "CANCELLED":
+            self.robust += 1
+            self.returned += status == "COMPLETE"
         try:
             call = self.api.attach("", record.task).finish()
         except grpc.RpcError as error:
@@ -80,6 +97,9 @@ class Verdict:
         # Attempts are limited, and faults use them up.
         lost = re.search(r"worker|exited with code 3|not on this worker|busy or ending", reason[0])
         if status == "ERROR" and lost:
+            used = self.api.task(record.task)["attempts"]
+            if used != record.retries + 1:
+                self.accuse(record, f"given up after {used} attempts: {reason[0]}")
             return None
         return self.accuse(record, f"{status}: {record.output[-400:]!r}")
 
@@ -87,7 +107,8 @@ class Verdict:
         """Of every run an unbroken beginning; of the one that returned, all."""
         lines: Dict[str, List[int]] = defaultdict(list)
         sizes: Dict[str, int] = {}
-        for run, line, size in LINE.findall(record.output):
+        output = NOTE.sub(rejoin, record.output)
+        for run, line, size in LINE.findall(output):
             lines[run].append(int(line))
             sizes[run] = int(size)
         for run, seen in lines.items():
@@ -97,6 +118,11 @@ class Verdict:
             run = record.value[0]
             if len(lines[run]) != sizes.get(run):
                 self.accuse(record, f"output of run {run} is cut: {len(lines[run])} lines")
+
+    def most_return(self) -> None:
+        """A system that gave up on everything would break no other rule."""
+        if self.robust == 0 or self.returned < MOST * self.robust:
+            self.wrong.append(f"only {self.returned} of {self.robust} calls with retries returned")
 
     def no_other_tasks(self, known: Set[str]) -> None:
         """One task for each call, and all of them ended."""
@@ -108,10 +134,18 @@ class Verdict:
                 self.wrong.append(f"task {task.id} ({task.status}) belongs to no call")
 
 
-def left_at(workers: List[Path]) -> List[str]:
-    """What stays of jobs where workers have ended."""
+def left_at(root: Path, workers: List[Path]) -> List[str]:
+    """What stays of jobs where workers have ended: files, mounts, processes, cgroups."""
     places = [worker / place for worker in workers for place in ("containers", "outbox")]
-    return [f"left: {it}" for place in places if place.is_dir() for it in place.iterdir()]
+    left = [f"left: {it}" for place in places if place.is_dir() for it in place.iterdir()]
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    left += [f"left mounted: {line.split()[4]}" for line in mounts if str(root) in line]
+    left += [f"left running: {seen.pid} {seen.command}" for seen in mentioning(root)]
+    for worker in workers:
+        name = json.loads((worker / "worker.json").read_text())["worker_id"]
+        groups = Path("/sys/fs/cgroup").glob(f"**/metal9-{name}*")
+        left += [f"left: {group}" for group in groups]
+    return left
 
 
 def differ(seen: str, stored: str) -> str:

@@ -27,6 +27,9 @@ WAITING = {
         open(gate).read()
         return "finished"
 
+    def soon():
+        return "at once"
+
     def secret():
         return os.environ["IDENTITY_SECRET"][::-1]
     """
@@ -158,6 +161,36 @@ def test_a_worker_gets_a_new_credential_while_its_job_runs(secure, fifo):
     assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
     secure.write_identity(credential=after["credential"])
     secure.start_worker()
+
+
+def test_a_worker_whose_credential_is_old_asks_for_a_new_one(secure):
+    secure.worker.stop()
+    before = secure.identity
+    month = 30 * 24 * 3600
+    secure.write_identity(issued_at=before["issued_at"] - month)
+    secure.start_worker()
+    after = eventually(
+        lambda: secure.identity,
+        lambda now: now["credential"] != before["credential"] and "previous" not in now,
+        what="the credential is replaced",
+    )
+    assert after["issued_at"] >= before["issued_at"]
+    # One that is not old stays.
+    secure.worker.stop()
+    secure.start_worker()
+    secure.worker.stop()
+    assert secure.identity == after
+    # And one that is never to be replaced, however old it is.
+    secure.write_identity(issued_at=0)
+    secure.worker.env = {**secure.env, "METAL9_WORKER_CREDENTIAL_HOURS": "0"}
+    try:
+        secure.start_worker()
+        stub = secure.api.stub(WAITING, "app:soon")
+        assert secure.api.call(stub).value == "at once"
+        secure.worker.stop()
+    finally:
+        secure.worker.env = secure.env
+    assert secure.identity["credential"] == after["credential"]
 
 
 def test_a_worker_killed_at_any_step_of_a_rotation_comes_back(secure):

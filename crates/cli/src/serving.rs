@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow};
 use metal9_gateway::{Gateway, Options, RunError, StartError};
 use metal9_store::{Store, StoreError, TokenKind};
 use metal9_tasks::CancellationToken;
-use metal9_tls::Certificates;
+use metal9_tls::{Certificates, Reloads};
 
 use crate::failure::Failure;
 use crate::port_holder;
@@ -77,6 +77,11 @@ impl Serving {
         }
     }
 
+    /// What happens to the certificate it shows, if it speaks TLS.
+    pub(crate) fn reloads(&self) -> Option<Reloads> {
+        self.gateway.certificates().map(Certificates::reloads)
+    }
+
     /// The gateway's state.
     pub(crate) fn store(&self) -> &Store {
         self.gateway.store()
@@ -124,11 +129,21 @@ impl ReadyFile {
     ///
     /// If it cannot be written.
     pub(crate) fn publish(path: PathBuf, ready: &Ready) -> Result<Self, Failure> {
+        let file = Self { path };
+        file.update(ready)?;
+        Ok(file)
+    }
+
+    /// Replaces what it says in one step.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub(crate) fn update(&self, ready: &Ready) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(ready).map_err(Failure::ours)? + "\n";
-        private_file::write(&path, &text)
-            .with_context(|| format!("cannot write `{}`", path.display()))
-            .map_err(Failure::ours)?;
-        Ok(Self { path })
+        private_file::write(&self.path, &text)
+            .with_context(|| format!("cannot write `{}`", self.path.display()))
+            .map_err(Failure::ours)
     }
 }
 
@@ -283,8 +298,14 @@ mod tests {
             ca: None,
         };
         let file = ReadyFile::publish(path.clone(), &ready).unwrap();
-        let read: Ready = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        assert!(read == ready);
+        let read = || {
+            let text = std::fs::read_to_string(&path).unwrap();
+            serde_json::from_str::<Ready>(&text).unwrap()
+        };
+        assert!(read() == ready);
+        let renewed = Ready { fingerprint: Some("f".into()), ..ready };
+        file.update(&renewed).unwrap();
+        assert!(read() == renewed);
         drop(file);
         assert!(!path.exists());
     }

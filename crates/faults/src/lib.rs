@@ -42,20 +42,50 @@ enum Fault {
 
 /// Passes a point: usually returns at once.
 pub async fn point(name: &'static str) {
-    if !cfg!(debug_assertions) {
-        return;
-    }
-    let Some(path) = FILE.as_deref() else { return };
-    match fault_at(path, name) {
-        Some(Fault::Kill(nth)) if passed(name) == nth => {
-            tracing::warn!(point = name, "killed on purpose");
-            let _ = kill(Pid::this(), Signal::SIGKILL);
-            // The signal reaches this thread a moment later; nothing must happen in that moment.
+    match due(name) {
+        Some(Due::Death) => {
+            die(name);
             std::future::pending::<()>().await;
         }
-        Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
-        Some(Fault::Kill(_)) | None => {}
+        Some(Due::Pause(time)) => tokio::time::sleep(time).await,
+        None => {}
     }
+}
+
+/// Passes a point in code that holds up its thread while it works.
+pub fn point_blocking(name: &'static str) {
+    match due(name) {
+        Some(Due::Death) => {
+            die(name);
+            loop {
+                std::thread::park();
+            }
+        }
+        Some(Due::Pause(time)) => std::thread::sleep(time),
+        None => {}
+    }
+}
+
+/// What is to happen this time.
+enum Due {
+    Death,
+    Pause(Duration),
+}
+
+fn due(name: &'static str) -> Option<Due> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    match fault_at(FILE.as_deref()?, name)? {
+        Fault::Kill(nth) => (passed(name) == nth).then_some(Due::Death),
+        Fault::Delay(time) => Some(Due::Pause(time)),
+    }
+}
+
+/// The signal reaches this thread a moment later; the caller does nothing in that moment.
+fn die(name: &'static str) {
+    tracing::warn!(point = name, "killed on purpose");
+    let _ = kill(Pid::this(), Signal::SIGKILL);
 }
 
 /// Counts this time too.
@@ -113,5 +143,6 @@ mod tests {
     #[tokio::test]
     async fn without_the_variable_a_point_does_nothing() {
         point("commit").await;
+        point_blocking("commit");
     }
 }

@@ -271,12 +271,19 @@ async fn next_epoch(connection: &mut SqliteConnection) -> Result<u32, sqlx::Erro
         .await
 }
 
+/// Whether SQLite's code says that the disk is full.
+fn is_no_room(code: &str) -> bool {
+    const SQLITE_FULL: &str = "13";
+    // The index beside the log of writes could not grow, which SQLite calls an I/O error.
+    const SQLITE_IOERR_SHMSIZE: &str = "4874";
+    [SQLITE_FULL, SQLITE_IOERR_SHMSIZE].contains(&code)
+}
+
 /// Turns an error of the database into one of the store.
 pub(crate) fn database(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
-    const SQLITE_FULL: &str = "13";
     move |source| match source {
         sqlx::Error::PoolClosed => StoreError::Closed,
-        sqlx::Error::Database(error) if error.code().as_deref() == Some(SQLITE_FULL) => {
+        sqlx::Error::Database(error) if error.code().is_some_and(|code| is_no_room(&code)) => {
             StoreError::Full { doing }
         }
         sqlx::Error::Io(error) => file_error(doing, Path::new("state.db"), error),
@@ -322,5 +329,13 @@ mod tests {
             .unwrap_err();
         assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
         assert!(error.to_string().contains("no space left"), "{error}");
+    }
+
+    #[test]
+    fn an_index_that_cannot_grow_is_a_full_disk_and_other_failures_of_a_disk_are_not() {
+        assert!(is_no_room("4874"));
+        for other in ["10", "266", "778", "5386"] {
+            assert!(!is_no_room(other), "{other}");
+        }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use tokio::sync::watch;
 
 use crate::{Fingerprint, Protocol, TlsError, authority, files, provider};
 
@@ -39,7 +40,7 @@ pub struct Certificates {
 
 #[derive(Debug)]
 struct Shown {
-    now: RwLock<Arc<CertifiedKey>>,
+    now: watch::Sender<Arc<CertifiedKey>>,
 }
 
 impl fmt::Debug for Certificates {
@@ -56,7 +57,7 @@ impl ResolvesServerCert for Shown {
 
 impl Shown {
     fn get(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.now.borrow())
     }
 }
 
@@ -66,7 +67,7 @@ impl Certificates {
     /// # Errors
     /// When a file cannot be used, or certificate and key do not go together.
     pub fn load(source: Source) -> Result<Self, TlsError> {
-        let shown = Arc::new(Shown { now: RwLock::new(read(&source)?) });
+        let shown = Arc::new(Shown { now: watch::Sender::new(read(&source)?) });
         Ok(Self { source, shown })
     }
 
@@ -77,8 +78,14 @@ impl Certificates {
     /// As [`Certificates::load`].
     pub fn reload(&self) -> Result<(), TlsError> {
         let fresh = read(&self.source)?;
-        *self.shown.now.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        self.shown.now.send_replace(fresh);
         Ok(())
+    }
+
+    /// What happens to the certificate from now on.
+    #[must_use]
+    pub fn reloads(&self) -> Reloads {
+        Reloads { shown: self.shown.now.subscribe() }
     }
 
     /// When the files were changed; differs when there is something to reload.
@@ -92,7 +99,7 @@ impl Certificates {
     /// The fingerprint of the key, which workers pin.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        Fingerprint::of(self.shown.get().end_entity_cert().ok()?)
+        fingerprint(&self.shown.get())
     }
 
     /// The certificate that clients can be told to trust, if the gateway signs for itself.
@@ -117,6 +124,27 @@ impl Certificates {
         config.alpn_protocols = protocol.names();
         Ok(Arc::new(config))
     }
+}
+
+/// Tells of certificates that take the place of earlier ones; the last one is never missed.
+#[derive(Debug)]
+pub struct Reloads {
+    shown: watch::Receiver<Arc<CertifiedKey>>,
+}
+
+impl Reloads {
+    /// Waits until the certificate was loaded again; the fingerprint of its key. For ever once
+    /// nobody has the certificate any more.
+    pub async fn next(&mut self) -> Option<Fingerprint> {
+        if self.shown.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        fingerprint(&self.shown.borrow_and_update())
+    }
+}
+
+fn fingerprint(pair: &CertifiedKey) -> Option<Fingerprint> {
+    Fingerprint::of(pair.end_entity_cert().ok()?)
 }
 
 fn read(source: &Source) -> Result<Arc<CertifiedKey>, TlsError> {

@@ -23,7 +23,7 @@ mod trust;
 
 pub use address::{Address, AddressError};
 pub use blocking::blocking_agent;
-pub use certificates::{Certificates, Source};
+pub use certificates::{Certificates, Reloads, Source};
 pub use connect::{ConnectError, Connector};
 pub use error::TlsError;
 pub use fingerprint::{Fingerprint, FingerprintError};

@@ -122,6 +122,7 @@ impl CodeCache {
             .await
             .map_err(|source| CodeError::Fetch { object, source: Arc::new(source) })?;
         let work = move || {
+            metal9_faults::point_blocking("worker-disk");
             metal9_archive::unpack(&archive, &files, Bounds::default())
                 .map_err(|source| CodeError::Unpack { object, source: Arc::new(source) })?;
             fs::rename(&files, &target).map_err(|source| CodeError::Files {
@@ -137,6 +138,7 @@ impl CodeCache {
     /// Copies the object's files into `target`, an empty directory; the copies are writable.
     pub(crate) async fn copy(source: Code, target: PathBuf) -> Result<(), CodeError> {
         blocking(move || {
+            metal9_faults::point_blocking("worker-disk");
             copy::tree(&source.path, &target).map_err(|error| CodeError::Copy(error.into()))
         })
         .await

@@ -3,6 +3,7 @@
 from .api import Api, Call
 from .belongings import Belongings
 from .bucket import Bucket, ObjectStore
+from .certificates import Authority
 from .daemon import Daemon
 from .fleet import DevFleet, let_jobs_write
 from .gate import Gate
@@ -20,6 +21,7 @@ from .workspaces import new_workspace, second_workspace
 __all__ = [
     "Api",
     "App",
+    "Authority",
     "Belongings",
     "Bucket",
     "Call",

@@ -1,6 +1,7 @@
 """One long-running metal9 process."""
 
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -26,8 +27,17 @@ def binary() -> Path:
 class Daemon:
     """A metal9 process in its own process group, with what it writes in a file."""
 
-    def __init__(self, name: str, arguments: List[str], log: Path, env: Dict[str, str]):
+    def __init__(
+        self,
+        name: str,
+        arguments: List[str],
+        log: Path,
+        env: Dict[str, str],
+        account: Optional[str] = None,
+    ):
+        """`account` is whose process it is, if not this one's user's."""
         self.name = name
+        self.account = account
         self.arguments = [str(binary()), *arguments]
         self.log = log
         self.env = env
@@ -35,6 +45,7 @@ class Daemon:
 
     def start(self) -> "Daemon":
         """Starts it. What it wrote in an earlier life stays in the log."""
+        user = pwd.getpwnam(self.account) if self.account else None
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.arguments,
@@ -43,6 +54,9 @@ class Daemon:
                 stderr=log,
                 env=self.env,
                 process_group=0,
+                user=user and user.pw_uid,
+                group=user and user.pw_gid,
+                extra_groups=[] if user else None,
             )
         return self
 

@@ -51,8 +51,11 @@ def nothing_left_of(state: Path, within: float = 10.0) -> None:
 class DevFleet:
     """The whole system on this machine, as `metal9 dev` starts it."""
 
-    def __init__(self, state: Path, *arguments: str):
-        """`arguments` are further ones of `metal9 dev`."""
+    def __init__(
+        self, state: Path, *arguments: str, account: Optional[str] = None, **settings: str
+    ):
+        """`arguments` are further ones of `metal9 dev`, `account` is whom it runs as, and
+        `settings` are environment variables of its processes."""
         self.state = state
         self.home = state.parent / "home"
         self.daemon = Daemon(
@@ -62,7 +65,8 @@ class DevFleet:
                 *arguments,
             ],
             state.parent / "dev.log",
-            system_environment(),
+            {**system_environment(), **settings},
+            account,
         )
         self.facts: Dict[str, Any] = {}
         self.api: Optional[Api] = None

@@ -1,4 +1,4 @@
-"""A gateway that speaks TLS and signs for itself, and a worker that knows it by its key."""
+"""A gateway that speaks TLS, and a worker that knows it by its key or by who signed for it."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Optional
 import grpc
 
 from .api import Api
+from .certificates import Authority
 from .daemon import Daemon, binary
 from .fleet import nothing_left_of, system_environment
 from .program import client_environment
@@ -23,18 +24,27 @@ class SecureFleet:
     """A gateway with TLS on port 443 of an address of its own, since the SDK speaks TLS to that
     port only, and one worker."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, authority: Optional[Authority] = None):
+        """The gateway signs for itself, unless an `authority` does: then its certificate and key
+        are the files `certificate` and `key`, and its worker trusts that authority."""
         self.root = root
+        self.authority = authority
+        self.certificate, self.key = root / "gateway.pem", root / "gateway.key"
         self.state = root / "gateway"
         self.host = f"127.{random.randint(64, 127)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
         self.grpc = f"{self.host}:443"
         self.facts: Dict[str, Any] = {}
         self.api: Optional[Api] = None
         env = {**system_environment(), "METAL9_GATEWAY_CLIENT_GRACE_SECONDS": "1"}
+        tls = ["--tls", "self-signed"]
+        if authority is not None:
+            authority.issue(self.host, self.certificate, self.key)
+            tls = ["--tls-cert", str(self.certificate), "--tls-key", str(self.key)]
+            env["SSL_CERT_FILE"] = str(authority.ca)
         self.env = env
         self.gateway = Daemon(
             "gateway",
-            ["gateway", "--state", str(self.state), "--tls", "self-signed"]
+            ["gateway", "--state", str(self.state), *tls]
             + ["--grpc", self.grpc, "--http", f"{self.host}:{free_port()}"],
             root / "gateway.log",
             env,
@@ -57,9 +67,13 @@ class SecureFleet:
             self.api.close()
         self.api = self.client(self.facts["token"])
 
+    @property
+    def ca(self) -> Path:
+        """What a client must trust."""
+        return self.authority.ca if self.authority is not None else Path(self.facts["ca"])
+
     def client(self, token: str) -> Api:
-        ca = Path(self.facts["ca"])
-        return Api(self.facts["grpc"], f"https://{self.facts['http']}", token, ca=ca)
+        return Api(self.facts["grpc"], f"https://{self.facts['http']}", token, ca=self.ca)
 
     def start(self) -> "SecureFleet":
         self.start_gateway()
@@ -98,8 +112,8 @@ class SecureFleet:
         """Runs a user's program, who was told to trust the gateway's certificate."""
         (directory / "app.py").write_text(source)
         env = client_environment(Path(self.facts["config"]), directory)
-        env["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = self.facts["ca"]
-        env["REQUESTS_CA_BUNDLE"] = self.facts["ca"]
+        env["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(self.ca)
+        env["REQUESTS_CA_BUNDLE"] = str(self.ca)
         return subprocess.run(
             [sys.executable, "app.py"],
             cwd=directory,
@@ -159,7 +173,7 @@ class SecureFleet:
 
     def rotate_by_hand(self) -> str:
         """What a worker's first step is: asks for a new credential, and keeps it to itself."""
-        ca = Path(self.facts["ca"]).read_bytes()
+        ca = self.ca.read_bytes()
         with grpc.secure_channel(self.grpc, grpc.ssl_channel_credentials(ca)) as channel:
             rotate = channel.unary_unary("/metal9.worker.v1.WorkerService/Rotate")
             metadata = [("authorization", f"Bearer {self.identity['credential']}")]

@@ -36,8 +36,8 @@ const EDGES: [(&str, &[&str], &[&str]); 20] = [
     (
         "metal9-worker",
         &[
-            "types", "tasks", "archive", "proto", "device", "env", "sandbox", "tls", "tunnel",
-            "volume",
+            "types", "tasks", "faults", "archive", "proto", "device", "env", "sandbox", "tls",
+            "tunnel", "volume",
         ],
         &["testkit"],
     ),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use metal9_store::{Store, StoreError};
 use metal9_tasks::CancellationToken;
+use metal9_tls::{Fingerprint, Reloads};
 
 use crate::context::{self, Context};
 use crate::failure::Failure;
@@ -117,7 +118,8 @@ async fn serve(options: metal9_gateway::Options) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::ours)?;
     let directory = options.state_dir.clone();
     let serving = Serving::start(options, &directory).await?;
-    let ready = serving.ready();
+    let mut ready = serving.ready();
+    let mut reloads = serving.reloads();
     let shutdown = CancellationToken::new();
     let mut running = serving.run(shutdown.clone());
     let file = ReadyFile::publish(directory.join("gateway.json"), &ready)?;
@@ -129,9 +131,18 @@ async fn serve(options: metal9_gateway::Options) -> Result<(), Failure> {
         talk::say(format_args!("    export GRPC_DEFAULT_SSL_ROOTS_FILE_PATH={ca}"));
         talk::say(format_args!("    export REQUESTS_CA_BUNDLE={ca}"));
     }
-    tokio::select! {
-        ended = &mut running => return Err(ended_early(ended)),
-        () = signals.next() => {}
+    loop {
+        tokio::select! {
+            ended = &mut running => return Err(ended_early(ended)),
+            () = signals.next() => break,
+            fingerprint = next(reloads.as_mut()) => {
+                // Commands on this machine know the gateway by its key.
+                ready.fingerprint = fingerprint.map(|it| it.to_string());
+                if let Err(error) = file.update(&ready) {
+                    tracing::warn!(%error, "commands on this machine will not know the new key");
+                }
+            }
+        }
     }
     drop(file);
     shutdown.cancel();
@@ -139,5 +150,13 @@ async fn serve(options: metal9_gateway::Options) -> Result<(), Failure> {
         ended = finish(&mut running) => ended,
         // The second time, somebody is in a hurry.
         () = signals.next() => Ok(()),
+    }
+}
+
+/// The fingerprint of the next certificate; waits for ever if there is none.
+async fn next(reloads: Option<&mut Reloads>) -> Option<Fingerprint> {
+    match reloads {
+        Some(reloads) => reloads.next().await,
+        None => std::future::pending().await,
     }
 }

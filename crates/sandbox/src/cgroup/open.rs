@@ -67,6 +67,12 @@ impl Cgroups {
     }
 
     fn open_v2(&mut self, own: &Path, name: &str, layout: &Layout) {
+        let leaf = format!("{name}-daemon");
+        // Whoever was started by one that has moved aside would only move deeper and deeper.
+        let own = match own.parent() {
+            Some(parent) if own.ends_with(&leaf) => parent,
+            _ => own,
+        };
         let elsewhere = |controller| layout.v1.iter().any(|(_, list)| list.contains(&controller));
         let mut wanted = Controller::ALL.to_vec();
         wanted.retain(|controller| !elsewhere(*controller));
@@ -80,7 +86,7 @@ impl Cgroups {
                 return Ok(());
             }
             hand_down(own, &wanted).or_else(|_| {
-                move_aside(own, &format!("{name}-daemon"))?;
+                move_aside(own, &leaf)?;
                 hand_down(own, &wanted)
             })?;
             hand_down(&directory, &wanted)

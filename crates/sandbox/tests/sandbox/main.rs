@@ -5,6 +5,9 @@
 mod accounts;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
+mod cgroup_v2;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod cgroups;
 #[cfg(target_os = "linux")]
 #[cfg(test)]

@@ -61,6 +61,12 @@ impl State {
         }
     }
 
+    /// What has to come before a line of metal9's own, for it to be one: a job may be in the middle
+    /// of its own line.
+    fn line_break(&self) -> &'static str {
+        if self.ends_with_newline || self.text_len == 0 { "" } else { "\n" }
+    }
+
     fn last_of(&self, attempt: AttemptId) -> u64 {
         self.last.get(&attempt).copied().unwrap_or(0)
     }
@@ -93,7 +99,16 @@ impl TaskLog {
             return Ok(Appended::Duplicate);
         }
         let text = record::text_of(record);
-        let end = state.text_len + text.len() as u64;
+        let own_line = match (stream, state.line_break()) {
+            (LogStream::System, line_break) if !line_break.is_empty() => {
+                let line = [line_break.as_bytes(), text].concat();
+                let line = String::from_utf8_lossy(&line);
+                Some(record::encode(attempt, sequence, stream.into(), &line)?)
+            }
+            _ => None,
+        };
+        let record = own_line.as_deref().unwrap_or(record);
+        let end = state.text_len + record::text_of(record).len() as u64;
         let fits = match stream {
             LogStream::System => end <= limit + SYSTEM_RESERVE,
             LogStream::Stdout | LogStream::Stderr => !state.at_limit && end <= limit,
@@ -103,9 +118,9 @@ impl TaskLog {
             return Ok(Appended::Written { end_offset: self.state()?.text_len });
         }
         if !state.at_limit {
-            let newline = if state.ends_with_newline || state.text_len == 0 { "" } else { "\n" };
             let notice = format!(
-                "{newline}output limit of {} MiB reached; the rest is not kept\n",
+                "{}output limit of {} MiB reached; the rest is not kept\n",
+                state.line_break(),
                 limit >> 20
             );
             let record = record::encode(attempt, sequence, Source::Limit, &notice)?;

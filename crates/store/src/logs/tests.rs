@@ -219,6 +219,23 @@ async fn text_that_comes_when_it_is_over_is_not_kept() {
 }
 
 #[tokio::test]
+async fn what_metal9_says_begins_a_line_though_the_job_is_in_the_middle_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let say = async |logs: &TaskLogs, text| {
+        logs.append(TASK, AttemptId(0), 0, LogStream::System, text).await.unwrap()
+    };
+    let logs = open(&dir);
+    assert_eq!(say(&logs, "waiting\n").await, written(8));
+    add(&logs, FIRST, 1, "half a").await;
+    // Also one that did not see what is before.
+    let logs = open(&dir);
+    assert_eq!(say(&logs, "cancelled\n").await, written(25));
+    add(&logs, FIRST, 2, " line\n").await;
+    say(&logs, "over\n").await;
+    assert_eq!(all(&logs).await, "waiting\nhalf a\ncancelled\n line\nover\n");
+}
+
+#[tokio::test]
 async fn pieces_say_when_and_where_they_were_written() {
     let dir = tempfile::tempdir().unwrap();
     let logs = open(&dir);
@@ -236,12 +253,12 @@ async fn pieces_say_when_and_where_they_were_written() {
         [
             (LogStream::Stdout, "one ", 4),
             (LogStream::Stderr, "two ", 8),
-            (LogStream::System, "three", 13)
+            (LogStream::System, "\nthree", 14)
         ]
     );
     assert!(pieces.iter().all(|piece| (before..=after).contains(&piece.at)));
     let rest = logs.pieces(TASK, 6, usize::MAX).await.unwrap();
     assert_eq!((&*rest[0].text, rest.len()), ("o ", 2));
     assert_eq!(logs.pieces(TASK, 4, 1).await.unwrap(), pieces[1..2]);
-    assert_eq!(logs.pieces(TASK, 13, 1).await.unwrap(), []);
+    assert_eq!(logs.pieces(TASK, 14, 1).await.unwrap(), []);
 }

@@ -89,8 +89,8 @@ fn keys_are_private_and_made_once() {
     }
 }
 
-#[test]
-fn a_changed_file_is_shown_once_it_fits_its_key() {
+#[tokio::test]
+async fn a_changed_file_is_shown_once_it_fits_its_key() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let files = tempfile::tempdir().unwrap();
     let (certificate, key) = (files.path().join("cert.pem"), files.path().join("key.pem"));
@@ -102,12 +102,14 @@ fn a_changed_file_is_shown_once_it_fits_its_key() {
     let certificates = Certificates::load(source).unwrap();
     let shown: Option<Fingerprint> = certificates.fingerprint();
     std::fs::copy(second.path().join("ca.pem"), &certificate).unwrap();
+    let mut reloads = certificates.reloads();
     let error = certificates.reload().unwrap_err();
     assert!(error.hint().is_some(), "the key is still the old one: {error}");
     assert_eq!(certificates.fingerprint(), shown);
     std::fs::copy(second.path().join("ca.key"), &key).unwrap();
     certificates.reload().unwrap();
     assert_ne!(certificates.fingerprint(), shown);
+    assert_eq!(reloads.next().await, certificates.fingerprint());
 }
 
 #[tokio::test]

@@ -62,7 +62,12 @@ fn mount_points(mountinfo: &str, directory: &Path) -> Vec<PathBuf> {
 mod tests {
     use std::process::Command;
 
+    use nix::mount::{MsFlags, mount};
+    use nix::unistd::geteuid;
+
+    use super::super::Leftovers;
     use super::*;
+    use crate::paths::Paths;
 
     #[test]
     fn a_stray_is_known_by_what_it_was_started_with_and_ended() {
@@ -94,5 +99,60 @@ mod tests {
         let found = mount_points(mountinfo, Path::new("/state/containers"));
         let expected = ["/state/containers/1/tmp", "/state/containers/a b"].map(PathBuf::from);
         assert_eq!(found, expected);
+    }
+
+    /// Mounts of a test, which are gone when it ends however it ends.
+    struct Mounts(Vec<PathBuf>);
+
+    impl Mounts {
+        fn add(&mut self, source: &Path, target: PathBuf, kind: Option<&str>, flags: MsFlags) {
+            fs::create_dir_all(&target).unwrap();
+            mount(Some(source), &target, kind, flags, None::<&str>).unwrap();
+            self.0.push(target);
+        }
+    }
+
+    impl Drop for Mounts {
+        fn drop(&mut self) {
+            for target in self.0.iter().rev() {
+                let _ = umount2(target, MntFlags::MNT_DETACH);
+            }
+        }
+    }
+
+    #[test]
+    fn mounts_that_were_left_are_taken_away_and_what_they_show_stays() {
+        if !geteuid().is_root() {
+            eprintln!("skipped: only root can mount");
+            return;
+        }
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(&root.path().join("a state"));
+        let container = paths.containers().join("1");
+        let outside = root.path().join("outside");
+        fs::create_dir_all(&outside).unwrap();
+        fs::write(outside.join("precious"), "kept").unwrap();
+        let (memory, none) = (Some("tmpfs"), MsFlags::empty());
+        let mut mounts = Mounts(Vec::new());
+        mounts.add(Path::new("tmpfs"), container.join("tmp"), memory, none);
+        fs::write(container.join("tmp/scratch"), "").unwrap();
+        // One inside of the other, and a window on something that is not ours to remove.
+        mounts.add(Path::new("tmpfs"), container.join("tmp/deeper"), memory, none);
+        mounts.add(&outside, container.join("code"), None, MsFlags::MS_BIND);
+        // Another's, beside.
+        mounts.add(Path::new("tmpfs"), root.path().join("beside"), memory, none);
+        fs::write(root.path().join("beside/file"), "kept too").unwrap();
+        assert!(container.join("code/precious").exists());
+
+        let found = Leftovers::remove(&paths).unwrap();
+        assert_eq!((found.mounts, found.containers), (3, 1));
+        assert!(!paths.containers().exists());
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let escaped = root.path().to_str().unwrap();
+        let left: Vec<&str> = mountinfo.lines().filter(|line| line.contains(escaped)).collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert!(left[0].contains("/beside "), "{left:?}");
+        assert_eq!(fs::read_to_string(outside.join("precious")).unwrap(), "kept");
+        assert_eq!(fs::read_to_string(root.path().join("beside/file")).unwrap(), "kept too");
     }
 }

@@ -32,6 +32,7 @@ impl Attendant {
             while changes.changed().await.is_ok() {
                 let note_now = Note::new(boot.clone(), changes.borrow_and_update().clone());
                 let path = note.clone();
+                metal9_faults::point("worker-disk").await;
                 let kept = tokio::task::spawn_blocking(move || note_now.keep(&path)).await;
                 if let Ok(Err(error)) = kept {
                     tracing::warn!(%error, "could not note which jobs run");

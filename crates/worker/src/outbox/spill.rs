@@ -67,6 +67,7 @@ impl Spill {
     }
 
     fn try_write(&mut self, text: &str, offset: u64) -> io::Result<()> {
+        metal9_faults::point_blocking("worker-disk");
         let file = match &self.file {
             Some(file) => file,
             None => {
