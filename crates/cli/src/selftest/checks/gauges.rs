@@ -65,7 +65,7 @@ mod tests {
         for (less, word) in [
             (Condition { thermal: None, ..all.clone() }, "heat"),
             (Condition { power: None, ..all.clone() }, "power"),
-            (Condition { devices: vec![DeviceUse::default()], ..all.clone() }, "how busy M4 Pro"),
+            (Condition { devices: vec![DeviceUse::default()], ..all }, "how busy M4 Pro"),
         ] {
             let found = judge(std::slice::from_ref(&gpu), &less, true);
             assert!(found.status == Status::Fail && found.text.contains(word), "{found:?}");
