@@ -17,7 +17,7 @@ pub(crate) async fn explain(
 ) -> Result<Option<Explanation>, ApiError> {
     let Some(wait) = shared.endpoints.wait(row.stub, row.id) else { return Ok(None) };
     // The scheduler knows the containers that are to come, not the requests they are for.
-    let next = wait.asked.first().or(wait.starting.first()).copied();
+    let next = wait.asked.first().or_else(|| wait.starting.first()).copied();
     let container = match next {
         Some(hold) => shared.driver.query(move |core, now| core.explain(now, hold)).await?,
         None => None,
