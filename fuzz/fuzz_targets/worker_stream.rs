@@ -222,7 +222,8 @@ impl System {
             })
             .collect();
         let request = self.authorized(tokio_stream::iter(chunks))?;
-        let answer = worker_client(self.channel.clone()).push_result(request);
+        let mut client = worker_client(self.channel.clone());
+        let answer = client.push_result(request);
         let _ = tokio::time::timeout(ANSWERED_WITHIN, answer).await.context("no answer")?;
         Ok(())
     }
@@ -309,12 +310,14 @@ fn message(step: &Step, assigned: &[wire::Assign]) -> Option<ToGateway> {
             stream: if *stderr { 2 } else { 1 },
             text: text.clone(),
         }),
-        Step::Returned(which, result, reusable, started_unsaid) => ToGateway::Finished(wire::Finished {
-            result: result.clone().into(),
-            container_reusable: *reusable,
-            started_unsaid: *started_unsaid,
-            ..finished(*which)
-        }),
+        Step::Returned(which, result, reusable, started_unsaid) => {
+            ToGateway::Finished(wire::Finished {
+                result: result.clone().into(),
+                container_reusable: *reusable,
+                started_unsaid: *started_unsaid,
+                ..finished(*which)
+            })
+        }
         Step::Failed(which, kind, exit_code) => ToGateway::Finished(wire::Finished {
             failure: Some(wire::AttemptFailure {
                 kind: kind.name().to_owned(),
@@ -347,10 +350,8 @@ fn message(step: &Step, assigned: &[wire::Assign]) -> Option<ToGateway> {
         Step::Leaving(within) => {
             ToGateway::Leaving(wire::Leaving { within_millis: u64::from(*within) })
         }
-        Step::Call
-        | Step::Cancel(_)
-        | Step::Push(_)
-        | Step::Tunnel(_)
-        | Step::Reconnect => return None,
+        Step::Call | Step::Cancel(_) | Step::Push(_) | Step::Tunnel(_) | Step::Reconnect => {
+            return None;
+        }
     })
 }
