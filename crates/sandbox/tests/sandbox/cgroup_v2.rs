@@ -93,7 +93,7 @@ fn what_version_1_has_is_left_to_it_and_what_nobody_offers_is_told() {
     let v1 = hierarchy.at("v1-pids");
     fs::create_dir(&v1).unwrap();
     let layout = Layout {
-        v1: vec![(v1.clone(), vec![Controller::Pids])],
+        v1: vec![(v1, vec![Controller::Pids])],
         v2: Some(hierarchy.0.path().to_owned()),
     };
     let cgroups = Cgroups::open(&layout, "metal9", Some(64), 2000);
