@@ -92,10 +92,8 @@ fn what_version_1_has_is_left_to_it_and_what_nobody_offers_is_told() {
     let hierarchy = Hierarchy::new("cpu pids");
     let v1 = hierarchy.at("v1-pids");
     fs::create_dir(&v1).unwrap();
-    let layout = Layout {
-        v1: vec![(v1, vec![Controller::Pids])],
-        v2: Some(hierarchy.0.path().to_owned()),
-    };
+    let layout =
+        Layout { v1: vec![(v1, vec![Controller::Pids])], v2: Some(hierarchy.0.path().to_owned()) };
     let cgroups = Cgroups::open(&layout, "metal9", Some(64), 2000);
     assert_eq!(hierarchy.text("cgroup.subtree_control"), "+cpu");
     assert_eq!(cgroups.describe(), "cpu v2, kill v2, pids v1");
