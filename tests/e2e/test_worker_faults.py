@@ -7,9 +7,16 @@ import uuid
 
 from harness import eventually
 from harness.clock import stepped_worker
-from test_faults import WORK, Caller, check, faulty, faulty_fleet, stub  # noqa: F401
+from test_faults import Caller, check, faulty, faulty_fleet, stub  # noqa: F401
 
 DAY = 24 * 3600
+
+FLOOD = """
+def flood(lines, trace):
+    for line in range(lines):
+        print(f"line {line:07d} " + "." * 100)
+    return lines
+"""
 
 
 def identity(worker):
@@ -73,8 +80,7 @@ def test_a_workers_slow_disk_makes_calls_late_and_nothing_else(faulty, stub):  #
     # The gateway is slow to take output, so that it piles up on the worker's disk.
     faulty.fault(f"{slow}\noutput delay 500")
     # Code that no worker has seen is fetched, unpacked and copied.
-    code = {**WORK, "fresh.py": f"# {uuid.uuid4()}"}
-    flood = faulty.api.stub(code, "app:flood", retries=0)
+    flood = faulty.api.stub({"app.py": FLOOD, "fresh.py": f"# {uuid.uuid4()}"}, "app:flood", retries=0)
     caller = Caller(faulty, flood, 30_000, os.devnull)
     waiting = threading.Thread(target=caller.try_once)
     waiting.start()
