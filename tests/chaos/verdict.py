@@ -143,7 +143,8 @@ def left_at(root: Path, workers: List[Path]) -> List[str]:
     left += [f"left running: {seen.pid} {seen.command}" for seen in mentioning(root)]
     for worker in workers:
         name = json.loads((worker / "worker.json").read_text())["worker_id"]
-        groups = Path("/sys/fs/cgroup").glob(f"**/metal9-{name}*")
+        # The leaf that a worker moves itself into (version 2) is not a container's.
+        groups = Path("/sys/fs/cgroup").glob(f"**/metal9-{name}")
         left += [f"left: {group}" for group in groups]
     return left
 

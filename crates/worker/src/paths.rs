@@ -1,10 +1,20 @@
 //! Where things are below the state directory.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use crate::leftovers::Leftovers;
+
+/// How long the lock of a worker that is gone may be held yet.
+const LET_GO_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -132,29 +142,43 @@ impl Paths {
         let _ = fs::remove_file(self.running());
     }
 
+    /// Takes the lock. Of a worker that was killed it may be held for a moment yet, by a process
+    /// that it was about to start.
     fn lock(&self) -> Result<File, PathsError> {
         let path = self.root.join("worker.lock");
         let failed = |source| PathsError::Directory { action: "lock", path: path.clone(), source };
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {
-                let pid = std::process::id().to_string();
-                file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(failed)?;
-                Ok(file)
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+                Err(TryLockError::WouldBlock) => {}
             }
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let read = file.take(20).read_to_string(&mut pid);
-                if read.is_err() || pid.trim().is_empty() {
-                    "unknown".clone_into(&mut pid);
-                }
-                Err(PathsError::InUse { path: self.root.clone(), pid })
+            let pid = holder(&mut file);
+            if pid.is_none_or(|pid| kill(pid, None) != Err(Errno::ESRCH))
+                || begun.elapsed() > LET_GO_WITHIN
+            {
+                let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+                return Err(PathsError::InUse { path: self.root.clone(), pid });
             }
-            Err(TryLockError::Error(source)) => Err(failed(source)),
+            std::thread::sleep(PAUSE);
         }
+        let pid = std::process::id().to_string();
+        let written = file.rewind().and_then(|()| file.set_len(0));
+        written.and_then(|()| file.write_all(pid.as_bytes())).map_err(failed)?;
+        Ok(file)
     }
+}
+
+/// Who has noted that the lock is theirs.
+fn holder(lock: &mut File) -> Option<Pid> {
+    let mut pid = String::new();
+    lock.rewind().ok()?;
+    lock.take(20).read_to_string(&mut pid).ok()?;
+    pid.trim().parse().ok().map(Pid::from_raw)
 }
 
 fn make(path: &Path) -> Result<(), PathsError> {
@@ -190,5 +214,28 @@ mod tests {
         assert!(refused.contains(&format!("pid {}", std::process::id())), "{refused}");
         drop(lock);
         paths.claim().unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_outlives_its_worker_for_a_moment_is_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(root.path());
+        let mut lock = paths.claim().unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        lock.rewind().unwrap();
+        lock.set_len(0).unwrap();
+        lock.write_all(gone.id().to_string().as_bytes()).unwrap();
+        let child = std::thread::spawn(move || {
+            std::thread::sleep(PAUSE * 5);
+            drop(lock);
+        });
+        let lock = paths.claim().unwrap();
+        child.join().unwrap();
+        drop(lock);
+        assert_eq!(
+            fs::read_to_string(root.path().join("worker.lock")).unwrap(),
+            std::process::id().to_string()
+        );
     }
 }
