@@ -500,7 +500,10 @@ def test_a_full_disk_refuses_new_calls_and_loses_none_it_has(faulty, stub, small
     waiting = threading.Thread(target=caller.try_once)
     waiting.start()
     eventually(lambda: trace.exists() and trace.read_text(), what="the job runs")
-    eventually(lambda: faulty.api.status(caller.task) == "RUNNING", what="that it runs is stored")
+    eventually(
+        lambda: caller.task and faulty.api.status(caller.task) == "RUNNING",
+        what="that it runs is stored",
+    )
     ballast = fill(small_disk)
 
     def refused():

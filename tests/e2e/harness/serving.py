@@ -35,7 +35,14 @@ class Serving:
             answer = self.served.post(**options)
             return answer.json() if answer.status_code == 200 else answer.text
 
-        return eventually(ask, lambda seen: seen == expected, what=f"it answers {expected!r}", within=40)
+        try:
+            return eventually(
+                ask, lambda seen: seen == expected, what=f"it answers {expected!r}", within=40
+            )
+        except AssertionError as error:
+            state = "runs" if self.program.running else "has ended"
+            said = f"{self.program.stdout}{self.program.stderr}"[-3000:]
+            raise AssertionError(f"{error}\n`beta9 serve` {state} and said:\n{said}") from None
 
     def containers(self, api: Any) -> List[Any]:
         """The containers of its stub."""
