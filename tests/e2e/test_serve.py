@@ -161,6 +161,9 @@ def test_files_come_move_and_go(serving):
     (it.directory / "data" / "b.txt").unlink()
     (it.directory / "lib").rename(it.directory / "other")
     it.answers({"module": False, "files": ["c.txt"]})
+    (it.directory / "new.txt").write_text("saved as editors do")
+    (it.directory / "new.txt").replace(it.directory / "data" / "c.txt")
+    it.answers({"module": False, "files": ["c.txt"]})
 
 
 def test_what_does_not_import_at_first_is_mended_too(serving):

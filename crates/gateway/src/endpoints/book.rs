@@ -164,6 +164,13 @@ impl Book {
         self.settle(now, id);
     }
 
+    /// One container is kept whatever the requests, and never another beside it, however long it
+    /// cannot be reached.
+    pub(crate) fn keep_one(&mut self, now: Instant, id: StubId, serving: Serving) {
+        self.stubs.entry(id).or_insert_with(|| Stub::new(serving)).single = true;
+        self.set_floor(now, id, serving, 1);
+    }
+
     /// The stub takes no requests any more, and needs no container.
     pub(crate) fn close(&mut self, now: Instant, id: StubId) {
         let Some(stub) = self.stubs.get_mut(&id) else { return };
@@ -332,7 +339,8 @@ impl Book {
         let (have, running) = stub.usable(now, &self.away);
         let wanted = stub.serving.containers_for(running + stub.waiting.len());
         let wanted = wanted.max(stub.floor);
-        if have < wanted && stub.may_ask(now) {
+        let has_its_own = stub.single && !stub.holds.is_empty();
+        if have < wanted && stub.may_ask(now) && !has_its_own {
             for _ in have..wanted {
                 let hold = TaskId(uuid::Uuid::now_v7());
                 stub.holds.insert(hold, Hold::default());

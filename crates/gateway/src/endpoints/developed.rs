@@ -17,7 +17,7 @@ impl Endpoints {
         self.change(|state, now| {
             state.stubs.insert(stub.id, Arc::clone(stub));
             state.developed.insert(stub.id);
-            state.book.set_floor(now, stub.id, stub.config.serving, 1);
+            state.book.keep_one(now, stub.id, stub.config.serving);
         });
     }
 

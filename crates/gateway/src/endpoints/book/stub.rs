@@ -15,6 +15,8 @@ pub(super) struct Stub {
     pub(super) holds: BTreeMap<TaskId, Hold>,
     /// Containers that are kept whatever the requests.
     pub(super) floor: u32,
+    /// It has one container, which no other could stand in for.
+    pub(super) single: bool,
     /// Set after containers that did not start.
     pub(super) failing: Option<Failing>,
 }
@@ -115,7 +117,14 @@ impl Hold {
 
 impl Stub {
     pub(super) fn new(serving: Serving) -> Self {
-        Self { serving, waiting: VecDeque::new(), holds: BTreeMap::new(), floor: 0, failing: None }
+        Self {
+            serving,
+            waiting: VecDeque::new(),
+            holds: BTreeMap::new(),
+            floor: 0,
+            single: false,
+            failing: None,
+        }
     }
 
     /// Why one more request is not taken.

@@ -236,6 +236,27 @@ fn a_container_that_cannot_be_reached_rests_for_a_moment() {
 }
 
 #[test]
+fn one_that_no_other_can_stand_in_for_is_waited_for() {
+    let mut rig = Rig::new(1, 3);
+    rig.book.keep_one(rig.now, STUB, rig.serving);
+    rig.follow();
+    let only = rig.start(9);
+    rig.arrive(1).unwrap();
+    let place = rig.places.remove(&task(1)).unwrap();
+    rig.book.unreached(rig.now, &place);
+    rig.follow();
+    rig.arrive(2).unwrap();
+    rig.arrive(3).unwrap();
+    assert!(rig.asked.is_empty() && rig.places.is_empty());
+    rig.pass(UNREACHED);
+    assert_eq!(rig.places[&task(2)].hold, only);
+    // Only its end makes room for another.
+    rig.book.ended(rig.now, only, None);
+    rig.follow();
+    assert_eq!(rig.asked.len(), 1);
+}
+
+#[test]
 fn what_a_request_waits_for_is_known() {
     let mut rig = Rig::new(1, 1);
     rig.arrive(1).unwrap();
