@@ -99,6 +99,30 @@ def split_fleet(fleet: DevFleet, tmp_path_factory) -> Iterator[SplitFleet]:
         fleet.stop()
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Iterator[SplitFleet]:
+    """A gateway of the module's own, without workers."""
+    fleet = SplitFleet(tmp_path_factory.mktemp("alone"), workers=0)
+    try:
+        yield fleet.start()
+    finally:
+        fleet.stop()
+
+
+@pytest.fixture(scope="module")
+def devices(fleet: DevFleet, tmp_path_factory) -> Iterator[SplitFleet]:
+    """A gateway of the module's own that accepts simulated devices, and one worker without any."""
+    split = SplitFleet(
+        tmp_path_factory.mktemp("devices"),
+        environments=fleet.environments,
+        METAL9_GATEWAY_ALLOW_SIMULATED_DEVICES="true",
+    )
+    try:
+        yield split.start()
+    finally:
+        split.stop()
+
+
 @pytest.fixture
 def split(split_fleet: SplitFleet, request) -> SplitFleet:
     """The separate gateway and worker, running."""

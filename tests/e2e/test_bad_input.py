@@ -21,19 +21,8 @@ from beta9.clients.secret import (
 )
 from beta9.clients.volume import DeleteVolumeRequest, PresignedUrlMethod
 
-from harness import SplitFleet, Volume, eventually
+from harness import Volume, eventually
 from harness.code import HELLO, WAITING
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """A gateway of its own, without workers."""
-    fleet = SplitFleet(tmp_path_factory.mktemp("alone"), workers=0)
-    try:
-        fleet.start()
-        yield fleet
-    finally:
-        fleet.stop()
 
 
 def connect(address):

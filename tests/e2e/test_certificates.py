@@ -9,6 +9,7 @@ import ssl
 import pytest
 
 from harness import Authority, Gate, SecureFleet, eventually
+from harness.code import CALLS_BACK
 
 CODE = {
     "app.py": """
@@ -69,23 +70,7 @@ def test_a_worker_joins_by_https_and_runs_calls_of_the_sdk(certified, tmp_path):
     command = certified.join_command()
     assert f"https://{certified.grpc}" in command and "--fingerprint" not in command
     assert "fingerprint" not in certified.identity
-    done = certified.run(
-        """
-from beta9 import function
-
-@function()
-def inner(number):
-    return number * 2
-
-@function()
-def outer(number):
-    return inner.remote(number) + 1
-
-if __name__ == "__main__":
-    print("came back with", outer.remote(20))
-""",
-        tmp_path,
-    )
+    done = certified.run(CALLS_BACK, tmp_path)
     assert done.returncode == 0, done
     assert "came back with 41" in done.stdout
 

@@ -43,21 +43,6 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module")
-def devices(fleet, tmp_path_factory) -> Iterator[SplitFleet]:
-    """A gateway that accepts simulated devices, and one worker without any."""
-    fleet = SplitFleet(
-        tmp_path_factory.mktemp("devices"),
-        environments=fleet.environments,
-        METAL9_GATEWAY_ALLOW_SIMULATED_DEVICES="true",
-    )
-    try:
-        fleet.start()
-        yield fleet
-    finally:
-        fleet.stop()
-
-
 @pytest.fixture
 def machines(devices, tmp_path) -> Iterator[Machines]:
     """Workers with simulated devices, gone after the test."""

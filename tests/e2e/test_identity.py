@@ -17,6 +17,7 @@ from beta9.clients.secret import (
 )
 
 from harness import Gate, SecureFleet, eventually
+from harness.code import CALLS_BACK
 
 WAITING = {
     "app.py": """
@@ -62,23 +63,7 @@ def fifo(tmp_path):
 
 
 def test_the_sdk_calls_over_tls_and_its_job_calls_back(secure, tmp_path):
-    done = secure.run(
-        """
-from beta9 import function
-
-@function()
-def inner(number):
-    return number * 2
-
-@function()
-def outer(number):
-    return inner.remote(number) + 1
-
-if __name__ == "__main__":
-    print("came back with", outer.remote(20))
-""",
-        tmp_path,
-    )
+    done = secure.run(CALLS_BACK, tmp_path)
     assert done.returncode == 0, done
     assert "came back with 41" in done.stdout
     assert secure.facts["fingerprint"] == secure.identity["fingerprint"]

@@ -8,7 +8,7 @@ from typing import Iterator
 
 import pytest
 
-from harness import App, Machines, SplitFleet, eventually
+from harness import App, Machines, eventually
 from harness.daemon import REPOSITORY
 
 HOST = socket.gethostname()
@@ -46,21 +46,6 @@ if __name__ == "__main__":
     functions = [on_any_apple, on_m4_or_h100, on_m1_ultra]
     print(json.dumps([each.remote([1, 2, 3]) for each in functions]))
 """
-
-
-@pytest.fixture(scope="module")
-def devices(fleet, tmp_path_factory) -> Iterator[SplitFleet]:
-    """A gateway that accepts simulated devices, and one worker without any."""
-    split = SplitFleet(
-        tmp_path_factory.mktemp("metal"),
-        environments=fleet.environments,
-        METAL9_GATEWAY_ALLOW_SIMULATED_DEVICES="true",
-    )
-    try:
-        split.start()
-        yield split
-    finally:
-        split.stop()
 
 
 @pytest.fixture

@@ -7,21 +7,10 @@ import grpc
 import pytest
 import requests
 
-from harness import Api, SplitFleet, eventually
+from harness import Api, eventually
 from harness.protocol import ask, rpcs
 
 RATE = 5
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory):
-    """A gateway without workers: nothing has to run."""
-    fleet = SplitFleet(tmp_path_factory.mktemp("rates"), workers=0)
-    try:
-        fleet.start()
-        yield fleet
-    finally:
-        fleet.stop()
 
 
 def owner(gateway):
@@ -40,17 +29,17 @@ def limit(gateway, name, per_second):
 
 
 @pytest.fixture
-def limited(gateway):
+def limited(alone):
     """A workspace that may make a few requests a second; its name and its client."""
     name = f"team-{uuid.uuid4().hex[:8]}"
     answer = requests.post(
-        f"http://{gateway.http}/api/v1/workspace",
+        f"http://{alone.http}/api/v1/workspace",
         json={"name": name, "limits": {"max_requests_per_second": RATE}},
-        headers=owner(gateway),
+        headers=owner(alone),
         timeout=10,
     )
     assert answer.status_code == 200, answer.text
-    api = Api(gateway.grpc, gateway.http, answer.json()["token"])
+    api = Api(alone.grpc, alone.http, answer.json()["token"])
     yield name, api
     api.close()
 
@@ -102,18 +91,18 @@ def test_calls_over_http_and_grpc_count_with_the_others(limited):
     assert told["retry-after"] == "1"
 
 
-def test_other_workspaces_do_not_notice(gateway, limited):
+def test_other_workspaces_do_not_notice(alone, limited):
     _, api = limited
     use_up(api)
-    assert all(current(gateway.api).status_code == 200 for _ in range(RATE * 4))
+    assert all(current(alone.api).status_code == 200 for _ in range(RATE * 4))
 
 
-def test_the_limit_outlives_the_gateway_and_can_be_taken_away(gateway, limited):
+def test_the_limit_outlives_the_gateway_and_can_be_taken_away(alone, limited):
     name, api = limited
-    gateway.gateway.kill()
-    gateway.start_gateway()
+    alone.gateway.kill()
+    alone.start_gateway()
     assert use_up(api).status_code == 429
-    assert limit(gateway, name, 0) is None
+    assert limit(alone, name, 0) is None
     assert all(current(api).status_code == 200 for _ in range(RATE * 4))
 
 

@@ -34,6 +34,20 @@ SYSTEMD = Path(__file__).parent / "harness" / "systemd.py"
 APART = 'mkdir -p /etc/systemd/system && mount --bind "$0" /etc/systemd/system && exec "$@"'
 
 
+def run(command: List[str], env: Dict[str, str], code: int) -> subprocess.CompletedProcess:
+    """Runs the command line, which must end with this code."""
+    done = subprocess.run(
+        command,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done
+
+
 class Machine:
     """A home, and a service manager of its own."""
 
@@ -56,16 +70,7 @@ class Machine:
         command: List[str] = [str(binary()), *arguments]
         if os.geteuid() == 0:
             command = ["unshare", "--mount", "sh", "-c", APART, str(self.units), *command]
-        done = subprocess.run(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done
+        return run(command, env, code)
 
     @property
     def state(self) -> Path:
@@ -87,16 +92,7 @@ class Real(Machine):
     def metal9(self, *arguments: str, code: int = 0, **variables: str):
         env = {**system_environment(), "METAL9_WORKER_STATE_DIR": str(self.place), **variables}
         env.pop("SUDO_USER", None)
-        done = subprocess.run(
-            [str(binary()), *arguments],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done
+        return run([str(binary()), *arguments], env, code)
 
     @property
     def state(self) -> Path:

@@ -58,6 +58,22 @@ impl Call {
     }
 }
 
+/// Refuses arguments that no call may carry.
+///
+/// # Errors
+/// If they are too large.
+pub(crate) fn require_small(arguments: &[u8]) -> Result<(), ApiError> {
+    if arguments.len() <= MAX_MESSAGE_BYTES {
+        return Ok(());
+    }
+    Err(ApiError::Limit(format!(
+        "the arguments are {:.1} MiB; a call may carry {} MiB\nhint: put large data into a volume or \
+         a file of the project, which the function reads",
+        arguments.len() as f64 / 1_048_576.0,
+        MAX_MESSAGE_BYTES / (1024 * 1024),
+    )))
+}
+
 /// A task that was accepted and that nobody follows yet. If its client has gone meanwhile, the task
 /// is treated like any other whose client went.
 pub(crate) struct Unattended {
@@ -106,14 +122,7 @@ pub(crate) async fn accept(shared: &SharedRef, call: NewCall) -> Result<Call, Ap
         }
     }
     let bytes = arguments.len() as u64;
-    if arguments.len() > MAX_MESSAGE_BYTES {
-        return Err(ApiError::Limit(format!(
-            "the arguments are {:.1} MiB; a call may carry {} MiB\nhint: put large data into a \
-             volume or a file of the project, which the function reads",
-            bytes as f64 / 1_048_576.0,
-            MAX_MESSAGE_BYTES / (1024 * 1024),
-        )));
-    }
+    require_small(&arguments)?;
     if request_id.as_ref().is_some_and(|id| id.len() > MAX_REQUEST_ID) {
         let message = format!("x-beta9-request-id is longer than {MAX_REQUEST_ID} characters");
         return Err(ApiError::Invalid(message));

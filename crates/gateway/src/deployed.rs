@@ -92,7 +92,8 @@ fn require_active(deployment: &DeploymentRow) -> Result<(), ApiError> {
     ))
 }
 
-/// Keeps as many containers as the decorators of all deployments say, and of others none. Only the newest version of a name that takes calls keeps any.
+/// Keeps as many containers as the decorators of all deployments say, and of others none. Only the
+/// newest version of a name that takes calls keeps any.
 ///
 /// # Errors
 /// If the store cannot be read.

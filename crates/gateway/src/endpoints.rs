@@ -36,7 +36,7 @@ pub(crate) use book::{Place, pause_after};
 use connection::Pool;
 pub(crate) use developed::take_changes_at;
 pub(crate) use explain::explain;
-pub(crate) use forward::{forward, warm_up};
+pub(crate) use forward::{forward, until, warm_up};
 pub(crate) use holds::{FOR_EVER, run};
 pub(crate) use queue::put;
 use record::Records;

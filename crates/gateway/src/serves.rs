@@ -11,6 +11,7 @@ use metal9_core::Input;
 use metal9_store::StubRow;
 use metal9_types::{ContainerId, Failure, FailureKind, StubId};
 
+use crate::endpoints::until;
 use crate::error::ApiError;
 use crate::hub::Live;
 use crate::shared::{Shared, SharedRef};
@@ -159,7 +160,7 @@ async fn keep(shared: &SharedRef, session: &Session, live: &Live) {
         tokio::select! {
             _ = watch.wait_for(|snapshot| snapshot.ended.is_some()) => return,
             () = session.changed() => {}
-            () = until(at) => {}
+            () = until(at.map(Into::into)) => {}
             () = shared.shutdown.cancelled() => return,
         }
     };
@@ -170,12 +171,5 @@ async fn keep(shared: &SharedRef, session: &Session, live: &Live) {
     if shared.driver.input(stop).await.is_ok() {
         let ended = watch.wait_for(|snapshot| snapshot.ended.is_some());
         let _ = tokio::time::timeout(END_WITHIN, ended).await;
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }

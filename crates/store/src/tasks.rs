@@ -18,7 +18,8 @@ use crate::{Store, StoreError, TaskRow};
 macro_rules! select_tasks {
     ($hint:literal, $rest:literal) => {
         concat!(
-            "SELECT t.id, t.workspace, t.stub, s.name AS stub_name, s.config ->> 'kind' AS kind, t.status, t.attempts_used, ",
+            "SELECT t.id, t.workspace, t.stub, s.name AS stub_name, s.config ->> 'kind' AS kind, ",
+            "t.status, t.attempts_used, ",
             "t.attempt, t.worker, t.container, t.headless, t.failure, t.phases, t.created_at, ",
             "t.updated_at, t.started_at, t.ended_at FROM tasks t ",
             $hint,

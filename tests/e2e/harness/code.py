@@ -17,3 +17,19 @@ HELLO = {
         return 1
     """
 }
+
+# Calls a function that calls another.
+CALLS_BACK = """
+from beta9 import function
+
+@function()
+def inner(number):
+    return number * 2
+
+@function()
+def outer(number):
+    return inner.remote(number) + 1
+
+if __name__ == "__main__":
+    print("came back with", outer.remote(20))
+"""

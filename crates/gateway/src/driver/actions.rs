@@ -48,10 +48,17 @@ impl Driver {
             match self.shared.fleet.carry_out(action) {
                 None => {}
                 Some(Action::Transition(transition))
-                    if self.shared.endpoints.is_hold(transition.task)
-                        || self.shared.floors.is_warm_up(transition.task) =>
+                    if self.shared.endpoints.is_hold(transition.task) =>
                 {
-                    self.settle_unstored(transition).await;
+                    self.note_hold(&transition);
+                    self.shared.endpoints.transition(&transition);
+                    self.tell_unstored(transition).await;
+                }
+                Some(Action::Transition(transition))
+                    if self.shared.floors.is_warm_up(transition.task) =>
+                {
+                    self.shared.floors.transition(&transition);
+                    self.tell_unstored(transition).await;
                 }
                 Some(Action::Transition(transition)) => {
                     let is_it = finished.as_ref().is_some_and(|f| {
@@ -97,12 +104,7 @@ impl Driver {
     /// Tells what became of a container that serves requests, or was only to start. Nothing of it
     /// is stored, so the worker's report, if there is one, is answered with those that changed
     /// nothing.
-    async fn settle_unstored(&self, transition: Transition) {
-        self.note_hold(&transition);
-        match self.shared.floors.is_warm_up(transition.task) {
-            true => self.shared.floors.transition(&transition),
-            false => self.shared.endpoints.transition(&transition),
-        }
+    async fn tell_unstored(&self, transition: Transition) {
         let Transition { task, status, failure, .. } = transition;
         if let Some(failure) = &failure {
             self.shared.hub.say(task, &format!("{}\n", failure.message)).await;

@@ -353,7 +353,8 @@ fn waited(shared: &Shared, stub: &StubRow, what: &str) -> String {
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+/// Resolves at a time, if there is one.
+pub(crate) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,

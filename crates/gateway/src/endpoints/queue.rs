@@ -17,6 +17,7 @@ use super::Access;
 use super::forward::travel;
 use super::record::Record;
 use super::refusal::UNSERVED;
+use crate::accept::require_small;
 use crate::error::ApiError;
 use crate::shared::SharedRef;
 
@@ -32,10 +33,7 @@ pub(crate) async fn put(
     if !shared.endpoints.is_developed(stub.id) {
         return Err(ApiError::Invalid(UNSERVED.to_owned()));
     }
-    if arguments.len() > MAX_MESSAGE_BYTES {
-        let most = MAX_MESSAGE_BYTES >> 20;
-        return Err(ApiError::Limit(format!("the arguments are larger than {most} MiB")));
-    }
+    require_small(&arguments)?;
     let claim = shared.admission.task(stub.workspace, arguments.len() as u64)?;
     let task = TaskId(Uuid::now_v7());
     let record = Record::new(task, stub);
