@@ -6,10 +6,12 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 from beta9.clients.function import FunctionInvokeResponse
 from harness import App, SplitFleet
@@ -74,15 +76,57 @@ def api(bench: Bench) -> Dict[str, Any]:
     wait_until_idle(bench.worker)
     for _ in range(50):
         caller.call()
-    rounds, before = [], bench.seconds()
+    rounds, before, client = [], bench.seconds(), time.process_time()
     count = bench.count(1000)
     for _ in range(5):
         rounds.append(summary([caller.call() for _ in range(count)]))
     used = per_call(before, bench.seconds(), 5 * count)
+    used["client"] = (time.process_time() - client) * 1000 / (5 * count)
     caller.close()
     rounds.sort(key=lambda figures: figures["p50_ms"])
     middle = rounds[len(rounds) // 2]
-    return {"best": rounds[0], "median": middle, "rounds": rounds, "processor_ms_per_call": used}
+    return {
+        "best": rounds[0],
+        "median": middle,
+        "rounds": rounds,
+        "processor_ms_per_call": used,
+        "floor": {"client": _client_alone(bench, count), "disk": _disk_alone(bench, count)},
+    }
+
+
+@contextmanager
+def null_functions() -> Iterator[str]:
+    """A server that answers every call at once and does nothing else; gives its address."""
+    null = subprocess.Popen(
+        [str(example("null_functions"))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield null.stdout.readline().strip()
+    finally:
+        null.stdin.close()
+        null.wait(10)
+
+
+def _client_alone(bench: Bench, count: int) -> Dict[str, float]:
+    """The same calls of a server that does nothing: what client, gRPC and loopback take."""
+    with null_functions() as address:
+        caller = RawCaller(address, bench.fleet.api.token, bench.stub)
+        try:
+            return summary([caller.call() for _ in range(50 + count)][50:])
+        finally:
+            caller.close()
+
+
+def _disk_alone(bench: Bench, count: int) -> Dict[str, float]:
+    """One wait for the disk with about as many pages as a commit has, where the state is kept."""
+    seconds = []
+    with tempfile.TemporaryFile(dir=bench.directory) as file:
+        for _ in range(count):
+            os.write(file.fileno(), bytes(9 * 4120))
+            started = time.perf_counter()
+            os.fdatasync(file.fileno())
+            seconds.append(time.perf_counter() - started)
+    return summary(seconds)
 
 
 def cold(bench: Bench) -> Dict[str, Any]:
@@ -174,19 +218,12 @@ def sdk(bench: Bench) -> Dict[str, Any]:
     project = app.directory()
     shutil.copy(HERE / "programs" / "sdk_calls.py", project)
     counts = {"remote": bench.count(500), "map": bench.count(1000), "steps": bench.count(40)}
-    null = subprocess.Popen(
-        [str(example("null_functions"))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        address = null.stdout.readline().strip()
+    with null_functions() as address:
         command = [sys.executable, "sdk_calls.py", str(out), *map(str, counts.values()), address]
         before = bench.seconds()
         done = app.launch(command, project).finish(within=600)
         assert done.code == 0, done
         used = bench.seconds()
-    finally:
-        null.stdin.close()
-        null.wait(10)
     raw = json.loads(out.read_text())
     calls = sum(raw["calls"].values())
     figures = digest(raw, counts)

@@ -56,6 +56,10 @@ def _api(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
             "   median round, p50 / p99", f"{median['p50_ms']:.2f} / {median['p99_ms']:.2f} ms"
         ),
         _plain("   processor time per call", _shares(figures["processor_ms_per_call"])),
+        _plain(
+            "   client alone / each of two waits for the disk, p50",
+            f"{figures['floor']['client']['p50_ms']:.2f} / {figures['floor']['disk']['p50_ms']:.2f} ms",
+        ),
     ]
 
 
