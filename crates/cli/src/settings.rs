@@ -82,6 +82,7 @@ pub(crate) struct WorkerSettings {
     pub(crate) cgroups: Option<bool>,
     pub(crate) pids: Option<u64>,
     pub(crate) cpu_limit_percent: Option<u64>,
+    pub(crate) runtime: String,
     pub(crate) isolation: String,
     pub(crate) network: String,
     pub(crate) job_user: Option<String>,

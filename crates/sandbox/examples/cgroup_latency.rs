@@ -105,6 +105,7 @@ fn launch(group: Option<metal9_sandbox::Group>) -> Launch {
         group,
         account: None,
         isolation: None,
+        container: None,
     }
 }
 

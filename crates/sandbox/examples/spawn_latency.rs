@@ -120,6 +120,7 @@ fn launch(script: &str) -> Launch {
         group: None,
         account: None,
         isolation: None,
+        container: None,
     }
 }
 

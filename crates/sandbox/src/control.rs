@@ -173,6 +173,7 @@ impl Talk {
             | Reply::NoExec(_)
             | Reply::NoGroup(_)
             | Reply::NotIsolated(_)
+            | Reply::NoContainer(_)
             | Reply::Listening(_) => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, "out-of-place reply"))
             }

@@ -68,4 +68,19 @@ pub enum SpawnError {
         /// What the system said.
         source: io::Error,
     },
+    /// The container cannot be made.
+    #[error("`{}` could not start the container{}", program.display(), told(output))]
+    Container {
+        /// The runtime's file.
+        program: PathBuf,
+        /// What it said.
+        output: String,
+        /// How it ended.
+        source: io::Error,
+    },
+}
+
+/// What a program said, as the end of a message.
+fn told(output: &str) -> String {
+    if output.trim().is_empty() { String::new() } else { format!(": {}", output.trim()) }
 }

@@ -15,7 +15,8 @@ pub(crate) use files::{at, interpreter};
 pub use means::{Means, Step};
 pub use probe::{Refused, Sought, probe, probe_kinds};
 #[cfg(target_os = "linux")]
-pub(crate) use syscalls::{Errno, Test, denied, number};
+pub(crate) use syscalls::number;
+pub(crate) use syscalls::{Denial, Errno, Test, denied};
 
 /// How one job is isolated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::Account;
 use crate::cgroup::Group;
 use crate::isolation::Isolation;
+use crate::oci::Container;
 
 /// The environment variable that tells the program which descriptor its channel is.
 pub const RUNNER_FD_VARIABLE: &str = "METAL9_RUNNER_FD";
@@ -29,6 +30,9 @@ pub struct Launch {
     pub account: Option<Account>,
     /// What keeps it to itself; `None` starts it with everything that the worker may do.
     pub isolation: Option<Isolation>,
+    /// The container that it is in, made by an OCI runtime; `None` for a process of the machine. Its
+    /// `isolation` then says only what it sees and what it may connect to.
+    pub container: Option<Container>,
 }
 
 impl Launch {

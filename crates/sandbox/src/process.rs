@@ -3,8 +3,9 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
@@ -22,6 +23,12 @@ use crate::receive::receive;
 use crate::shim::SHIM_COMMAND;
 use crate::wire::{MAX_LAUNCH_BYTES, Reply, Request, WireLaunch};
 
+/// What a runtime that fails is quoted with, in bytes.
+const MAX_SAID: u64 = 4096;
+
+/// How long it is listened to.
+const SAID_WITHIN: Duration = Duration::from_secs(1);
+
 /// Starts `launch` under a new supervisor, which is `shim exec-shim`.
 ///
 /// Returns once the program's file has been executed. The program gets `/dev/null` as its standard
@@ -35,11 +42,12 @@ use crate::wire::{MAX_LAUNCH_BYTES, Reply, Request, WireLaunch};
 /// are failures of the worker's own machinery.
 pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
     let (program, cwd) = (launch.program.clone(), launch.cwd.clone());
+    let runtime = launch.container.as_ref().map(|container| container.runtime.program.clone());
     let mark = launch.mark();
     let held = Held::new(launch.group.clone());
     let description = describe(launch)?;
     let ends = Ends::make(description.len()).map_err(SpawnError::Pipes)?;
-    let Ends { mut control, channel, stdout, stderr, shim_end } = ends;
+    let Ends { mut control, channel, stdout, mut stderr, shim_end } = ends;
     let mut child = start_shim(shim, shim_end)
         .await
         .map_err(|source| SpawnError::Shim { shim: shim.to_owned(), source })?;
@@ -68,6 +76,11 @@ pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
         Ok(Reply::NoExec(errno)) => {
             let source = io::Error::from_raw_os_error(errno);
             return Err(SpawnError::Exec { program, source });
+        }
+        Ok(Reply::NoContainer(code)) => {
+            let source = io::Error::other(format!("it ended with code {code}"));
+            let (program, output) = (runtime.unwrap_or(program), said(&mut stderr).await);
+            return Err(SpawnError::Container { program, output, source });
         }
         Ok(Reply::NotIsolated(number)) => {
             let (step, errno) = Step::of(number);
@@ -246,6 +259,14 @@ impl Process {
     fn counted(&self) -> Option<u64> {
         self.group.group.as_ref().and_then(Group::memory)
     }
+}
+
+/// The end of what was written to a pipe whose other end is closed, or soon will be.
+async fn said(pipe: &mut Receiver) -> String {
+    let mut bytes = Vec::new();
+    let mut pipe = pipe.take(MAX_SAID);
+    let _ = tokio::time::timeout(SAID_WITHIN, pipe.read_to_end(&mut bytes)).await;
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The launch as JSON.

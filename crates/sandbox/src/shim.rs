@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
 mod confine;
+#[cfg(target_os = "linux")]
+mod container;
 mod entrance;
 mod host;
 mod job;
@@ -53,12 +55,22 @@ fn run() -> io::Result<()> {
 
     let (launch, fds) = control.receive_launch()?;
     let (group, mark) = (launch.group.clone(), launch.mark());
+    let container = launch.container.clone();
     let program = match start::start(launch, fds, &control) {
         Ok(program) => program,
-        // The worker reads the reason; that it may be gone changes nothing.
-        Err(refusal) => return control.send(refusal).or(Ok(())),
+        Err(refusal) => {
+            #[cfg(target_os = "linux")]
+            if let Some(it) = &container {
+                // What a runtime has begun may be there although it says that it failed.
+                Job::new(job::NOBODY, mark, Some(it.runtime.engine)).end(&control);
+                container::leave(it, group.as_ref());
+            }
+            // The worker reads the reason; that it may be gone changes nothing.
+            return control.send(refusal).or(Ok(()));
+        }
     };
-    let mut job = Job::new(program, mark);
+    let engine = container.as_ref().map(|container| container.runtime.engine);
+    let mut job = Job::new(program, mark, engine);
     let _ = control.send(Reply::Started(program));
     supervise::until_over(&control, &mut job, || Woken::wait(&control, &wait_mask));
     job.tell_exit(&control);
@@ -67,8 +79,14 @@ fn run() -> io::Result<()> {
         group.kill();
     }
     job.end(&control);
+    if let Some(group) = &group {
+        group.empty()?;
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(it) = &container {
+        container::leave(it, group.as_ref());
+    }
     let Some(group) = group else { return Ok(()) };
-    group.empty()?;
     // A worker that is there still wants to know what the kernel has counted.
     if control.is_closed() { group.remove() } else { Ok(()) }
 }

@@ -14,6 +14,7 @@ use crate::account::Account;
 use crate::cgroup::{Group, WirePlaces};
 use crate::isolation::Isolation;
 use crate::launch::{Launch, Limits};
+use crate::oci::Container;
 
 /// A launch description longer than this is refused by the supervisor.
 pub(crate) const MAX_LAUNCH_BYTES: usize = 8 << 20;
@@ -38,22 +39,26 @@ pub(crate) struct WireLaunch {
     pub(crate) group: Option<WirePlaces>,
     pub(crate) account: Option<Account>,
     pub(crate) isolation: Option<Isolation>,
+    pub(crate) container: Option<Container>,
 }
 
 impl From<Launch> for WireLaunch {
     fn from(launch: Launch) -> Self {
-        let Launch { program, args, env, cwd, limits, group, account, isolation } = launch;
-        let (cwd, group) = (cwd.into(), group.map(|group| group.to_wire()));
-        Self { program: program.into(), args, env, cwd, limits, group, account, isolation }
+        let Launch { program, args, env, cwd, limits, group, account, isolation, container } =
+            launch;
+        let (program, cwd) = (program.into(), cwd.into());
+        let group = group.map(|group| group.to_wire());
+        Self { program, args, env, cwd, limits, group, account, isolation, container }
     }
 }
 
 impl From<WireLaunch> for Launch {
     fn from(launch: WireLaunch) -> Self {
-        let WireLaunch { program, args, env, cwd, limits, group, account, isolation } = launch;
+        let WireLaunch { program, args, env, cwd, limits, group, account, isolation, container } =
+            launch;
         let (program, cwd) = (PathBuf::from(program), PathBuf::from(cwd));
         let group = group.map(Group::from_wire);
-        Self { program, args, env, cwd, limits, group, account, isolation }
+        Self { program, args, env, cwd, limits, group, account, isolation, container }
     }
 }
 
@@ -100,6 +105,9 @@ pub(crate) enum Reply {
     NoGroup(i32),
     /// The program cannot be isolated: step and errno, as [`crate::Step::of`] reads them.
     NotIsolated(i32),
+    /// The container's runtime ended with this code instead of starting it, and has told why on
+    /// the program's standard error.
+    NoContainer(i32),
     /// So many listening sockets of the program's own network come with this.
     Listening(i32),
     /// A request is done; for a reap, how many processes were killed.
@@ -120,6 +128,7 @@ impl Reply {
             Self::NoExec(value) => (b'n', value),
             Self::NoGroup(value) => (b'c', value),
             Self::NotIsolated(value) => (b'i', value),
+            Self::NoContainer(value) => (b'o', value),
             Self::Listening(value) => (b'l', value),
             Self::Done(value) => (b'd', value),
             Self::Failed(value) => (b'f', value),
@@ -138,6 +147,7 @@ impl Reply {
             b'n' => Self::NoExec(value),
             b'c' => Self::NoGroup(value),
             b'i' => Self::NotIsolated(value),
+            b'o' => Self::NoContainer(value),
             b'l' => Self::Listening(value),
             b'd' => Self::Done(value),
             b'f' => Self::Failed(value),
@@ -163,6 +173,7 @@ mod tests {
             Reply::NoExec(13),
             Reply::NoGroup(2),
             Reply::NotIsolated(3 << 16 | 1),
+            Reply::NoContainer(-1),
             Reply::Listening(2),
             Reply::Done(0),
             Reply::Failed(-1),

@@ -19,6 +19,21 @@ pub enum Runtime {
 }
 
 impl Runtime {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Native, Self::Runc, Self::Runsc];
+
+    /// The runtime of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|runtime| runtime.as_str() == name)
+    }
+
+    /// Whether it makes containers, of images and with files of their own.
+    #[must_use]
+    pub fn is_container(self) -> bool {
+        self != Self::Native
+    }
+
     /// The runtime's name in configuration and messages.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -59,5 +59,5 @@ pub use join::{JoinError, Joined, join};
 pub use options::{CACHE_CHECK, CACHE_MIB, JoinOptions, Options, Wish};
 pub use paths::PathsError;
 pub use run::{RunError, run};
-pub use runner::{AccountError, IsolationError, gpu_obstacle};
+pub use runner::{AccountError, IsolationError, OciError, gpu_obstacle};
 pub use runner_files::RunnerFilesError;

@@ -94,6 +94,7 @@ mod tests {
             cgroups: false,
             pids: None,
             cpu_limit_percent: None,
+            runtime: metal9_types::Runtime::Native,
             isolation: Wish::Off,
             network: Network::Full,
             job_user: None,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use metal9_sandbox::Network;
-use metal9_types::OnBattery;
+use metal9_types::{OnBattery, Runtime};
 
 /// Whether jobs are isolated from the machine and from each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +84,8 @@ pub struct Options {
     /// The most of the processor that a container gets, in percent of what it asked for, even if
     /// nobody else wants it; nothing or 0 for no such limit.
     pub cpu_limit_percent: Option<u64>,
+    /// What a container is: a process of the machine, or made by an OCI runtime.
+    pub runtime: Runtime,
     /// Whether jobs are isolated.
     pub isolation: Wish,
     /// What jobs may connect to, unless their stub asks for less.

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use metal9_env::{EnvError, Environments};
-use metal9_types::{Device, Machine, Offer, Platform, Runtime};
+use metal9_types::{Device, Machine, Offer, Platform};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -142,7 +142,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         () = shutdown.cancelled() => return Ok(()),
     };
 
-    let guard = Guard::find(&options, paths.root(), &paths.containers()).await?;
+    let guard =
+        Guard::find(&options, &identity.worker_id, paths.root(), &paths.containers()).await?;
     let isolation = guard.describe();
 
     let relays = match dial.trust() {
@@ -171,7 +172,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         machine,
         devices: equipment.devices.clone(),
         platform: pretended.unwrap_or(platform),
-        runtimes: runtimes.unwrap_or_else(|| vec![Runtime::Native]),
+        runtimes: runtimes.unwrap_or_else(|| vec![options.runtime]),
         ..offer(&options, &identity, platform, &opened)
     };
     let spares = spares::most(offer.capacity.memory_mib);

@@ -7,6 +7,7 @@ mod gpu;
 mod isolation;
 mod launch;
 mod messages;
+mod oci;
 mod relay;
 mod shape;
 mod supervisor;
@@ -39,6 +40,7 @@ pub(crate) use isolation::Guard;
 pub use isolation::IsolationError;
 pub(crate) use launch::{LaunchError, Launcher};
 pub(crate) use messages::{CallFrame, CancelReason, FromRunner, Load, ToRunner};
+pub use oci::OciError;
 pub(crate) use relay::Relay;
 pub(crate) use shape::{Early, Shape};
 pub(crate) use supervisor::Supervisor;
@@ -53,6 +55,8 @@ pub(crate) struct Runner {
     pub(crate) supervisor: Supervisor,
     pub(crate) pump: Pump,
     pub(crate) directory: ContainerDirectory,
+    /// Where its OCI runtime keeps what it knows, if it has one.
+    pub(crate) aside: Option<ContainerDirectory>,
     pub(crate) memory: MemoryWatch,
     /// Its Python version, as `3.11.7`.
     pub(crate) python: String,
@@ -83,6 +87,7 @@ impl Runner {
             supervisor,
             pump,
             directory,
+            aside: None,
             memory,
             python,
             copies: Copies::default(),

@@ -273,6 +273,8 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         pids: settings.pids,
         cpu_limit_percent: settings.cpu_limit_percent,
         // The settings have been checked to be what these know.
+        runtime: metal9_types::Runtime::named(&settings.runtime)
+            .unwrap_or(metal9_types::Runtime::Native),
         isolation: settings.isolation.parse().unwrap_or_default(),
         network: settings.network.parse().unwrap_or_default(),
         job_user: settings.job_user,

@@ -35,6 +35,7 @@ impl Key {
         };
         match (self.section, self.name) {
             (section, "state_dir") => local(section),
+            ("worker", "runtime") => Some(Value::String("native".to_owned())),
             ("worker", "isolation") => Some(Value::String("on".to_owned())),
             ("worker", "on_battery") => Some(Value::String("run".to_owned())),
             ("worker", "network") => Some(Value::String("full".to_owned())),
@@ -100,6 +101,7 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "cgroups", Kind::Switch, "whether cgroups hold containers, where there are any"),
     key("worker", "pids", Kind::Count, "most processes and threads of a container; 0 for any number"),
     key("worker", "cpu_limit_percent", Kind::Count, "most processor time of a container, in percent of its request"),
+    key("worker", "runtime", Kind::Choice(&["native", "runc", "runsc"], "native, runc or runsc"), "what a container is: a process of the machine, or made by an OCI runtime"),
     key("worker", "isolation", Kind::Choice(&["on", "required", "off"], "on, required or off"), "whether jobs are isolated, and whether it must be in full"),
     key("worker", "network", Kind::Choice(&["full", "gateway-only", "none"], "full, gateway-only or none"), "what jobs may connect to"),
     key("worker", "job_user", Kind::Text, "the user that jobs run as; the worker's own if not set"),

@@ -100,7 +100,7 @@ fn absurd(hello: &wire::Hello) -> Result<(), String> {
 }
 
 fn runtime(name: &str) -> Option<Runtime> {
-    [Runtime::Native, Runtime::Runc, Runtime::Runsc].into_iter().find(|r| r.as_str() == name)
+    Runtime::named(name)
 }
 
 pub(super) fn worker_hello(

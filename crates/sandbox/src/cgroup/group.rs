@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::detect::Controller;
 use super::files::{self, PROCESSES, field, number, read, write};
 
+/// Where the hierarchy of version 2 is mounted.
+const ROOT: &str = "/sys/fs/cgroup";
+
 /// The period of hard processor limits, in microseconds; the kernel's own default.
 const CPU_PERIOD: u64 = 100_000;
 
@@ -92,6 +95,24 @@ impl Group {
         self.0.iter().map(open).collect()
     }
 
+    /// Whether a cgroup is this one or below it.
+    pub(crate) fn contains(&self, cgroup: &Path) -> bool {
+        self.0.iter().any(|place| cgroup.starts_with(&place.directory))
+    }
+
+    /// Whether everything is in the one hierarchy of version 2, where a group with processes of its
+    /// own has no groups below.
+    pub(crate) fn is_v2(&self) -> bool {
+        self.0.iter().all(|place| place.is_v2)
+    }
+
+    /// Its path in the hierarchy of version 2, if it is nowhere else.
+    pub(crate) fn v2_path(&self) -> Option<PathBuf> {
+        let place = self.0.first().filter(|_| self.is_v2())?;
+        let below = place.directory.strip_prefix(ROOT).ok()?;
+        Some(Path::new("/").join(below))
+    }
+
     fn place(&self, controller: Controller) -> Option<&Place> {
         self.0.iter().find(|place| place.controllers.contains(&controller))
     }
@@ -144,8 +165,7 @@ impl Group {
     pub fn tally(&self) -> Tally {
         let mut tally = self.memory_tally();
         if let Some(place) = self.place(Controller::Pids) {
-            let events = read(&place.directory, "pids.events").unwrap_or_default();
-            tally.refused_processes = field(&events, "max");
+            tally.refused_processes = counted(place, "pids.events", "max");
         }
         tally
     }
@@ -155,12 +175,11 @@ impl Group {
     pub fn memory_tally(&self) -> Tally {
         let Some(place) = self.place(Controller::Memory) else { return Tally::default() };
         let file = if place.is_v2 { "memory.events" } else { "memory.oom_control" };
-        let events = read(&place.directory, file).unwrap_or_default();
-        let memory_kills = field(&events, "oom_kill");
+        let memory_kills = counted(place, file, "oom_kill");
         let hits = |file| number(&place.directory, file).unwrap_or(0);
         let memory_hits = match (memory_kills, place.is_v2) {
             (0, _) => 0,
-            (_, true) => field(&events, "max"),
+            (_, true) => counted(place, file, "max"),
             (_, false) => hits("memory.failcnt") + hits("memory.memsw.failcnt"),
         };
         Tally { memory_kills, memory_hits, refused_processes: 0 }
@@ -239,6 +258,16 @@ fn limit_memory(place: &Place, bytes: u64) -> io::Result<()> {
         let _ = write(directory, "memory.memsw.limit_in_bytes", &both);
         Ok(())
     }
+}
+
+/// What the kernel counts in a group and those below, which an OCI runtime makes: version 1 counts it
+/// where the process is, version 2 everywhere above as well.
+fn counted(place: &Place, file: &str, name: &str) -> u64 {
+    let count = |group: &Path| field(&read(group, file).unwrap_or_default(), name);
+    if place.is_v2 {
+        return count(&place.directory);
+    }
+    files::family(&place.directory).iter().map(|group| count(group)).sum()
 }
 
 fn limit_cpu(place: &Place, limits: &GroupLimits) -> io::Result<()> {

@@ -148,6 +148,7 @@ mod tests {
             group: None,
             account: None,
             isolation: None,
+            container: None,
         }
     }
 

@@ -127,6 +127,7 @@ async fn attempt(
         group: None,
         account: None,
         isolation: Some(Isolation { means, files, network, gpu }),
+        container: None,
     };
     let process = spawn(shim, launch).await?;
     // It has been started, and that is all there is to know.

@@ -18,9 +18,11 @@ mod calls;
 mod capabilities;
 mod namespaces;
 mod network;
+mod surroundings;
 mod view;
 
 pub(crate) use access::version as landlock_version;
+pub(super) use surroundings::Surroundings;
 
 /// A failure and the step that failed.
 type Failed = (Step, io::Error);

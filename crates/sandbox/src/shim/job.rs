@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
 
 use super::receive::Control;
+use crate::oci::Engine;
 use crate::tree::{Identity, Tree};
 use crate::wire::Reply;
 
@@ -21,13 +22,25 @@ pub(super) struct Job {
     /// How the program ended, once it has.
     exit: Option<Reply>,
     exit_told: bool,
+    /// What made the container that it is in, if it is in one.
+    pub(super) engine: Option<Engine>,
 }
+
+/// No process of any machine, where there is no program.
+#[cfg(target_os = "linux")]
+pub(super) const NOBODY: i32 = i32::MAX;
+
+/// What the first process of a container adds to the number of the signal that ended the program.
+const BY_SIGNAL: i32 = 128;
+
+/// The highest number of a signal.
+const LAST_SIGNAL: i32 = 64;
 
 impl Job {
     /// `mark` as [`crate::Launch::mark`] says.
-    pub(super) fn new(program: i32, mark: Option<PathBuf>) -> Self {
+    pub(super) fn new(program: i32, mark: Option<PathBuf>, engine: Option<Engine>) -> Self {
         let tree = Tree::new(getpid().as_raw(), mark);
-        Self { program, tree, marked: HashSet::new(), exit: None, exit_told: false }
+        Self { program, tree, marked: HashSet::new(), exit: None, exit_told: false, engine }
     }
 
     /// Whether the program has ended, as far as is known.
@@ -48,9 +61,24 @@ impl Job {
                     error => return error == Errno::ECHILD,
                 },
                 // An orphan may get the program's id once the program is gone.
-                pid if pid == self.program && self.exit.is_none() => self.exit = ended(status),
+                pid if pid == self.program && self.exit.is_none() => {
+                    self.exit = ended(status).map(|exit| self.seen_from_inside(exit));
+                }
                 _ => {}
             }
+        }
+    }
+
+    /// How the program ended that a container's first process has started: a signal is a code there.
+    fn seen_from_inside(&self, exit: Reply) -> Reply {
+        match exit {
+            Reply::Exited(code)
+                if self.engine.is_some()
+                    && (BY_SIGNAL + 1..=BY_SIGNAL + LAST_SIGNAL).contains(&code) =>
+            {
+                Reply::Signalled(code - BY_SIGNAL)
+            }
+            exit => exit,
         }
     }
 

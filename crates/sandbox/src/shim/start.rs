@@ -21,6 +21,10 @@ pub(super) const CHANNEL_FD: RawFd = 3;
 
 /// Starts the program and returns its process id, or the reply that says why it cannot be started.
 pub(super) fn start(launch: Launch, fds: ProgramFds, control: &Control) -> Result<i32, Reply> {
+    #[cfg(target_os = "linux")]
+    if let Some(container) = &launch.container {
+        return super::container::start(&launch, container, fds, control);
+    }
     let [channel, stdout, stderr] = fds;
     if let Err(error) = own_only(&channel, &[&stdout, &stderr]) {
         return Err(Reply::NoExec(errno(&error)));
@@ -69,7 +73,7 @@ pub(super) fn errno(error: &io::Error) -> i32 {
 
 /// Checks that the channel has the number that the program expects, which it gets because it is the
 /// first descriptor that was made, and that no descriptor is inherited by accident.
-fn own_only(channel: &OwnedFd, others: &[&OwnedFd]) -> io::Result<()> {
+pub(super) fn own_only(channel: &OwnedFd, others: &[&OwnedFd]) -> io::Result<()> {
     if channel.as_raw_fd() != CHANNEL_FD {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
@@ -80,7 +84,7 @@ fn own_only(channel: &OwnedFd, others: &[&OwnedFd]) -> io::Result<()> {
 }
 
 /// Enters the job's cgroup, before anything else can go wrong or keep it from that.
-fn enter(doors: &[File]) -> io::Result<()> {
+pub(super) fn enter(doors: &[File]) -> io::Result<()> {
     doors.iter().try_for_each(|mut door| door.write_all(b"0"))
 }
 

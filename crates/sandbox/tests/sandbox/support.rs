@@ -28,6 +28,7 @@ pub(crate) fn launch(args: &[&str]) -> Launch {
         group: None,
         account: None,
         isolation: None,
+        container: None,
     }
 }
 

@@ -39,7 +39,7 @@ impl Container {
             }
             Halt::Killed(_) | Halt::Failed { .. } | Halt::Died(_) => {}
         }
-        let Runner { supervisor, pump, directory, .. } = runner;
+        let Runner { supervisor, pump, directory, aside, .. } = runner;
         if let Err(error) = supervisor.kill().await {
             tracing::warn!(container = %self.id, %error, "could not see the processes end");
         }
@@ -52,6 +52,9 @@ impl Container {
             _ => {}
         }
         directory.remove().await;
+        if let Some(aside) = aside {
+            aside.remove().await;
+        }
         reason
     }
 }

@@ -63,6 +63,10 @@ impl Container {
         job: &Job,
         phases: &mut Vec<Phase>,
     ) -> Result<Runner, Failure> {
+        let unreachable = makings.launcher.guard.cannot_serve().filter(|_| self.spec.processes > 0);
+        if let Some(reason) = unreachable {
+            return Err(Failure::new(FailureKind::Setup, reason));
+        }
         let (volumes, copies) = self.volumes(makings, job).await?;
         let process = async {
             let begun = Instant::now();
@@ -154,7 +158,7 @@ impl Container {
         };
         let guard = &makings.launcher.guard;
         // Another account could neither read nor write what the gateway's has made.
-        let here = !makings.copy_volumes && guard.account().is_none() && spec.shared.is_here();
+        let here = !makings.copy_volumes && guard.owner().is_none() && spec.shared.is_here();
         let copied = if here { &[] } else { &*spec.volumes };
         let mut mounts = Vec::new();
         if here {

@@ -34,7 +34,7 @@ impl Container {
         let makings = self.tools.workshop.makings().filter(|_| self.spec.is_developed())?;
         let directory = &runner.directory;
         let aside = ContainerDirectory::bare(directory.path().with_extension("incoming"));
-        let owner = makings.launcher.guard.account();
+        let owner = makings.launcher.guard.owner();
         let opened = match aside {
             Ok(aside) => {
                 let (workspaces, code) = (&self.tools.workspaces, directory.code());

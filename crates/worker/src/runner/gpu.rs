@@ -46,6 +46,7 @@ pub(super) async fn look(
         group: None,
         account,
         isolation,
+        container: None,
     };
     match run(shim, launch, PATIENCE).await {
         Ok(output) => obstacle(&output),

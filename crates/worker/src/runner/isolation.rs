@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 
 use metal9_env::Environment;
 use metal9_sandbox::{
-    Account, Isolation, JobPaths, Means, Network, RealMachine, Sought, SpawnError,
-    darwin_file_rules, file_rules, probe,
+    Account, Container as OciContainer, Isolation, JobPaths, Means, Network, RealMachine, Sought,
+    SpawnError, darwin_file_rules, file_rules, probe,
 };
+
+use metal9_types::Runtime;
 
 use crate::options::{Options, Wish};
 use crate::runner::account::{self, AccountError};
+use crate::runner::oci::{Oci, OciError};
 use crate::runner::{ContainerDirectory, Early, Shape, gpu};
 use crate::volumes::Mounted;
 
@@ -50,6 +53,14 @@ pub enum IsolationError {
         /// Why.
         source: AccountError,
     },
+    /// There are no containers of the kind that the settings want.
+    #[error("the setting runtime = \"{}\" cannot be met", runtime.as_str())]
+    Containers {
+        /// The setting.
+        runtime: Runtime,
+        /// Why.
+        source: OciError,
+    },
     /// A directory for jobs contains what no job may see.
     #[error("`{}` cannot be given to jobs: it contains the worker's own state", .0.display())]
     Shared(PathBuf),
@@ -73,6 +84,8 @@ pub(crate) struct Guard {
     /// The home of the worker's user.
     home: PathBuf,
     account: Option<Account>,
+    /// What makes containers of jobs; nothing where they are processes of the machine.
+    oci: Option<Oci>,
     /// Why jobs do not see the GPU, on a Mac where they do not.
     no_gpu: Option<String>,
 }
@@ -81,6 +94,7 @@ impl Guard {
     /// Finds out what works here and whether that is what the settings want.
     pub(crate) async fn find(
         options: &Options,
+        worker: &str,
         root: &Path,
         containers: &Path,
     ) -> Result<Self, IsolationError> {
@@ -95,12 +109,16 @@ impl Guard {
             ),
             None => None,
         };
+        let oci = containers_of(options, worker, containers).await?;
         let sought = match options.isolation {
             Wish::Off => Sought::Limits,
             Wish::On | Wish::Required => Sought::Everything,
         };
-        let means = try_out(&options.shim, containers, sought).await?;
-        let gaps = means.gaps();
+        let means = match &oci {
+            Some(_) => Oci::means(),
+            None => try_out(&options.shim, containers, sought).await?,
+        };
+        let gaps = if oci.is_some() { Vec::new() } else { means.gaps() };
         match options.isolation {
             Wish::Off => tracing::warn!("ISOLATION IS SWITCHED OFF: jobs may do all this user may"),
             Wish::Required if !gaps.is_empty() => return Err(IsolationError::Required(gaps)),
@@ -123,6 +141,7 @@ impl Guard {
             hidden: vec![root.to_owned()],
             home: std::env::home_dir().unwrap_or_default(),
             account,
+            oci,
             no_gpu: None,
         };
         if let Some(reason) = guard.cannot(options.network) {
@@ -145,6 +164,7 @@ impl Guard {
     /// A word or two for people who look at workers.
     pub(crate) fn describe(&self) -> String {
         match self.means {
+            Some(_) if let Some(oci) = &self.oci => oci.describe(),
             None if self.early.memory => "off; memory limit by the kernel".to_owned(),
             None => "off".to_owned(),
             Some(means) => means.to_string(),
@@ -189,6 +209,22 @@ impl Guard {
         self.account
     }
 
+    /// Whom the files of jobs belong to, if not to the worker's own account.
+    pub(crate) fn owner(&self) -> Option<Account> {
+        self.account.or_else(|| self.oci.as_ref()?.owner())
+    }
+
+    /// The container of a runner, whose runtime has a directory of its own; nothing where a runner is
+    /// a process of the machine.
+    pub(crate) fn container(&self, name: &str, aside: &Path) -> Option<OciContainer> {
+        Some(self.oci.as_ref()?.container(name, aside.to_owned()))
+    }
+
+    /// Why what a container serves cannot be reached; nothing if it can.
+    pub(crate) fn cannot_serve(&self) -> Option<String> {
+        self.oci.as_ref()?.cannot_serve()
+    }
+
     /// Why jobs do not see a GPU, where one might expect that they do.
     pub(crate) fn no_gpu(&self) -> Option<&str> {
         self.no_gpu.as_deref()
@@ -201,7 +237,7 @@ impl Guard {
 
     /// Makes files those of the account that jobs run as.
     pub(crate) fn hand_over(&self, path: &Path) -> io::Result<()> {
-        self.account.map_or(Ok(()), |account| account::hand_over(path, account))
+        self.owner().map_or(Ok(()), |owner| account::hand_over(path, owner))
     }
 
     /// What has to be known of a stub before a runner for it is started.
@@ -301,6 +337,27 @@ impl Guard {
         };
         Some(Isolation { means, files, network: shape.network, gpu: shape.gpu })
     }
+}
+
+/// What makes containers, if the settings want any.
+async fn containers_of(
+    options: &Options,
+    worker: &str,
+    containers: &Path,
+) -> Result<Option<Oci>, IsolationError> {
+    let runtime = options.runtime;
+    let failed = |source| IsolationError::Containers { runtime, source };
+    if runtime != Runtime::Native {
+        let other = match options {
+            Options { isolation: Wish::Off, .. } => Some("isolation = \"off\""),
+            Options { job_user: Some(_), .. } => Some("job_user"),
+            _ => None,
+        };
+        if let Some(other) = other {
+            return Err(failed(OciError::Settings(runtime.as_str(), other)));
+        }
+    }
+    Oci::find(runtime, worker, &options.shim, containers).await.map_err(failed)
 }
 
 async fn try_out(shim: &Path, containers: &Path, sought: Sought) -> Result<Means, IsolationError> {

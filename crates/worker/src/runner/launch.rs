@@ -105,8 +105,12 @@ impl Launcher {
         let failed = |source| LaunchError::Directory { path: path.clone(), source };
         let directory = ContainerDirectory::make(path.clone()).map_err(failed)?;
         self.guard.hand_over(directory.path()).map_err(failed)?;
+        let aside = path.with_extension("oci");
+        let container = self.guard.container(&name, &aside);
+        let aside = container.is_some().then(|| ContainerDirectory::bare(aside));
+        let aside = aside.transpose().map_err(failed)?;
         let launch = self.launch(environment, &directory, shape, volumes);
-        let launch = Launch { group: self.group(&name), ..launch };
+        let launch = Launch { group: self.group(&name), container, ..launch };
         let mut process =
             metal9_sandbox::spawn(&self.shim, launch).await.map_err(LaunchError::Spawn)?;
         let channel = process.take_channel().ok_or(LaunchError::NoChannel)?;
@@ -115,6 +119,7 @@ impl Launcher {
         let mut runner = Runner::new(Supervisor::Process(process), channel, pump, directory);
         runner.environment = environment.lease.clone();
         runner.listeners = listeners;
+        runner.aside = aside;
         if shape.memory_mib > 0 {
             runner.memory.set_fatal();
         }
@@ -156,6 +161,7 @@ impl Launcher {
                 memory_mib: (shape.memory_mib > 0).then(|| shape.memory_mib + OWN_MIB),
             },
             group: None,
+            container: None,
             account: self.guard.account(),
             isolation: self.guard.isolation(
                 environment,

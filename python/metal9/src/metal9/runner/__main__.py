@@ -15,6 +15,11 @@ def _run():
     while parent in sys.path:
         sys.path.remove(parent)
     sys.path.insert(0, parent)
+    if os.getpid() == 1:
+        from metal9.runner.first import fork
+
+        # Before anything else is there to be forked.
+        fork()
     from metal9.runner.start import main
 
     # Last from here on, so that what the user's environment installs wins over this directory.

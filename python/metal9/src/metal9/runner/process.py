@@ -27,7 +27,8 @@ def take_socket() -> socket.socket:
     """The worker's socket, from the environment; neither the variable nor the descriptor reach child processes."""
     text = os.environ.pop(FD_VARIABLE, "")
     try:
-        sock = socket.socket(fileno=int(text))
+        # Where it is standard input, that is needed for something else.
+        sock = socket.socket(fileno=int(text) or os.dup(0))
     except (ValueError, OSError) as error:
         raise StartError(
             "%s must be the number of an open socket, not %r (this program is started by a worker)"

@@ -1,0 +1,83 @@
+//! Containers by an OCI runtime: runc, crun or gVisor's runsc, through their command line.
+//!
+//! The supervisor starts the runtime instead of the program, and the runtime the program, which
+//! becomes the supervisor's child in the end: a runtime that has started its container leaves. From
+//! then on everything is as with any other job. What a job sees of the machine is the same list of
+//! [`crate::FileRule`]s that native isolation enforces, here as mounts, or an image's files.
+
+mod mounts;
+mod runtime;
+mod seccomp;
+mod spec;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+#[cfg(target_os = "linux")]
+pub(crate) use mounts::RootFiles;
+pub use runtime::{Engine, OciRuntime, RuntimeError};
+#[cfg(target_os = "linux")]
+pub(crate) use spec::{Kind, describe};
+
+/// User ids of a container's own: its root is this user of the machine, and has no rights there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRange {
+    /// The id that is root inside.
+    pub first: u32,
+    /// How many follow.
+    pub count: u32,
+}
+
+/// Where a container's files come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Root {
+    /// The programs of this machine: an empty directory, in which the rules are mounted.
+    Host,
+    /// The layers of an image, and what the container changes of them.
+    Image {
+        /// Directories of layers, the top one first.
+        lower: Vec<PathBuf>,
+        /// An empty directory for changes.
+        upper: PathBuf,
+        /// An empty directory on the same file system, for the kernel.
+        work: PathBuf,
+    },
+}
+
+/// A container that an OCI runtime is to make of a launch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// What makes it.
+    pub runtime: OciRuntime,
+    /// Its name, which no other container of this machine has at the same time.
+    pub id: String,
+    /// A directory of the container's own, which no job sees: description, state, process id.
+    pub directory: PathBuf,
+    /// Where its files come from.
+    pub root: Root,
+    /// Its user ids; `None` for those of the machine.
+    pub users: Option<UserRange>,
+    /// Whether its root may do what root of a container usually may with its own files.
+    pub rights: bool,
+}
+
+impl Container {
+    /// The bundle, which the runtime reads.
+    #[must_use]
+    pub fn bundle(&self) -> PathBuf {
+        self.directory.join("bundle")
+    }
+
+    /// Where the runtime keeps what it knows.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
+    /// Where the runtime writes the process id.
+    #[must_use]
+    pub fn pid_file(&self) -> PathBuf {
+        self.directory.join("pid")
+    }
+}

@@ -1,0 +1,228 @@
+//! The runtimes, and in what they differ.
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use super::Container;
+use crate::isolation::Network;
+
+/// A kind of OCI runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Engine {
+    /// runc.
+    Runc,
+    /// crun.
+    Crun,
+    /// gVisor's runsc.
+    Runsc,
+}
+
+impl Engine {
+    /// The name of the program.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Runc => "runc",
+            Self::Crun => "crun",
+            Self::Runsc => "runsc",
+        }
+    }
+
+    /// Whether the processes inside are not processes of the machine.
+    #[must_use]
+    pub fn is_opaque(self) -> bool {
+        self == Self::Runsc
+    }
+}
+
+/// Why a runtime cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// It is not installed.
+    #[error("`{}` is not installed on this machine", .0.name())]
+    Missing(Engine),
+    /// It does not say what it is.
+    #[error("`{} --version` failed", program.display())]
+    Version {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A runtime of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OciRuntime {
+    /// Which one.
+    pub engine: Engine,
+    /// Its file.
+    pub program: PathBuf,
+    /// What it calls its version.
+    pub version: String,
+}
+
+/// The first gVisor whose containers can make sockets that the machine reaches, by `--host-uds`.
+const HOST_SOCKETS: &str = "20230501";
+
+/// Where programs of the system are, also if nobody says so.
+const USUAL: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"];
+
+impl OciRuntime {
+    /// Looks for a runtime and asks it for its version. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there, or cannot be executed.
+    pub fn find(engine: Engine) -> Result<Self, RuntimeError> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let places = env::split_paths(&path).chain(USUAL.map(PathBuf::from));
+        let mut programs = places.map(|place| place.join(engine.name()));
+        let program =
+            programs.find(|program| program.is_file()).ok_or(RuntimeError::Missing(engine))?;
+        let failed = |source| RuntimeError::Version { program: program.clone(), source };
+        let output = Command::new(&program).arg("--version").output().map_err(failed)?;
+        if !output.status.success() {
+            return Err(failed(io::Error::other(output.status.to_string())));
+        }
+        let version = read_version(&String::from_utf8_lossy(&output.stdout));
+        Ok(Self { engine, program, version })
+    }
+
+    /// Whether sockets that a container makes in its directory are reached from the machine.
+    #[must_use]
+    pub fn shows_sockets(&self) -> bool {
+        let digits = self.version.chars().take_while(char::is_ascii_digit).count();
+        // Debian's 2022 package calls itself 0.0~20221219.
+        !self.engine.is_opaque() || (digits == 8 && *self.version >= *HOST_SOCKETS)
+    }
+
+    /// The arguments that start a container and return once it runs. Its first process inherits
+    /// standard input and outputs.
+    pub(crate) fn start(&self, container: &Container, network: Network) -> Vec<OsString> {
+        let mut arguments = self.global(&container.state(), network);
+        arguments.extend(["run".into(), "--detach".into(), "--pid-file".into()]);
+        arguments.extend([container.pid_file().into(), "--bundle".into()]);
+        arguments.push(container.bundle().into());
+        if !self.engine.is_opaque() {
+            // The channel: descriptor 3.
+            arguments.extend(["--preserve-fds".into(), "1".into()]);
+        }
+        arguments.push(container.id.clone().into());
+        arguments
+    }
+
+    /// The arguments that remove what is left of a container.
+    pub(crate) fn delete(&self, state: &Path, id: &str) -> Vec<OsString> {
+        let mut arguments = self.global(state, Network::Full);
+        arguments.extend(["delete".into(), "--force".into(), id.into()]);
+        arguments
+    }
+
+    fn global(&self, state: &Path, network: Network) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["--root".into(), state.into()];
+        match self.engine {
+            Engine::Runc => {}
+            Engine::Crun => arguments.push("--cgroup-manager=cgroupfs".into()),
+            Engine::Runsc => {
+                // The group that it is started in holds all of it.
+                arguments.push("--ignore-cgroups".into());
+                // The network that it is started in is the container's own already where there is
+                // one, and gVisor's own has no way out of it.
+                let own = if network == Network::None { "none" } else { "host" };
+                arguments.push(format!("--network={own}").into());
+                if self.shows_sockets() {
+                    arguments.push("--host-uds=all".into());
+                }
+            }
+        }
+        arguments
+    }
+
+    /// Removes what a container that was killed has left with the runtime, wherever that is: all
+    /// whose state is in this directory. Blocks; what fails is tried no more.
+    pub fn sweep(&self, state: &Path) {
+        let entries = std::fs::read_dir(state).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            let id = entry.file_name();
+            let deleted = Command::new(&self.program)
+                .args(self.delete(state, &id.to_string_lossy()))
+                .output();
+            if let Err(error) = deleted {
+                tracing::debug!(?id, %error, "could not remove what a container has left");
+            }
+        }
+    }
+}
+
+/// `1.1.5` of `runc version 1.1.5+ds1`, the first word that begins with a digit after `version`.
+fn read_version(told: &str) -> String {
+    let words = told.split_ascii_whitespace();
+    let mut words = words.skip_while(|word| *word != "version").skip(1);
+    let version = words.next().unwrap_or("unknown");
+    version.trim_start_matches("release-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Root;
+
+    #[test]
+    fn versions_are_read_as_the_runtimes_tell_them() {
+        assert_eq!(read_version("runc version 1.1.5+ds1\ncommit: 1"), "1.1.5+ds1");
+        assert_eq!(read_version("crun version 1.8.1\ncommit: f8a0"), "1.8.1");
+        assert_eq!(read_version("runsc version release-20250106.0\nspec: 1.1"), "20250106.0");
+        assert_eq!(read_version("runsc version 0.0~20221219.0\nspec: 1.0"), "0.0~20221219.0");
+        assert_eq!(read_version("?"), "unknown");
+    }
+
+    #[test]
+    fn runtimes_are_told_the_same_but_for_what_they_differ_in() {
+        let container = |engine: Engine| Container {
+            runtime: OciRuntime {
+                engine,
+                program: PathBuf::from("/usr/bin").join(engine.name()),
+                version: "1".into(),
+            },
+            id: "metal9-7".into(),
+            directory: "/state/7".into(),
+            root: Root::Host,
+            users: None,
+            rights: false,
+        };
+        let told = |engine, network| {
+            let container = container(engine);
+            let arguments = container.runtime.start(&container, network);
+            arguments
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(
+            told(Engine::Runc, Network::None),
+            "--root /state/7/state run --detach --pid-file /state/7/pid --bundle /state/7/bundle \
+             --preserve-fds 1 metal9-7"
+        );
+        assert_eq!(
+            told(Engine::Runsc, Network::None),
+            "--root /state/7/state --ignore-cgroups --network=none run --detach --pid-file \
+             /state/7/pid --bundle /state/7/bundle metal9-7"
+        );
+        assert!(told(Engine::Runsc, Network::GatewayOnly).contains("--network=host"));
+        let runsc = |version: &str| {
+            let runtime =
+                OciRuntime { version: version.into(), ..container(Engine::Runsc).runtime };
+            runtime.shows_sockets()
+        };
+        assert!(runsc("20250106.0") && !runsc("20221219.0") && !runsc("0.0~20221219.0"));
+        assert!(told(Engine::Crun, Network::Full).contains("--cgroup-manager=cgroupfs run"));
+    }
+}

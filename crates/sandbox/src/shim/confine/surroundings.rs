@@ -1,0 +1,180 @@
+//! What an OCI runtime is started in: a network that the container is to have, and a directory that
+//! is to be the container's root, which nobody else sees.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, umask};
+
+use super::network;
+use crate::isolation::{FileRule, Network, Step};
+use crate::launch::Launch;
+use crate::oci::{Container, Root, RootFiles, UserRange};
+use crate::shim::receive::{Control, send_with};
+use crate::wire::Reply;
+
+/// Directories that machines have and jobs rarely use, of which one is covered.
+const PLACES: [&str; 5] = ["/mnt", "/media", "/srv", "/home", "/opt"];
+
+const NOTHING: Option<&str> = None;
+
+/// Where the root is put together: a directory of the machine, covered by an empty file system that
+/// only the runtime sees. It can be entered by anyone, unlike where the worker keeps its files.
+#[derive(Clone, Debug)]
+pub(in crate::shim) struct Place(PathBuf);
+
+impl Place {
+    /// The container's root.
+    pub(in crate::shim) fn root(&self) -> PathBuf {
+        self.0.join("root")
+    }
+}
+
+/// What the process does before it becomes the runtime.
+pub(in crate::shim) struct Surroundings {
+    network: Network,
+    place: Place,
+    root: Root,
+    users: Option<UserRange>,
+    files: RootFiles,
+    control: OwnedFd,
+}
+
+impl Surroundings {
+    /// A place that hides nothing which the container needs.
+    pub(in crate::shim) fn place(files: &[FileRule], container: &Container) -> io::Result<Place> {
+        let mut used: Vec<&Path> = files.iter().map(|rule| rule.source.as_path()).collect();
+        used.push(&container.directory);
+        if let Root::Image { lower, upper, work } = &container.root {
+            used.extend(lower.iter().chain([upper, work]).map(PathBuf::as_path));
+        }
+        let is_free = |place: &&&str| {
+            Path::new(place).is_dir() && !used.iter().any(|path| path.starts_with(place))
+        };
+        let place = PLACES.iter().find(is_free);
+        let none = || io::Error::other("every directory that could be covered is in use");
+        place.map(|place| Place(PathBuf::from(place))).ok_or_else(none)
+    }
+
+    pub(in crate::shim) fn new(
+        launch: &Launch,
+        container: &Container,
+        place: Place,
+        files: RootFiles,
+        control: &Control,
+    ) -> io::Result<Self> {
+        let network = launch.isolation.as_ref().map_or_else(Network::default, |it| it.network);
+        let control = control.as_fd().try_clone_to_owned()?;
+        let (root, users) = (container.root.clone(), container.users);
+        Ok(Self { network, place, root, users, files, control })
+    }
+
+    /// Makes them. What failed is told to the worker before the error is returned.
+    pub(in crate::shim) fn enter(&self) -> io::Result<()> {
+        self.steps().map_err(|(step, error)| {
+            let number = step.with(error.raw_os_error().unwrap_or(libc::EIO));
+            // The worker may be gone, and then nobody wants to know.
+            let _ = send_with(&self.control, Reply::NotIsolated(number), &[]);
+            error
+        })
+    }
+
+    fn steps(&self) -> Result<(), super::Failed> {
+        let apart = self.network != Network::Full;
+        let mut flags = CloneFlags::CLONE_NEWNS;
+        if apart {
+            flags |= CloneFlags::CLONE_NEWNET;
+        }
+        unshare(flags).map_err(|errno| (Step::Namespaces, errno.into()))?;
+        if apart {
+            let sockets = network::set_up(self.network).map_err(|error| (Step::Network, error))?;
+            let count = i32::try_from(sockets.len()).unwrap_or(0);
+            send_with(&self.control, Reply::Listening(count), &sockets)
+                .map_err(|error| (Step::Network, error))?;
+        }
+        let mask = umask(Mode::empty());
+        self.make_root().map_err(|error| (Step::View, error))?;
+        umask(mask);
+        Ok(())
+    }
+
+    fn make_root(&self) -> io::Result<()> {
+        // Nothing that happens in here reaches the machine, and the other way round.
+        mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        let base = &self.place.0;
+        mount(Some("tmpfs"), base, Some("tmpfs"), flags, Some("mode=0755,size=16m"))?;
+        let root = self.place.root();
+        fs::create_dir(&root)?;
+        fs::set_permissions(&root, Permissions::from_mode(0o755))?;
+        if let Root::Image { lower, upper, work } = &self.root {
+            self.overlay(&root, lower, upper, work)?;
+        }
+        let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+        for directory in &self.files.directories {
+            make_directory(&inside(directory))?;
+        }
+        for (path, source) in &self.files.copies {
+            let path = inside(path);
+            path.parent().map_or(Ok(()), make_directory)?;
+            // One that has gone meanwhile is as if it had never been.
+            if let Ok(content) = fs::read(source) {
+                fs::write(&path, content)?;
+                fs::set_permissions(&path, Permissions::from_mode(0o644))?;
+            }
+        }
+        for (path, target) in &self.files.links {
+            let path = inside(path);
+            path.parent().map_or(Ok(()), make_directory)?;
+            symlink(target, path)?;
+        }
+        match (&self.root, self.users) {
+            // Its root makes the places for mounts.
+            (Root::Host, Some(users)) => hand_over(&root, users),
+            _ => Ok(()),
+        }
+    }
+
+    /// Mounts the layers of an image, under short names: the kernel takes a page of them.
+    fn overlay(&self, root: &Path, lower: &[PathBuf], upper: &Path, work: &Path) -> io::Result<()> {
+        let short = self.place.0.join("l");
+        fs::create_dir(&short)?;
+        let mut names = Vec::new();
+        for (at, layer) in lower.iter().enumerate() {
+            let name = short.join(at.to_string());
+            symlink(layer, &name)?;
+            names.push(name.to_string_lossy().into_owned());
+        }
+        for (name, directory) in [("u", upper), ("w", work)] {
+            symlink(directory, short.join(name))?;
+        }
+        let short = short.display();
+        let options = format!("lowerdir={},upperdir={short}/u,workdir={short}/w", names.join(":"));
+        Ok(mount(Some("overlay"), root, Some("overlay"), MsFlags::MS_NODEV, Some(&*options))?)
+    }
+}
+
+/// Makes a directory and all below that of a user who is root in a container.
+fn hand_over(path: &Path, users: UserRange) -> io::Result<()> {
+    lchown(path, Some(users.first), Some(users.first))?;
+    if fs::symlink_metadata(path)?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            hand_over(&entry?.path(), users)?;
+        }
+    }
+    Ok(())
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), make_directory)?;
+    fs::create_dir(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
+}

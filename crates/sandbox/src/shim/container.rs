@@ -1,0 +1,199 @@
+//! Starting the program in a container, by way of an OCI runtime.
+//!
+//! The runtime is the supervisor's child, starts the container and leaves; the container's first
+//! process, whose parent it was, is then the supervisor's, which is the subreaper.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::confine::Surroundings;
+use super::entrance::Entrance;
+use super::receive::{Control, ProgramFds};
+use super::start::{CHANNEL_FD, enter, errno, own_only};
+use crate::cgroup::Group;
+use crate::launch::Launch;
+use crate::oci::{Container, Engine, Kind, describe};
+use crate::wire::Reply;
+
+/// How long a runtime may take to start a container. One that hangs would else be waited for forever.
+const START_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often it is looked at whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// A variable whose name means nothing to a runtime.
+const MARK: &str = "METAL9_MARK";
+
+/// Where runtimes find the programs that they use.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Starts the program of a launch in its container and returns the process id that it has outside.
+pub(super) fn start(
+    launch: &Launch,
+    container: &Container,
+    fds: ProgramFds,
+    control: &Control,
+) -> Result<i32, Reply> {
+    let [channel, stdout, stderr] = fds;
+    let failed = |error: io::Error| Reply::NoContainer(errno(&error));
+    own_only(&channel, &[&stdout, &stderr]).map_err(failed)?;
+    // A runtime that makes groups itself makes the container's below.
+    let opaque = container.runtime.engine.is_opaque();
+    let doors = launch.group.as_ref().filter(|group| opaque || !group.is_v2());
+    let doors = match doors.map_or_else(|| Ok(Vec::new()), Group::doors) {
+        Ok(doors) => doors,
+        Err(error) => return Err(Reply::NoGroup(errno(&error))),
+    };
+    let surroundings = prepare(launch, container, control).map_err(failed)?;
+    let mut child =
+        run(launch, container, (channel, stdout, stderr), doors, surroundings, control)?;
+    match wait(&mut child, control) {
+        Ok(status) if status.success() => {}
+        Ok(status) => return Err(Reply::NoContainer(status.code().unwrap_or(-1))),
+        Err(error) => return Err(failed(error)),
+    }
+    let pid = fs::read_to_string(container.pid_file()).map_err(failed)?;
+    pid.trim().parse().map_err(|error| failed(io::Error::other(format!("{error}"))))
+}
+
+/// Writes the bundle, and gathers what the runtime's process has to do before it becomes that.
+fn prepare(launch: &Launch, container: &Container, control: &Control) -> io::Result<Surroundings> {
+    for directory in [container.bundle(), container.state()] {
+        fs::create_dir_all(directory)?;
+    }
+    let files = launch.isolation.as_ref().map_or(&[][..], |isolation| &isolation.files);
+    let place = Surroundings::place(files, container)?;
+    let (_, open_files) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let channel = if container.runtime.engine.is_opaque() { 0 } else { CHANNEL_FD };
+    let description = describe(launch, container, &place.root(), channel, open_files, &kind)
+        .map_err(io::Error::other)?;
+    let config = File::create(container.bundle().join("config.json"))?;
+    serde_json::to_writer(io::BufWriter::new(config), &description.spec)?;
+    Surroundings::new(launch, container, place, description.root, control)
+}
+
+fn kind(path: &Path) -> Kind {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Kind::Directory,
+        Ok(_) => Kind::File,
+        Err(_) => Kind::Missing,
+    }
+}
+
+fn run(
+    launch: &Launch,
+    container: &Container,
+    (channel, stdout, stderr): (OwnedFd, OwnedFd, OwnedFd),
+    doors: Vec<File>,
+    surroundings: Surroundings,
+    control: &Control,
+) -> Result<Child, Reply> {
+    // Of the isolation nothing is the runtime's: it could not do its work.
+    let outside = Launch { isolation: None, account: None, ..launch.clone() };
+    let entrance = Entrance::new(&outside, control)?;
+    let runtime = &container.runtime;
+    let network = launch.isolation.as_ref().map_or_else(Default::default, |it| it.network);
+    let mut command = Command::new(&runtime.program);
+    command
+        .args(runtime.start(container, network))
+        .env_clear()
+        .env("PATH", SEARCH_PATH)
+        .current_dir("/")
+        .stdout(stdout)
+        .stderr(stderr);
+    // By this the processes of a job are found that nobody is the parent of; `TMPDIR` would be used.
+    command.envs(launch.mark().map(|mark| (MARK, mark)));
+    if runtime.engine.is_opaque() {
+        // It passes nothing else on.
+        command.stdin(Stdio::from(channel));
+    } else {
+        command.stdin(Stdio::null());
+    }
+    // SAFETY: the supervisor has a single thread, so no lock can be held by a thread that the fork
+    // does not copy, and the new process may do whatever the supervisor may.
+    unsafe {
+        command.pre_exec(move || {
+            enter(&doors)?;
+            entrance.enter()?;
+            surroundings.enter()
+        })
+    };
+    command.spawn().map_err(|error| Reply::NoContainer(errno(&error)))
+}
+
+/// Waits until the runtime has done its work, or the worker is gone.
+fn wait(child: &mut Child, control: &Control) -> io::Result<ExitStatus> {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if control.is_closed() || begun.elapsed() > START_WITHIN {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Removes what a container whose processes are gone has left outside of its own directory and of the
+/// group, which is still to be read: cgroups of hierarchies that nobody but the runtime uses.
+pub(super) fn leave(container: &Container, group: Option<&Group>) {
+    let runtime = &container.runtime;
+    if runtime.engine == Engine::Runc {
+        let state = container.state().join(&container.id).join("state.json");
+        for cgroup in cgroups(&fs::read(state).unwrap_or_default()) {
+            if !group.is_some_and(|group| group.contains(&cgroup)) {
+                // What is left is found by the worker's next start.
+                let _ = fs::remove_dir(cgroup);
+            }
+        }
+        return;
+    }
+    if runtime.engine == Engine::Runsc {
+        // Everything of it is in its directory.
+        return;
+    }
+    let mut command = Command::new(&runtime.program);
+    command
+        .args(runtime.delete(&container.state(), &container.id))
+        .env_clear()
+        .env("PATH", SEARCH_PATH)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let _ = command.status();
+}
+
+/// The cgroups of a container, as runc writes them down.
+fn cgroups(state: &[u8]) -> Vec<PathBuf> {
+    #[derive(serde::Deserialize)]
+    struct State {
+        #[serde(default)]
+        cgroup_paths: BTreeMap<String, PathBuf>,
+    }
+    let state = serde_json::from_slice::<State>(state);
+    state.map(|state| state.cgroup_paths.into_values().collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroups_are_read_from_what_runc_writes() {
+        let state = br#"{"id":"a","cgroup_paths":{"devices":"/sys/fs/cgroup/devices/a"},"x":1}"#;
+        assert_eq!(cgroups(state), [PathBuf::from("/sys/fs/cgroup/devices/a")]);
+        assert!(cgroups(b"").is_empty());
+    }
+}

@@ -1,0 +1,196 @@
+//! Containers by an OCI runtime: which one, with which user ids, and whether that works here.
+
+use std::path::{Path, PathBuf};
+
+use metal9_sandbox::{
+    Account, Container, Engine, Isolation, JobPaths, Launch, Limits, Means, Network, OciRuntime,
+    RealMachine, Root, RuntimeError, SpawnError, UserRange, file_rules,
+};
+use metal9_types::Runtime;
+
+use crate::runner::{ContainerDirectory, account};
+
+/// The user of this machine that root of a container is: far from those that people and programs
+/// have, and within what systemd leaves to containers.
+const USERS: UserRange = UserRange { first: 1_295_581_184, count: 65_536 };
+
+/// Why there are no containers.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OciError {
+    /// The runtime cannot be used.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// It does not start anything.
+    #[error("{runtime} {version} cannot start a container on this machine")]
+    Start {
+        /// The runtime.
+        runtime: &'static str,
+        /// Its version.
+        version: String,
+        /// What it said.
+        source: SpawnError,
+    },
+    /// A directory could not be made.
+    #[error("could not make `{}`", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It does not go together with another setting.
+    #[error("the setting runtime = \"{0}\" does not go with {1}")]
+    Settings(&'static str, &'static str),
+}
+
+/// How this worker makes containers.
+#[derive(Clone, Debug)]
+pub(crate) struct Oci {
+    runtime: OciRuntime,
+    users: Option<UserRange>,
+    /// What the worker puts before the names of its containers.
+    prefix: String,
+}
+
+/// The engine of a runtime; nothing for processes of the machine itself.
+fn engine(runtime: Runtime) -> Option<Engine> {
+    match runtime {
+        Runtime::Native => None,
+        Runtime::Runc => Some(Engine::Runc),
+        Runtime::Runsc => Some(Engine::Runsc),
+    }
+}
+
+impl Oci {
+    /// Finds out what works here; nothing for a worker whose jobs are processes of the machine.
+    pub(crate) async fn find(
+        runtime: Runtime,
+        worker: &str,
+        shim: &Path,
+        containers: &Path,
+    ) -> Result<Option<Self>, OciError> {
+        let Some(engine) = engine(runtime) else { return Ok(None) };
+        let found = tokio::task::spawn_blocking(move || OciRuntime::find(engine)).await;
+        let Ok(found) = found else { return Ok(None) };
+        let prefix = format!("metal9-{}", worker.get(..8).unwrap_or(worker));
+        // gVisor keeps its jobs from being root of anything by itself.
+        let users = (engine != Engine::Runsc).then_some(USERS);
+        let mut oci = Self { runtime: found?, users, prefix };
+        let mut tried = oci.try_out(shim, containers).await;
+        if let (Err(error), Some(_)) = (&tried, oci.users) {
+            tracing::warn!(
+                error = crate::errors::chain(error),
+                "no user namespaces for containers"
+            );
+            oci.users = None;
+            tried = oci.try_out(shim, containers).await;
+        }
+        match tried {
+            Ok(()) => Ok(Some(oci)),
+            Err(TryError::Directory { path, source }) => Err(OciError::Directory { path, source }),
+            Err(TryError::Start(source)) => {
+                let OciRuntime { engine, version, .. } = oci.runtime;
+                Err(OciError::Start { runtime: engine.name(), version, source })
+            }
+        }
+    }
+
+    /// What containers isolate by.
+    pub(crate) fn means() -> Means {
+        Means {
+            seccomp: true,
+            view: true,
+            hidden_processes: true,
+            network: true,
+            ..Means::default()
+        }
+    }
+
+    /// A word or two for people who look at workers.
+    pub(crate) fn describe(&self) -> String {
+        let OciRuntime { engine, version, .. } = &self.runtime;
+        let users = if self.users.is_some() { ", user namespace" } else { "" };
+        format!("{} {version}{users}", engine.name())
+    }
+
+    /// Whom the files of a job must belong to.
+    pub(crate) fn owner(&self) -> Option<Account> {
+        self.users.map(|users| Account { uid: users.first, gid: users.first })
+    }
+
+    /// The container of a runner, with a directory of its own for the runtime.
+    pub(crate) fn container(&self, name: &str, directory: PathBuf) -> Container {
+        Container {
+            runtime: self.runtime.clone(),
+            id: format!("{}-{name}", self.prefix),
+            directory,
+            root: Root::Host,
+            users: self.users,
+            rights: false,
+        }
+    }
+
+    /// Why what a container serves cannot be reached; nothing if it can.
+    pub(crate) fn cannot_serve(&self) -> Option<String> {
+        let version = &self.runtime.version;
+        (!self.runtime.shows_sockets()).then(|| {
+            format!(
+                "what serves requests cannot be reached in a container of gVisor {version}, which \
+                 lets no socket out\n\
+                 hint: install a runsc of May 2023 or later on this worker, or give the worker \
+                 another `runtime`"
+            )
+        })
+    }
+
+    /// Starts a program that ends at once.
+    async fn try_out(&self, shim: &Path, containers: &Path) -> Result<(), TryError> {
+        let path = containers.join("probe");
+        let failed = |source| TryError::Directory { path: path.clone(), source };
+        let own = ContainerDirectory::make(path.clone()).map_err(failed)?;
+        if let Some(owner) = self.owner() {
+            account::hand_over(own.path(), owner).map_err(failed)?;
+        }
+        let aside = path.with_extension("oci");
+        let bundle = ContainerDirectory::bare(aside.clone()).map_err(failed)?;
+        let job = JobPaths {
+            programs: vec![shim.to_owned()],
+            own: own.path().to_owned(),
+            temporary: own.temporary(),
+            ..JobPaths::default()
+        };
+        let isolation = Isolation {
+            means: Self::means(),
+            files: file_rules(&RealMachine, &job),
+            network: Network::None,
+            gpu: false,
+        };
+        let launch = Launch {
+            program: shim.to_owned(),
+            args: vec!["--version".into()],
+            env: vec![("TMPDIR".into(), own.temporary().to_string_lossy().into_owned())],
+            cwd: "/".into(),
+            limits: Limits::default(),
+            group: None,
+            account: None,
+            isolation: Some(isolation),
+            container: Some(self.container("probe", aside)),
+        };
+        let process = metal9_sandbox::spawn(shim, launch).await.map_err(TryError::Start)?;
+        // It has been started, and that is all there is to know.
+        let _ = process.kill().await;
+        own.remove().await;
+        bundle.remove().await;
+        Ok(())
+    }
+}
+
+/// What went wrong with a trial.
+#[derive(Debug, thiserror::Error)]
+enum TryError {
+    #[error("could not make `{}`", path.display())]
+    Directory { path: PathBuf, source: std::io::Error },
+    #[error("a container cannot be started")]
+    Start(#[source] SpawnError),
+}
