@@ -26,11 +26,16 @@ const EMPTY: &[&str] = &["/run", "/var", "/home", "/root", "/mnt", "/etc"];
 const OWN: &[&str] = &["/proc", "/sys", "/dev"];
 
 /// The mounts of every container, before those of the rules.
-pub(super) fn usual(user_namespace: bool) -> Result<Vec<Mount>, OciSpecError> {
+pub(super) fn usual(user_namespace: bool, opaque: bool) -> Result<Vec<Mount>, OciSpecError> {
     let hidden = ["nosuid", "noexec", "nodev"];
+    let mut dev = vec!["nosuid", "strictatime", "mode=755", "size=64k"];
+    // gVisor would not let its own devices be written then.
+    if !opaque {
+        dev.push("ro");
+    }
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &hidden)?,
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
+        mount("/dev", "tmpfs", "tmpfs", &dev)?,
         mount(
             "/dev/pts",
             "devpts",

@@ -102,7 +102,7 @@ pub(crate) fn describe(
     let empty = container.root == Root::Host;
     let files = launch.isolation.as_ref().map_or(&[][..], |isolation| &isolation.files);
     let (of_rules, root) = mounts::of_rules(files, empty, kind)?;
-    let mut all = mounts::usual(container.users.is_some())?;
+    let mut all = mounts::usual(container.users.is_some(), container.runtime.engine.is_opaque())?;
     all.extend(of_rules);
 
     let mut linux = LinuxBuilder::default()

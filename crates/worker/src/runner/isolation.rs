@@ -109,7 +109,7 @@ impl Guard {
             ),
             None => None,
         };
-        let oci = containers_of(options, worker, containers).await?;
+        let oci = containers_of(options, worker, root, containers).await?;
         let sought = match options.isolation {
             Wish::Off => Sought::Limits,
             Wish::On | Wish::Required => Sought::Everything,
@@ -218,6 +218,11 @@ impl Guard {
     /// a process of the machine.
     pub(crate) fn container(&self, name: &str, aside: &Path) -> Option<OciContainer> {
         Some(self.oci.as_ref()?.container(name, aside.to_owned()))
+    }
+
+    /// Whether the processes of jobs are none of the machine's.
+    pub(crate) fn is_opaque(&self) -> bool {
+        self.oci.as_ref().is_some_and(Oci::is_opaque)
     }
 
     /// Why what a container serves cannot be reached; nothing if it can.
@@ -343,6 +348,7 @@ impl Guard {
 async fn containers_of(
     options: &Options,
     worker: &str,
+    root: &Path,
     containers: &Path,
 ) -> Result<Option<Oci>, IsolationError> {
     let runtime = options.runtime;
@@ -357,7 +363,13 @@ async fn containers_of(
             return Err(failed(OciError::Settings(runtime.as_str(), other)));
         }
     }
-    Oci::find(runtime, worker, &options.shim, containers).await.map_err(failed)
+    let shared = JobPaths {
+        readable: options.readable.clone(),
+        writable: options.writable.clone(),
+        hidden: vec![root.to_owned()],
+        ..JobPaths::default()
+    };
+    Oci::find(runtime, worker, &options.shim, containers, &shared).await.map_err(failed)
 }
 
 async fn try_out(shim: &Path, containers: &Path, sought: Sought) -> Result<Means, IsolationError> {

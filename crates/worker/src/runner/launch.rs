@@ -131,6 +131,18 @@ impl Launcher {
         }
     }
 
+    fn variables(
+        &self,
+        environment: &Environment,
+        directory: &ContainerDirectory,
+    ) -> Vec<(String, String)> {
+        let mut variables = variables(environment, directory);
+        if self.guard.is_opaque() {
+            variables.push((ENDS_STRAYS.to_owned(), "1".to_owned()));
+        }
+        variables
+    }
+
     /// A cgroup of its own, if there are any here.
     fn group(&self, name: &str) -> Option<Group> {
         self.containment.cgroups.create(name).unwrap_or_else(|error| {
@@ -152,7 +164,7 @@ impl Launcher {
         Launch {
             program: environment.python.clone(),
             args: vec!["-s".into(), program.into_os_string()],
-            env: variables(environment, directory),
+            env: self.variables(environment, directory),
             cwd: directory.code(),
             limits: Limits {
                 open_files: None,
@@ -173,6 +185,9 @@ impl Launcher {
         }
     }
 }
+
+/// Tells a runner that nobody else ends what its calls leave behind.
+const ENDS_STRAYS: &str = "METAL9_ENDS_STRAYS";
 
 fn variables(environment: &Environment, directory: &ContainerDirectory) -> Vec<(String, String)> {
     let text = |path: &Path| path.to_string_lossy().into_owned();

@@ -63,28 +63,31 @@ fn engine(runtime: Runtime) -> Option<Engine> {
 }
 
 impl Oci {
-    /// Finds out what works here; nothing for a worker whose jobs are processes of the machine.
+    /// Finds out what works here, where `shared` is what every job gets of the machine; nothing for a worker whose jobs are processes of the machine.
     pub(crate) async fn find(
         runtime: Runtime,
         worker: &str,
         shim: &Path,
         containers: &Path,
+        shared: &JobPaths,
     ) -> Result<Option<Self>, OciError> {
         let Some(engine) = engine(runtime) else { return Ok(None) };
         let found = tokio::task::spawn_blocking(move || OciRuntime::find(engine)).await;
         let Ok(found) = found else { return Ok(None) };
-        let prefix = format!("metal9-{}", worker.get(..8).unwrap_or(worker));
+        // The beginning of an id is a time, which workers may have in common.
+        let tail = worker.len().saturating_sub(12);
+        let prefix = format!("metal9-{}", worker.get(tail..).unwrap_or(worker));
         // gVisor keeps its jobs from being root of anything by itself.
         let users = (engine != Engine::Runsc).then_some(USERS);
         let mut oci = Self { runtime: found?, users, prefix };
-        let mut tried = oci.try_out(shim, containers).await;
+        let mut tried = oci.try_out(shim, containers, shared).await;
         if let (Err(error), Some(_)) = (&tried, oci.users) {
             tracing::warn!(
                 error = crate::errors::chain(error),
                 "no user namespaces for containers"
             );
             oci.users = None;
-            tried = oci.try_out(shim, containers).await;
+            tried = oci.try_out(shim, containers, shared).await;
         }
         match tried {
             Ok(()) => Ok(Some(oci)),
@@ -112,6 +115,11 @@ impl Oci {
         let OciRuntime { engine, version, .. } = &self.runtime;
         let users = if self.users.is_some() { ", user namespace" } else { "" };
         format!("{} {version}{users}", engine.name())
+    }
+
+    /// Whether the processes inside are none of the machine's.
+    pub(crate) fn is_opaque(&self) -> bool {
+        self.runtime.engine.is_opaque()
     }
 
     /// Whom the files of a job must belong to.
@@ -144,8 +152,13 @@ impl Oci {
         })
     }
 
-    /// Starts a program that ends at once.
-    async fn try_out(&self, shim: &Path, containers: &Path) -> Result<(), TryError> {
+    /// Starts a program that ends at once, with all that every job gets.
+    async fn try_out(
+        &self,
+        shim: &Path,
+        containers: &Path,
+        shared: &JobPaths,
+    ) -> Result<(), TryError> {
         let path = containers.join("probe");
         let failed = |source| TryError::Directory { path: path.clone(), source };
         let own = ContainerDirectory::make(path.clone()).map_err(failed)?;
@@ -158,7 +171,7 @@ impl Oci {
             programs: vec![shim.to_owned()],
             own: own.path().to_owned(),
             temporary: own.temporary(),
-            ..JobPaths::default()
+            ..shared.clone()
         };
         let isolation = Isolation {
             means: Self::means(),

@@ -28,11 +28,12 @@ _END = {"type": "end"}
 class Session:
     """One worker's use of this process."""
 
-    def __init__(self, connection, sdk, output, interrupts) -> None:
+    def __init__(self, connection, sdk, output, interrupts, strays) -> None:
         self._connection = connection
         self._sdk = sdk
         self._output = output
         self._interrupts = interrupts
+        self._strays = strays
         self._inbox = queue.SimpleQueue()
         self._handler = None
         self._call = None
@@ -150,6 +151,7 @@ class Session:
 
         if self._loading(make, message):
             self._output.flush()
+            self._strays.mark()
             micros = int((time.perf_counter() - started) * 1e6)
             self.send({"type": "loaded", "micros": micros})
 
@@ -199,6 +201,7 @@ class Session:
             self._leave_cancelled(call)
         on_start_value = self._handler.on_start_value if self._handler else None
         callback.post(self._sdk, call, on_start_value, payload, status)
+        self._strays.end()
         self._output.flush()
         self.send(reply)
 

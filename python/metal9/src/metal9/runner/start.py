@@ -9,6 +9,7 @@ from . import process, sdk as sdk_module
 from .frames import Connection
 from .output import Output
 from .process import EXIT_UNUSABLE_SDK, Interrupts, StartError
+from .strays import Strays
 
 
 def main() -> None:
@@ -18,6 +19,7 @@ def main() -> None:
     except StartError as error:
         print("metal9 runner: %s" % error, file=sys.stderr)
         sys.exit(2)
+    strays = Strays()
     process.clean_environment()
     process.close_stdin()
     output = Output()
@@ -37,7 +39,7 @@ def main() -> None:
 
     from .session import Session
 
-    session = Session(connection, sdk, output, interrupts)
+    session = Session(connection, sdk, output, interrupts, strays)
     session.start()
     session.send(
         {
