@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -88,6 +90,19 @@ PROGRAM = {
             except OSError:
                 pass
         return found
+
+    def peer(host, port):
+        import socket
+        with socket.create_connection((host, port), timeout=10) as connection:
+            return connection.recv(100).decode()
+
+    def listen():
+        import socket
+        with socket.create_server(("0.0.0.0", 7001)) as server:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.connect(("198.51.100.2", 9))
+                print("at", probe.getsockname()[0], flush=True)
+            time.sleep(600)
 
     def stay():
         print("here", flush=True)
@@ -289,6 +304,73 @@ def test_block_network_leaves_a_job_its_own_loopback(place, listener):  # noqa: 
     assert outcomes["interfaces"] == ["lo"]
     assert refused(outcomes) == list(targets)
     assert outcomes["own loopback"] == outcomes["own IPv6 loopback"] == "connected"
+
+
+@pytest.fixture(scope="module")
+def beyond():
+    """A machine on another network than this one's, which says whom it sees."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make networks")
+    name, link = f"m9t{os.getpid()}", f"m9t{os.getpid()}"
+    inside = f"addr add {BEYOND[0]}/24 dev eth0\nlink set eth0 up\n"
+    try:
+        for words in (
+            f"netns add {name}",
+            f"link add {link} type veth peer name eth0 netns {name}",
+            f"addr add {HERE}/24 dev {link}",
+            f"link set {link} up",
+        ):
+            subprocess.run(["ip", *words.split()], check=True)
+        subprocess.run(["ip", "-n", name, "-batch", "-"], input=inside, text=True, check=True)
+        server = subprocess.Popen(
+            ["ip", "netns", "exec", name, sys.executable, "-c", ECHO, *map(str, BEYOND)], stdout=subprocess.PIPE
+        )
+        assert server.stdout.readline() == b"listening\n"
+        yield BEYOND
+        server.kill()
+        server.wait()
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=False)
+
+
+# Addresses for documentation, which no network has.
+HERE, BEYOND = "198.51.100.1", ("198.51.100.2", 7000)
+ECHO = """
+import socket, sys
+with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
+    print("listening", flush=True)
+    while True:
+        connection, (peer, _) = server.accept()
+        connection.sendall(peer.encode())
+        connection.close()
+"""
+
+
+def test_the_network_of_a_job(place, beyond, listener):  # noqa: F811
+    """A container reaches the world and the gateway, and nothing of the machine or of its neighbours."""
+    targets = {"beyond": beyond, "a port of the machine": listener, "by another address": (HERE, listener[1])}
+    targets["where clouds tell secrets"] = ("169.254.169.254", 80)
+    outcomes, host, port = place.api.call(place.api.stub(ATTACKER, "app:reach"), targets).value
+    assert outcomes["beyond"] == "connected"
+    if place.runtime == "native":
+        assert outcomes["a port of the machine"] == "connected"
+        return
+    assert refused(outcomes) == [name for name in targets if name != "beyond"]
+    assert (host, str(port)) != tuple(place.facts["grpc"].rsplit(":", 1)), "there is no relay"
+    asked = place.api.call(place.api.stub(ATTACKER, "app:ask_gateway")).value
+    assert asked[:2] == ("connected", 200)
+    assert call(place, "peer", *beyond).value == HERE, "the address is not translated"
+
+
+def test_containers_do_not_reach_each_other(place):
+    if place.runtime == "native":
+        return
+    server = call(place, "listen").until("at ")
+    address = server.output.split("at ")[1].split()[0]
+    outcomes, _, _ = place.api.call(place.api.stub(ATTACKER, "app:reach"), {"neighbour": (address, 7001)}).value
+    place.api.cancel(server.task_id)
+    server.leave()
+    assert refused(outcomes) == ["neighbour"]
 
 
 # What a container's own machinery shows of itself.

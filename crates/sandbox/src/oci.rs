@@ -58,6 +58,8 @@ pub struct Container {
     pub root: Root,
     /// Its user ids; `None` for those of the machine.
     pub users: Option<UserRange>,
+    /// The network namespace that it is in; `None` for the one that the policy says.
+    pub network: Option<PathBuf>,
     /// Whether its root may do what root of a container usually may with its own files.
     pub rights: bool,
 }

@@ -7,6 +7,7 @@ mod gpu;
 mod isolation;
 mod launch;
 mod messages;
+mod networks;
 mod oci;
 mod relay;
 mod shape;
@@ -40,6 +41,7 @@ pub(crate) use isolation::Guard;
 pub use isolation::IsolationError;
 pub(crate) use launch::{LaunchError, Launcher};
 pub(crate) use messages::{CallFrame, CancelReason, FromRunner, Load, ToRunner};
+pub(crate) use networks::OwnNetwork;
 pub use oci::OciError;
 pub(crate) use relay::Relay;
 pub(crate) use shape::{Early, Shape};
@@ -57,6 +59,8 @@ pub(crate) struct Runner {
     pub(crate) directory: ContainerDirectory,
     /// Where its OCI runtime keeps what it knows, if it has one.
     pub(crate) aside: Option<ContainerDirectory>,
+    /// Its container's network.
+    pub(crate) own_network: Option<OwnNetwork>,
     pub(crate) memory: MemoryWatch,
     /// Its Python version, as `3.11.7`.
     pub(crate) python: String,
@@ -88,6 +92,7 @@ impl Runner {
             pump,
             directory,
             aside: None,
+            own_network: None,
             memory,
             python,
             copies: Copies::default(),

@@ -195,6 +195,7 @@ mod tests {
             directory: "/state/7".into(),
             root: Root::Host,
             users: None,
+            network: None,
             rights: false,
         };
         let told = |engine, network| {

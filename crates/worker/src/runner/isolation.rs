@@ -16,7 +16,7 @@ use metal9_types::Runtime;
 use crate::options::{Options, Wish};
 use crate::runner::account::{self, AccountError};
 use crate::runner::oci::{Oci, OciError};
-use crate::runner::{ContainerDirectory, Early, Shape, gpu};
+use crate::runner::{ContainerDirectory, Early, OwnNetwork, Shape, gpu};
 use crate::volumes::Mounted;
 
 /// Why jobs cannot be isolated as the settings want it.
@@ -216,8 +216,26 @@ impl Guard {
 
     /// The container of a runner, whose runtime has a directory of its own; nothing where a runner is
     /// a process of the machine.
-    pub(crate) fn container(&self, name: &str, aside: &Path) -> Option<OciContainer> {
-        Some(self.oci.as_ref()?.container(name, aside.to_owned()))
+    pub(crate) fn container(
+        &self,
+        name: &str,
+        aside: &Path,
+        network: Option<&OwnNetwork>,
+    ) -> Option<OciContainer> {
+        let container = self.oci.as_ref()?.container(name, aside.to_owned());
+        Some(OciContainer { network: network.map(OwnNetwork::path), ..container })
+    }
+
+    /// A network for a container that may reach everything, where containers have one of their own.
+    pub(crate) async fn own_network(
+        &self,
+        name: &str,
+        policy: Network,
+    ) -> io::Result<Option<OwnNetwork>> {
+        match &self.oci {
+            Some(oci) if policy == Network::Full => oci.network(name).await,
+            _ => Ok(None),
+        }
     }
 
     /// Whether the processes of jobs are none of the machine's.
@@ -339,6 +357,10 @@ impl Guard {
             darwin_file_rules(&RealMachine, &job, &self.home)
         } else {
             file_rules(&RealMachine, &job)
+        };
+        let files = match &self.oci {
+            Some(oci) => oci.with_names(files),
+            None => files,
         };
         Some(Isolation { means, files, network: shape.network, gpu: shape.gpu })
     }

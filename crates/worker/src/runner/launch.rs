@@ -44,6 +44,8 @@ pub(crate) enum LaunchError {
          hint: `metal9 probe-metal` says on the worker's machine what Metal itself says"
     )]
     NoGpu(String),
+    #[error("could not make the container's network")]
+    OwnNetwork(#[source] io::Error),
     #[error("{0}")]
     Mount(String),
     #[error("the runner has no socket")]
@@ -106,7 +108,9 @@ impl Launcher {
         let directory = ContainerDirectory::make(path.clone()).map_err(failed)?;
         self.guard.hand_over(directory.path()).map_err(failed)?;
         let aside = path.with_extension("oci");
-        let container = self.guard.container(&name, &aside);
+        let own_network = self.guard.own_network(&name, network).await;
+        let own_network = own_network.map_err(LaunchError::OwnNetwork)?;
+        let container = self.guard.container(&name, &aside, own_network.as_ref());
         let aside = container.is_some().then(|| ContainerDirectory::bare(aside));
         let aside = aside.transpose().map_err(failed)?;
         let launch = self.launch(environment, &directory, shape, volumes);
@@ -120,6 +124,7 @@ impl Launcher {
         runner.environment = environment.lease.clone();
         runner.listeners = listeners;
         runner.aside = aside;
+        runner.own_network = own_network;
         if shape.memory_mib > 0 {
             runner.memory.set_fatal();
         }

@@ -1,18 +1,24 @@
 //! Containers by an OCI runtime: which one, with which user ids, and whether that works here.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use metal9_sandbox::{
-    Account, Container, Engine, Isolation, JobPaths, Launch, Limits, Means, Network, OciRuntime,
-    RealMachine, Root, RuntimeError, SpawnError, UserRange, file_rules,
+    Account, Container, Engine, FileRule, Isolation, JobPaths, Launch, Limits, Means, Network,
+    OciRuntime, RealMachine, Root, RuntimeError, SpawnError, UserRange, file_rules,
 };
 use metal9_types::Runtime;
 
-use crate::runner::{ContainerDirectory, account};
+use crate::runner::networks::Networks;
+use crate::runner::{ContainerDirectory, OwnNetwork, account};
 
 /// The user of this machine that root of a container is: far from those that people and programs
 /// have, and within what systemd leaves to containers.
 const USERS: UserRange = UserRange { first: 1_295_581_184, count: 65_536 };
+
+/// Where systemd-resolved writes what it answers with, and whom it asks itself.
+const RESOLVED: &str = "/run/systemd/resolve";
 
 /// Why there are no containers.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +57,8 @@ pub(crate) struct Oci {
     users: Option<UserRange>,
     /// What the worker puts before the names of its containers.
     prefix: String,
+    /// What makes networks of their own for them; nothing where they share the machine's.
+    networks: Option<Arc<Networks>>,
 }
 
 /// The engine of a runtime; nothing for processes of the machine itself.
@@ -79,7 +87,7 @@ impl Oci {
         let prefix = format!("metal9-{}", worker.get(tail..).unwrap_or(worker));
         // gVisor keeps its jobs from being root of anything by itself.
         let users = (engine != Engine::Runsc).then_some(USERS);
-        let mut oci = Self { runtime: found?, users, prefix };
+        let mut oci = Self { runtime: found?, users, prefix, networks: None };
         let mut tried = oci.try_out(shim, containers, shared).await;
         if let (Err(error), Some(_)) = (&tried, oci.users) {
             tracing::warn!(
@@ -90,7 +98,10 @@ impl Oci {
             tried = oci.try_out(shim, containers, shared).await;
         }
         match tried {
-            Ok(()) => Ok(Some(oci)),
+            Ok(()) => {
+                oci.networks = networks(oci.prefix.clone()).await;
+                Ok(Some(oci))
+            }
             Err(TryError::Directory { path, source }) => Err(OciError::Directory { path, source }),
             Err(TryError::Start(source)) => {
                 let OciRuntime { engine, version, .. } = oci.runtime;
@@ -114,7 +125,8 @@ impl Oci {
     pub(crate) fn describe(&self) -> String {
         let OciRuntime { engine, version, .. } = &self.runtime;
         let users = if self.users.is_some() { ", user namespace" } else { "" };
-        format!("{} {version}{users}", engine.name())
+        let network = if self.networks.is_some() { ", own network" } else { "" };
+        format!("{} {version}{users}{network}", engine.name())
     }
 
     /// Whether the processes inside are none of the machine's.
@@ -135,8 +147,32 @@ impl Oci {
             directory,
             root: Root::Host,
             users: self.users,
+            network: None,
             rights: false,
         }
+    }
+
+    /// A network for a container; nothing where containers share the machine's.
+    pub(crate) async fn network(&self, name: &str) -> io::Result<Option<OwnNetwork>> {
+        let Some(networks) = self.networks.clone() else { return Ok(None) };
+        let name = name.to_owned();
+        let made = tokio::task::spawn_blocking(move || networks.make(&name)).await;
+        made.map_err(io::Error::other)?.map(Some)
+    }
+
+    /// The rules for files, with the machine's own way to names: where a program of the machine answers
+    /// on its loopback interface, a network of one's own needs those whom that program asks.
+    pub(crate) fn with_names(&self, mut files: Vec<FileRule>) -> Vec<FileRule> {
+        let real = Path::new(RESOLVED).join("resolv.conf");
+        let is_stub =
+            |rule: &&mut FileRule| rule.source == Path::new(RESOLVED).join("stub-resolv.conf");
+        if self.networks.is_some()
+            && real.exists()
+            && let Some(rule) = files.iter_mut().find(is_stub)
+        {
+            rule.source = real;
+        }
+        files
     }
 
     /// Why what a container serves cannot be reached; nothing if it can.
@@ -196,6 +232,17 @@ impl Oci {
         own.remove().await;
         bundle.remove().await;
         Ok(())
+    }
+}
+
+/// What makes networks for containers, as far as this machine has it.
+async fn networks(prefix: String) -> Option<Arc<Networks>> {
+    match tokio::task::spawn_blocking(move || Networks::open(&prefix)).await.ok()? {
+        Ok(networks) => Some(networks),
+        Err(error) => {
+            tracing::warn!(%error, "CONTAINERS SHARE THE MACHINE'S NETWORK: they can have none of their own");
+            None
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! What an OCI runtime is started in: a network that the container is to have, and a directory that
 //! is to be the container's root, which nobody else sees.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::stat::{Mode, umask};
 
 use super::network;
@@ -39,6 +39,8 @@ impl Place {
 pub(in crate::shim) struct Surroundings {
     network: Network,
     place: Place,
+    /// The namespace of a network that the worker has made.
+    given: Option<File>,
     root: Root,
     users: Option<UserRange>,
     files: RootFiles,
@@ -71,7 +73,8 @@ impl Surroundings {
         let network = launch.isolation.as_ref().map_or_else(Network::default, |it| it.network);
         let control = control.as_fd().try_clone_to_owned()?;
         let (root, users) = (container.root.clone(), container.users);
-        Ok(Self { network, place, root, users, files, control })
+        let given = container.network.as_ref().map(File::open).transpose()?;
+        Ok(Self { network, place, given, root, users, files, control })
     }
 
     /// Makes them. What failed is told to the worker before the error is returned.
@@ -85,14 +88,20 @@ impl Surroundings {
     }
 
     fn steps(&self) -> Result<(), super::Failed> {
-        let apart = self.network != Network::Full;
+        let (given, apart) = (self.given.as_ref(), self.network != Network::Full);
         let mut flags = CloneFlags::CLONE_NEWNS;
         if apart {
             flags |= CloneFlags::CLONE_NEWNET;
         }
         unshare(flags).map_err(|errno| (Step::Namespaces, errno.into()))?;
-        if apart {
-            let sockets = network::set_up(self.network).map_err(|error| (Step::Network, error))?;
+        if let Some(given) = given.filter(|_| !apart) {
+            setns(given, CloneFlags::CLONE_NEWNET)
+                .map_err(|error| (Step::Network, error.into()))?;
+        }
+        if apart || given.is_some() {
+            // From a network of its own the gateway may be out of reach, too.
+            let policy = if apart { self.network } else { Network::GatewayOnly };
+            let sockets = network::set_up(policy).map_err(|error| (Step::Network, error))?;
             let count = i32::try_from(sockets.len()).unwrap_or(0);
             send_with(&self.control, Reply::Listening(count), &sockets)
                 .map_err(|error| (Step::Network, error))?;

@@ -1,0 +1,203 @@
+//! Networks of containers' own: a network namespace each, with an address that is translated to the
+//! machine's on the way out.
+//!
+//! Made by `ip` and `nft`, which every Linux has that runs containers. Nothing comes in; the machine
+//! itself, other containers and link-local addresses, at which clouds tell secrets, are out of reach.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The addresses of containers: four for each, of which one is the machine's end and one its own.
+const SUBNET: (u8, u8) = (10, 209);
+
+/// How many containers have addresses at a time.
+const MOST: u32 = 1 << 14;
+
+/// How many places that others use are passed over in a row.
+const TRIES: u32 = 256;
+
+/// Where namespaces with names are.
+const NAMESPACES: &str = "/run/netns";
+
+/// What becomes of packets. All workers of a machine share it; each makes it anew, which changes
+/// nothing.
+const RULES: &str = "\
+table inet metal9
+delete table inet metal9
+table inet metal9 {
+    chain input {
+        type filter hook input priority -10; policy accept;
+        iifname \"m9v*\" ct state established,related accept
+        iifname \"m9v*\" drop
+    }
+    chain forward {
+        type filter hook forward priority -10; policy accept;
+        iifname \"m9v*\" oifname \"m9v*\" drop
+        iifname \"m9v*\" ip daddr 169.254.0.0/16 drop
+        oifname \"m9v*\" ct state established,related accept
+        oifname \"m9v*\" drop
+    }
+    chain postrouting {
+        type nat hook postrouting priority srcnat; policy accept;
+        ip saddr 10.209.0.0/16 oifname != \"m9v*\" masquerade
+    }
+}
+";
+
+/// Makes networks.
+#[derive(Debug)]
+pub(crate) struct Networks {
+    /// What the names of this worker's namespaces begin with.
+    prefix: String,
+    next: AtomicU32,
+}
+
+/// The network of one container; gone when this is dropped, in the background.
+#[derive(Debug)]
+pub(crate) struct OwnNetwork {
+    name: String,
+}
+
+impl OwnNetwork {
+    /// The namespace, as `setns` wants it.
+    pub(crate) fn path(&self) -> PathBuf {
+        Path::new(NAMESPACES).join(&self.name)
+    }
+}
+
+impl Drop for OwnNetwork {
+    fn drop(&mut self) {
+        let name = std::mem::take(&mut self.name);
+        let delete = move || {
+            if let Err(error) = ip(&["netns", "delete", &name], "") {
+                tracing::warn!(name, %error, "could not remove the network of a container");
+            }
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(delete)),
+            Err(_) => delete(),
+        }
+    }
+}
+
+impl Networks {
+    /// Sets the machine up for them and removes what an earlier run has left. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If this machine has no such thing, or it may not be used.
+    pub(crate) fn open(prefix: &str) -> io::Result<Arc<Self>> {
+        let networks = Self { prefix: prefix.to_owned(), next: AtomicU32::new(0) };
+        for entry in fs::read_dir(NAMESPACES).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('-')) {
+                ip(&["netns", "delete", &name], "")?;
+            }
+        }
+        run(Command::new("nft").args(["-f", "-"]), RULES)?;
+        fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
+        // Whether all of it can be had shows only when one is made.
+        drop(networks.make("probe")?);
+        Ok(Arc::new(networks))
+    }
+
+    /// A network for the container of this name. Blocks for some ten milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub(crate) fn make(&self, name: &str) -> io::Result<OwnNetwork> {
+        let name = format!("{}-{name}", self.prefix);
+        ip(&["netns", "add", &name], "")?;
+        let network = OwnNetwork { name };
+        let place = self.link(&network.name)?;
+        let [machine, own] = addresses(place);
+        let (batch, inside) = (
+            format!("addr add {machine}/30 dev m9v{place}\nlink set m9v{place} up\n"),
+            format!(
+                "link set lo up\naddr add {own}/30 dev eth0\nlink set eth0 up\n\
+                 route add default via {machine}\n"
+            ),
+        );
+        ip(&["-batch", "-"], &batch)?;
+        ip(&["-n", &network.name, "-batch", "-"], &inside)?;
+        Ok(network)
+    }
+
+    /// A pair of interfaces, one of them in the namespace, at a place that nobody uses: also other
+    /// workers of this machine look for one, and the kernel takes each name once.
+    fn link(&self, name: &str) -> io::Result<u32> {
+        let mut failed = io::Error::other("every address is in use");
+        for _ in 0..TRIES {
+            let place = self.next.fetch_add(1, Ordering::Relaxed) % MOST;
+            let (outside, kind) = (format!("m9v{place}"), ["type", "veth", "peer"]);
+            let added = ip(
+                &[&["link", "add", &*outside][..], &kind, &["name", "eth0", "netns", name]]
+                    .concat(),
+                "",
+            );
+            match added {
+                Ok(()) => return Ok(place),
+                Err(error) => failed = error,
+            }
+            if !Path::new("/sys/class/net").join(&outside).exists() {
+                break;
+            }
+        }
+        Err(failed)
+    }
+}
+
+/// The addresses of a place: the machine's and the container's.
+fn addresses(place: u32) -> [String; 2] {
+    let address = |offset: u32| {
+        let [.., high, low] = (place * 4 + offset).to_be_bytes();
+        format!("{}.{}.{high}.{low}", SUBNET.0, SUBNET.1)
+    };
+    [address(1), address(2)]
+}
+
+fn ip(arguments: &[&str], input: &str) -> io::Result<()> {
+    run(Command::new("ip").args(arguments), input)
+}
+
+/// Runs a program of the system; what it says is the error if it fails.
+fn run(command: &mut Command, input: &str) -> io::Result<()> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut child = command
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| {
+            let program = command.get_program().to_string_lossy();
+            io::Error::new(error.kind(), format!("`{program}` cannot be started: {error}"))
+        })?;
+    if let Some(mut pipe) = child.stdin.take() {
+        pipe.write_all(input.as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let program = command.get_program().to_string_lossy();
+    Err(io::Error::other(format!("`{program}` failed: {}", said.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_has_addresses_of_its_own() {
+        assert_eq!(addresses(0), ["10.209.0.1", "10.209.0.2"]);
+        assert_eq!(addresses(64), ["10.209.1.1", "10.209.1.2"]);
+        assert_eq!(addresses(MOST - 1), ["10.209.255.253", "10.209.255.254"]);
+    }
+}
