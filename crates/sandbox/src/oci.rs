@@ -5,6 +5,7 @@
 //! then on everything is as with any other job. What a job sees of the machine is the same list of
 //! [`crate::FileRule`]s that native isolation enforces, here as mounts, or an image's files.
 
+mod leftovers;
 mod mounts;
 mod runtime;
 mod seccomp;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use leftovers::remove_cgroups;
 #[cfg(target_os = "linux")]
 pub(crate) use mounts::RootFiles;
 pub use runtime::{Engine, OciRuntime, RuntimeError};

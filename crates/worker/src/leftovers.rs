@@ -51,6 +51,11 @@ impl Leftovers {
             let directories = directories.each_ref().map(PathBuf::as_path);
             found.processes += metal9_sandbox::end_strays(&directories);
         }
+        for directory in fs::read_dir(paths.containers()).into_iter().flatten().flatten() {
+            // Those of the group are gone already.
+            found.cgroups +=
+                metal9_sandbox::remove_cgroups(&directory.path().join("state"), |_| false);
+        }
         for stale in [paths.containers(), paths.outbox(), paths.temporary()] {
             remove_all(&stale).map_err(|error| (stale, error))?;
         }

@@ -116,15 +116,16 @@ class SplitFleet:
         state: Optional[Path] = None,
         gateway: Optional[str] = None,
         arguments: Sequence[str] = (),
+        pool: str = "default",
         **settings: str,
     ) -> Worker:
         """Joins and starts a worker; returns once the gateway knows it.
 
         `state` is its state directory, if not one below the fleet's own; `gateway` is where it
         finds the gateway, if not directly. `arguments` are further ones of `metal9 worker run`,
-        `settings` environment variables of this worker alone.
+        `pool` is what it joins, `settings` are environment variables of this worker alone.
         """
-        worker = self.join_worker(state, gateway, arguments, **settings)
+        worker = self.join_worker(state, gateway, arguments, pool, **settings)
         known = self.connected()
         worker.start()
         self.wait_for_workers(known + 1)
@@ -135,6 +136,7 @@ class SplitFleet:
         state: Optional[Path] = None,
         gateway: Optional[str] = None,
         arguments: Sequence[str] = (),
+        pool: str = "default",
         **settings: str,
     ) -> Worker:
         """Joins a worker and does not start it."""
@@ -143,7 +145,7 @@ class SplitFleet:
         if self.environments is not None:
             worker.state.mkdir(parents=True, exist_ok=True)
             (worker.state / "env").symlink_to(self.environments)
-        token = self._join_token()
+        token = self._join_token(pool)
         join = Daemon(
             f"{worker.name} join",
             ["worker", "join", gateway or self.grpc, "--token", token, "--state", str(worker.state)],
@@ -183,10 +185,10 @@ class SplitFleet:
                 worker.start()
         self.wait_for_workers(len(self.workers))
 
-    def _join_token(self) -> str:
+    def _join_token(self, pool: str) -> str:
         answer = requests.post(
             f"http://{self.http}/api/v1/worker/join-tokens",
-            json={"pool": "default", "ttl_seconds": 60, "single_use": True},
+            json={"pool": pool, "ttl_seconds": 60, "single_use": True},
             headers={"Authorization": f"Bearer {self.facts['token']}"},
             timeout=10,
         )

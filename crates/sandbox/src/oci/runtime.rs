@@ -144,21 +144,6 @@ impl OciRuntime {
         }
         arguments
     }
-
-    /// Removes what a container that was killed has left with the runtime, wherever that is: all
-    /// whose state is in this directory. Blocks; what fails is tried no more.
-    pub fn sweep(&self, state: &Path) {
-        let entries = std::fs::read_dir(state).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-            let id = entry.file_name();
-            let deleted = Command::new(&self.program)
-                .args(self.delete(state, &id.to_string_lossy()))
-                .output();
-            if let Err(error) = deleted {
-                tracing::debug!(?id, %error, "could not remove what a container has left");
-            }
-        }
-    }
 }
 
 /// `1.1.5` of `runc version 1.1.5+ds1`, the first word that begins with a digit after `version`.

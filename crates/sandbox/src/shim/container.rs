@@ -3,12 +3,11 @@
 //! The runtime is the supervisor's child, starts the container and leaves; the container's first
 //! process, whose parent it was, is then the supervisor's, which is the subreaper.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,7 +20,7 @@ use super::receive::{Control, ProgramFds};
 use super::start::{CHANNEL_FD, enter, errno, own_only};
 use crate::cgroup::Group;
 use crate::launch::Launch;
-use crate::oci::{Container, Engine, Kind, describe};
+use crate::oci::{Container, Engine, Kind, describe, remove_cgroups};
 use crate::wire::Reply;
 
 /// How long a runtime may take to start a container. One that hangs would else be waited for forever.
@@ -150,19 +149,16 @@ fn wait(child: &mut Child, control: &Control) -> io::Result<ExitStatus> {
 /// group, which is still to be read: cgroups of hierarchies that nobody but the runtime uses.
 pub(super) fn leave(container: &Container, group: Option<&Group>) {
     let runtime = &container.runtime;
-    if runtime.engine == Engine::Runc {
-        let state = container.state().join(&container.id).join("state.json");
-        for cgroup in cgroups(&fs::read(state).unwrap_or_default()) {
-            if !group.is_some_and(|group| group.contains(&cgroup)) {
-                // What is left is found by the worker's next start.
-                let _ = fs::remove_dir(cgroup);
-            }
+    match runtime.engine {
+        Engine::Runc => {
+            let is_its = |cgroup: &Path| group.is_some_and(|group| group.contains(cgroup));
+            // What is left is found by the worker's next start.
+            remove_cgroups(&container.state(), is_its);
+            return;
         }
-        return;
-    }
-    if runtime.engine == Engine::Runsc {
         // Everything of it is in its directory.
-        return;
+        Engine::Runsc => return,
+        Engine::Crun => {}
     }
     let mut command = Command::new(&runtime.program);
     command
@@ -173,27 +169,4 @@ pub(super) fn leave(container: &Container, group: Option<&Group>) {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let _ = command.status();
-}
-
-/// The cgroups of a container, as runc writes them down.
-fn cgroups(state: &[u8]) -> Vec<PathBuf> {
-    #[derive(serde::Deserialize)]
-    struct State {
-        #[serde(default)]
-        cgroup_paths: BTreeMap<String, PathBuf>,
-    }
-    let state = serde_json::from_slice::<State>(state);
-    state.map(|state| state.cgroup_paths.into_values().collect()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cgroups_are_read_from_what_runc_writes() {
-        let state = br#"{"id":"a","cgroup_paths":{"devices":"/sys/fs/cgroup/devices/a"},"x":1}"#;
-        assert_eq!(cgroups(state), [PathBuf::from("/sys/fs/cgroup/devices/a")]);
-        assert!(cgroups(b"").is_empty());
-    }
 }

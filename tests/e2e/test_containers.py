@@ -1,0 +1,171 @@
+"""Workers that make containers: what they serve, what they leave, and fleets of several kinds."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from beta9.clients.gateway import PoolConfig
+
+from harness import App, SplitFleet, eventually, processes, serve
+
+KINDS = ["native", "runc", "runsc"]
+
+PROGRAM = {
+    "app.py": """
+    import os, time
+
+    def where(*_):
+        return os.uname().nodename, os.getpid()
+
+    def stay():
+        print("here", flush=True)
+        time.sleep(600)
+    """
+}
+
+
+@pytest.fixture(scope="module")
+def mixed(fleet, tmp_path_factory):
+    """One gateway, and three workers in pools that are called as what makes their containers."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make containers")
+    root = tmp_path_factory.mktemp("mixed")
+    mixed = SplitFleet(root, workers=0, environments=fleet.environments).start()
+    # Jobs in user namespaces could not enter the directories of the tests.
+    mixed.env.pop("METAL9_WORKER_WRITABLE", None)
+    mixed.of = {}
+    try:
+        for kind in KINDS:
+            mixed.of[kind] = mixed.add_worker(pool=kind, METAL9_WORKER_RUNTIME=kind)
+        yield mixed
+    finally:
+        mixed.stop()
+
+
+def stub(mixed, name, kind, **fields):
+    return mixed.api.stub(PROGRAM, f"app:{name}", pool=PoolConfig(name=kind), **fields)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pool_makes_containers_of_its_kind(mixed, kind):
+    host, _ = mixed.api.call(stub(mixed, "where", kind)).value
+    assert host.startswith("metal9-") == (kind != "native")
+
+
+def test_without_a_pool_any_worker_will_do(mixed):
+    assert mixed.api.call(mixed.api.stub(PROGRAM, "app:where")).value
+
+
+def test_workers_say_which_runtime_they_have(mixed):
+    workers = mixed.api.get("/api/v1/status").json()["workers"]
+    assert {worker["pool"]: worker["runtimes"] for worker in workers} == {kind: [kind] for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", ["runc", "runsc"])
+def test_a_worker_that_is_killed_leaves_nothing(mixed, kind):
+    """Not even where its supervisors are killed with it."""
+    running = mixed.api.call(stub(mixed, "stay", kind, retries=0)).until("here")
+    worker = mixed.of[kind]
+    shims, prefix = worker.shims(), f"metal9-{worker.id[-12:]}-"
+    below = [pid for shim in shims for pid in processes.children(shim)]
+    assert below and networks(prefix)
+    for pid in [worker.pid, *shims]:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in [*shims, worker.pid]:
+        os.kill(pid, signal.SIGKILL)
+    worker.process.wait(10)
+    running.leave()
+    worker.start()
+    eventually(lambda: mixed.is_connected(worker), what="it is back", within=30)
+    assert not processes.living(below)
+    assert networks(prefix) <= alive(worker, prefix)
+    groups = {path.name for path in Path("/sys/fs/cgroup").glob(f"*/{prefix}*")}
+    assert groups <= alive(worker, prefix)
+    assert mixed.api.call(stub(mixed, "where", kind)).value
+
+
+def networks(prefix):
+    found = Path("/run/netns").iterdir() if Path("/run/netns").exists() else []
+    return {path.name for path in found if path.name.startswith(prefix)}
+
+
+def alive(worker, prefix):
+    """What containers and spares that are there now are called."""
+    return {prefix + path.name for path in (worker.state / "containers").iterdir()}
+
+
+ENDPOINT = """
+from beta9 import endpoint
+
+@endpoint(pool="{pool}", keep_warm_seconds=60)
+def handler(name="nobody"):
+    return {{"hello": name}}
+"""
+
+
+@pytest.fixture
+def app(mixed, tmp_path):
+    app = App(tmp_path, mixed.config)
+    yield app
+    app.close()
+
+
+def test_an_endpoint_is_served_out_of_a_container(mixed, app):
+    facts = {"http": mixed.http, "token": mixed.facts["token"]}
+    served = serve(app, facts, ENDPOINT.format(pool="runc"))
+    assert served.post(json={"name": "Ada"}).json() == {"hello": "Ada"}
+
+
+def test_what_gvisor_cannot_serve_is_refused_by_name(mixed, app):
+    """Sockets come out of gVisor since May 2023; Debian's is older."""
+    facts = {"http": mixed.http, "token": mixed.facts["token"]}
+    served = serve(app, facts, ENDPOINT.format(pool="runsc"))
+    answer = served.post(json={})
+    workers = mixed.api.get("/api/v1/status").json()["workers"]
+    [isolation] = [worker["isolation"] for worker in workers if worker["pool"] == "runsc"]
+    if "runsc 0.0" in isolation:
+        assert answer.status_code >= 500
+        assert "lets no socket out" in answer.text
+    else:
+        assert answer.json() == {"hello": "nobody"}
+
+
+VOLUME = """
+from beta9 import function, Volume
+
+@function(pool="{pool}", volumes=[Volume(name="notes", mount_path="./notes")])
+def note(text):
+    import os
+    path = "./notes/note"
+    before = open(path).read() if os.path.exists(path) else None
+    with open(path, "w") as file:
+        file.write(text)
+    return before
+
+if __name__ == "__main__":
+    print("BEFORE", note.remote("{pool}"))
+"""
+
+
+def test_a_volume_is_the_same_whatever_the_job_is_in(mixed, app):
+    seen = []
+    for kind in KINDS:
+        done = app(VOLUME.format(pool=kind))
+        assert done.code == 0, done
+        seen.append(done.stdout.split("BEFORE ")[1].split()[0])
+    assert seen == ["None", "native", "runc"]
+
+
+def test_settings_that_contradict_each_other_are_refused(fleet, tmp_path_factory):
+    root = tmp_path_factory.mktemp("refused")
+    refused = SplitFleet(root, workers=0, environments=fleet.environments).start()
+    try:
+        worker = refused.join_worker(METAL9_WORKER_RUNTIME="runc", METAL9_WORKER_ISOLATION="off")
+        worker.start()
+        assert worker.process.wait(30) != 0
+        told = worker.log.read_text()
+        assert 'runtime = "runc" cannot be met' in told and 'isolation = "off"' in told
+        refused.workers.remove(worker)
+    finally:
+        refused.stop()
