@@ -152,7 +152,24 @@ fn rust() -> Result<Command> {
     if !Path::new("/usr/bin/systemd-analyze").exists() && !apt::install(&["systemd"])? {
         println!("there is no systemd-analyze; the units are not verified");
     }
+    images()?;
     Ok(run::cargo(&["test", "--workspace", "--no-fail-fast"]))
+}
+
+/// What the tests of root filesystems run: a registry, and what builds images. They fail without.
+fn images() -> Result<()> {
+    let wanted = [
+        ("/usr/bin/docker-registry", "docker-registry"),
+        ("/usr/bin/buildah", "buildah"),
+        ("/usr/sbin/runc", "runc"),
+        ("/bin/busybox", "busybox-static"),
+    ];
+    let missing = wanted.iter().filter(|(program, _)| !Path::new(program).exists());
+    let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    if cfg!(target_os = "linux") && !packages.is_empty() && !apt::install(&packages)? {
+        println!("without {} the tests of root filesystems fail", packages.join(", "));
+    }
+    Ok(())
 }
 
 /// This program's own chore, if it can be done here.
