@@ -62,7 +62,7 @@ fn attempt(state: &State) -> Result<Collected, RootfsError> {
     let mut storage = layout::disk_bytes(&layout.storage);
     if layers + blobs + storage > budget
         && storage > 0
-        && let Ok(_alone) = state.building.try_write()
+        && let Ok(_alone) = state.building.try_lock()
     {
         layout.discard(&layout.storage)?;
         fs::create_dir(&layout.storage).map_err(RootfsError::files("create", &layout.storage))?;

@@ -12,7 +12,7 @@ use crate::lease::{Held, Turns};
 use crate::manifest::ImageConfig;
 use crate::room::Room;
 use crate::unpack::Layer;
-use crate::{Lease, RootfsError, load, pull};
+use crate::{Lease, RootfsError, build, load, pull};
 
 /// How much the cache may hold, and how it is filled.
 #[derive(Clone, Debug)]
@@ -118,8 +118,8 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) held: Arc<Held>,
     pub(crate) turns: Turns,
-    /// Held by builds; whoever has all of it may empty buildah's storage.
-    pub(crate) building: tokio::sync::RwLock<()>,
+    /// Held by a build, and by whoever empties buildah's storage.
+    pub(crate) building: tokio::sync::Mutex<()>,
 }
 
 impl Images {
@@ -140,9 +140,14 @@ impl Images {
             return Err(RootfsError::Unsupported { what, why: why.to_owned() });
         }
         let directory = directory.to_owned();
-        let layout = blocking(move || Layout::open(&directory)).await?;
+        let open = move || {
+            let layout = Layout::open(&directory)?;
+            build::sweep(&layout.storage);
+            Ok(layout)
+        };
+        let layout = blocking(open).await?;
         let held = Arc::new(Held::default());
-        let (turns, building) = (Turns::default(), tokio::sync::RwLock::new(()));
+        let (turns, building) = (Turns::default(), tokio::sync::Mutex::new(()));
         Ok(Self { state: Arc::new(State { layout, settings, held, turns, building }) })
     }
 

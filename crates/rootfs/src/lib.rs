@@ -12,7 +12,7 @@
 
 #![forbid(unsafe_code)]
 
-//mod build;
+mod build;
 mod collect;
 mod decompress;
 mod digest;
@@ -34,7 +34,7 @@ mod tree;
 mod unpack;
 mod xattrs;
 
-//pub use build::{BuildOptions, BuildSpec, Builder, Step};
+pub use build::{BuildOptions, BuildSpec, Builder, Step};
 pub use collect::Collected;
 pub use error::RootfsError;
 pub use images::{Credentials, Image, Images, Progress, Settings};

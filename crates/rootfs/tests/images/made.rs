@@ -83,6 +83,8 @@ impl Made {
             "os": "linux",
             "architecture": self.architecture,
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
+            // Buildah counts them.
+            "history": vec![json!({ "created_by": "a test" }); self.layers.len()],
             "config": {
                 "Env": ["PATH=/bin", "A=1"],
                 "WorkingDir": "/srv",

@@ -3,6 +3,8 @@
 #![cfg(target_os = "linux")]
 
 #[cfg(test)]
+mod building;
+#[cfg(test)]
 mod collecting;
 #[cfg(test)]
 mod made;
