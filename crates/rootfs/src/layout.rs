@@ -67,10 +67,11 @@ impl Layout {
 
     /// How many bytes a layer has on the disk; nothing if it is not there.
     pub(crate) fn layer_bytes(&self, diff_id: &Digest) -> Option<u64> {
-        if !self.layer(diff_id).is_dir() {
+        let path = self.layer(diff_id);
+        if !path.is_dir() {
             return None;
         }
-        read(&self.layer_note(diff_id))
+        Some(read(&self.layer_note(diff_id)).unwrap_or_else(|| disk_bytes(&path)))
     }
 
     pub(crate) fn layer_note(&self, diff_id: &Digest) -> PathBuf {

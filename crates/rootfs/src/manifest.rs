@@ -11,9 +11,9 @@ use crate::images::Settings;
 /// Bytes that a manifest or a configuration may have; registries refuse larger ones.
 pub(crate) const DOCUMENT_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Layers that an image may have. Overlayfs takes no more than 500, and what makes images stops
-/// at 127.
-const MOST_LAYERS: usize = 256;
+/// Layers that an image may have: as many as can be named in one page of mount options. What makes
+/// images stops at 127.
+const MOST_LAYERS: usize = 200;
 
 /// How the programs of an image want to be started.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

@@ -54,8 +54,9 @@ pub struct BuildOptions {
     pub timeout: Duration,
     /// How the registry of the base image knows us.
     pub credentials: Option<Credentials>,
-    /// The network namespace that steps with a network run in, as a path that `setns` takes; the one
-    /// of this process if it is nothing, whose loopback they reach then.
+    /// The network namespace that steps with a network run in, as the path of a file that it is mounted
+    /// at (`/run/netns/…`; nothing in `/proc`, which buildah has one of its own of). The one of this
+    /// process if it is nothing, whose loopback they reach then.
     pub network_namespace: Option<PathBuf>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -168,6 +169,33 @@ async fn steps_without_a_network_have_none() {
     let with = BuildSpec { steps: step("with"), network: true, ..spec(&base) };
     let expected = fs::read_to_string("/proc/net/route").unwrap().lines().count();
     assert_eq!(read(&build(&images, &with).await.0.unwrap(), "routes").lines().count(), expected);
+
+    let namespace = Namespace::make();
+    let own = Some(namespace.0.path().to_owned());
+    let elsewhere = BuildOptions { network_namespace: own, ..options() };
+    let with = BuildSpec { steps: step("elsewhere"), network: true, ..spec(&base) };
+    let built = builder().build(&images, &with, &elsewhere, |_: &str| ()).await.unwrap();
+    // With nothing in it, not even a title.
+    assert_eq!(read(&built, "routes"), "");
+}
+
+/// A network namespace with nothing in it, mounted at a file.
+struct Namespace(tempfile::NamedTempFile);
+
+impl Namespace {
+    fn make() -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let net = format!("--net={}", file.path().display());
+        let made = Command::new("unshare").args([&net, "true"]).status().unwrap();
+        assert!(made.success());
+        Self(file)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        nix::mount::umount(self.0.path()).unwrap();
+    }
 }
 
 /// Whether a process of this machine has this word in its command line.
