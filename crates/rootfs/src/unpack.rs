@@ -22,6 +22,7 @@ use crate::xattrs;
 const BETWEEN: u64 = 2 * 1024 * 1024;
 
 /// What is made at a path.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "they are made on Linux only"))]
 pub(crate) enum Node<'a> {
     Directory,
     File(&'a mut dyn io::Read),
@@ -33,6 +34,7 @@ pub(crate) enum Node<'a> {
 
 /// What a file has beside its contents.
 #[derive(Debug)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "they are made on Linux only"))]
 pub(crate) struct Facts<'a> {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
