@@ -152,7 +152,37 @@ fn rust() -> Result<Command> {
     if !Path::new("/usr/bin/systemd-analyze").exists() && !apt::install(&["systemd"])? {
         println!("there is no systemd-analyze; the units are not verified");
     }
+    programs(&IMAGES)?;
     Ok(run::cargo(&["test", "--workspace", "--no-fail-fast"]))
+}
+
+/// Programs, each with the package of Debian's that has it.
+type Programs = [(&'static str, &'static str)];
+
+/// What the tests of root filesystems run: a registry, and what builds images.
+const IMAGES: [(&str, &str); 4] = [
+    ("/usr/bin/docker-registry", "docker-registry"),
+    ("/usr/bin/buildah", "buildah"),
+    ("/usr/sbin/runc", "runc"),
+    ("/bin/busybox", "busybox-static"),
+];
+
+/// What workers run that make containers.
+const CONTAINERS: [(&str, &str); 4] = [
+    ("/usr/sbin/runc", "runc"),
+    ("/usr/bin/runsc", "runsc"),
+    ("/usr/sbin/nft", "nftables"),
+    ("/usr/sbin/ip", "iproute2"),
+];
+
+/// Installs what is not there. The tests that need it fail without.
+fn programs(wanted: &Programs) -> Result<()> {
+    let missing = wanted.iter().filter(|(program, _)| !Path::new(program).exists());
+    let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    if cfg!(target_os = "linux") && !packages.is_empty() && !apt::install(&packages)? {
+        println!("without {} the tests of containers fail", packages.join(", "));
+    }
+    Ok(())
 }
 
 /// This program's own chore, if it can be done here.
@@ -196,6 +226,7 @@ fn e2e() -> Result<Command> {
     if !Path::new("/usr/bin/faketime").exists() && !apt::install(&["faketime"])? {
         println!("there is no faketime; the tests that step the clock are skipped");
     }
+    programs(&CONTAINERS)?;
     let mut command = venv.python();
     command
         .args(["-m", "pytest", "-p", "no:cacheprovider", "--durations", "10"])

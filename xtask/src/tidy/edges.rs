@@ -9,7 +9,7 @@ use crate::run;
 ///
 /// An edge that is missing here is missing on purpose: `core` does no I/O, `store` knows no wire
 /// format, the gateway never reaches into the worker.
-const EDGES: [(&str, &[&str], &[&str]); 20] = [
+const EDGES: [(&str, &[&str], &[&str]); 21] = [
     ("metal9-types", &[], &[]),
     ("metal9-archive", &[], &[]),
     ("metal9-volume", &[], &[]),
@@ -17,6 +17,7 @@ const EDGES: [(&str, &[&str], &[&str]); 20] = [
     ("metal9-faults", &[], &[]),
     ("metal9-proto", &[], &[]),
     ("metal9-tls", &[], &[]),
+    ("metal9-rootfs", &["tls"], &[]),
     ("metal9-tunnel", &["proto"], &[]),
     ("metal9-service", &[], &[]),
     ("metal9-core", &["types"], &[]),
@@ -36,8 +37,8 @@ const EDGES: [(&str, &[&str], &[&str]); 20] = [
     (
         "metal9-worker",
         &[
-            "types", "tasks", "faults", "archive", "proto", "device", "env", "sandbox", "tls",
-            "tunnel", "volume",
+            "types", "tasks", "faults", "archive", "proto", "device", "env", "rootfs", "sandbox",
+            "tls", "tunnel", "volume",
         ],
         &["testkit"],
     ),

@@ -1,0 +1,289 @@
+//! Makes new images with buildah.
+
+mod cgroups;
+mod configuration;
+mod dockerfile;
+mod key;
+mod run;
+mod spec;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use self::configuration::Configuration;
+use self::run::{Ended, Lines};
+pub use self::spec::{BuildOptions, BuildSpec, Step};
+use crate::digest::Digest;
+use crate::images::{State, blocking};
+use crate::layout;
+use crate::{Image, Images, RootfsError, pull};
+
+/// Where programs of root are, beside what `PATH` says.
+const DIRECTORIES: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Which programs may run steps. Without one, buildah does, with less between them and the machine.
+const RUNTIMES: [&str; 2] = ["runc", "crun"];
+/// What buildah hands on from its own environment to find the network.
+const HANDED_ON: [&str; 6] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+
+/// Buildah, as it is installed here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Builder {
+    buildah: PathBuf,
+    /// Puts buildah into namespaces of its own.
+    unshare: PathBuf,
+    runtime: Option<PathBuf>,
+}
+
+/// Which image a build made.
+#[derive(Debug, Serialize, Deserialize)]
+struct Built {
+    digest: String,
+}
+
+impl Builder {
+    /// Buildah, if it is installed; images cannot be built without.
+    #[must_use]
+    pub fn find() -> Option<Self> {
+        let paths = [std::env::var("PATH").unwrap_or_default(), DIRECTORIES.to_owned()].join(":");
+        let find = |name: &str| which::which_in(name, Some(&paths), "/").ok();
+        let runtime = RUNTIMES.iter().find_map(|name| find(name));
+        Some(Self { buildah: find("buildah")?, unshare: find("unshare")?, runtime })
+    }
+
+    /// Builds an image, unless the same was built before and is still here. `log` gets what is
+    /// written, line by line. Dropping the future ends the build and all its processes.
+    ///
+    /// # Errors
+    /// When the specification makes no sense, a step fails, the image has no Python that it should
+    /// have, or the time is over.
+    pub async fn build(
+        &self,
+        images: &Images,
+        spec: &BuildSpec,
+        options: &BuildOptions,
+        mut log: impl FnMut(&str) + Send,
+    ) -> Result<Image, RootfsError> {
+        spec.check()?;
+        let state = &images.state;
+        let base = self.base(images, spec, options).await?;
+        let (dockerfile, key) = {
+            let (spec, base) = (spec.clone(), base.clone());
+            blocking(move || {
+                let is_dir = |(host, _): &(PathBuf, PathBuf)| {
+                    let facts = fs::metadata(host).map_err(RootfsError::files("read", host))?;
+                    Ok(facts.is_dir())
+                };
+                let directories = spec.files.iter().map(is_dir).collect::<Result<Vec<_>, _>>()?;
+                let dockerfile = dockerfile::render(&spec, &base, &directories);
+                let key = key::key(&spec, &dockerfile)?;
+                Ok((dockerfile, key))
+            })
+            .await?
+        };
+        let note = state.layout.builds.join(format!("{}.json", key.hex()));
+        let known = || {
+            let built: Built = layout::read(&note)?;
+            state.cached(&Digest::parse(&built.digest).ok()?)
+        };
+        if let Some(image) = known() {
+            return Ok(image);
+        }
+        let _alone = match state.building.try_lock() {
+            Ok(alone) => alone,
+            Err(_) => {
+                log("waiting for another build");
+                state.building.lock().await
+            }
+        };
+        // Perhaps it was the same.
+        if let Some(image) = known() {
+            return Ok(image);
+        }
+        let place = self.place(state, spec, options, &dockerfile).await?;
+        let cgroups = Cgroups(cgroup(&state.layout.storage));
+        self.attempt(state, spec, options, place.path(), &mut log).await?;
+        drop(cgroups);
+        let image = images.load(&place.path().join("out")).await?;
+        state.layout.write(&note, &Built { digest: image.digest.clone() })?;
+        Ok(image)
+    }
+
+    /// The base image by its digest: a tag that was moved makes another build.
+    async fn base(
+        &self,
+        images: &Images,
+        spec: &BuildSpec,
+        options: &BuildOptions,
+    ) -> Result<String, RootfsError> {
+        let Some(base) = spec.base.as_deref().filter(|base| *base != "scratch") else {
+            return Ok("scratch".to_owned());
+        };
+        let digest = images.resolve(base, options.credentials.as_ref()).await?;
+        let parsed = pull::parse(base)?;
+        Ok(format!("{}/{}@{digest}", parsed.registry(), parsed.repository()))
+    }
+
+    /// A directory with all that buildah reads.
+    async fn place(
+        &self,
+        state: &Arc<State>,
+        spec: &BuildSpec,
+        options: &BuildOptions,
+        dockerfile: &str,
+    ) -> Result<TempDir, RootfsError> {
+        let registry = match &spec.base {
+            Some(base) if base != "scratch" => Some(pull::parse(base)?.registry().to_owned()),
+            _ => None,
+        };
+        let (state, spec, options) = (Arc::clone(state), spec.clone(), options.clone());
+        let (runtime, dockerfile) = (self.runtime.clone(), dockerfile.to_owned());
+        blocking(move || {
+            let place = state.layout.aside()?;
+            let path = place.path();
+            let configuration = Configuration {
+                storage: &state.layout.storage,
+                runtime: runtime.as_deref(),
+                insecure_registries: &state.settings.insecure_registries,
+                credentials: registry.as_deref().zip(options.credentials.as_ref()),
+            };
+            let write = || {
+                configuration.write(path)?;
+                fs::write(path.join("Dockerfile"), dockerfile)?;
+                fs::create_dir(path.join("context"))?;
+                for (number, (host, _)) in spec.files.iter().enumerate() {
+                    if !host.is_dir() {
+                        let own = path.join(dockerfile::context_name(number));
+                        fs::create_dir(&own)?;
+                        fs::copy(host, own.join(dockerfile::FILE))?;
+                    }
+                }
+                Ok(())
+            };
+            let written: std::io::Result<()> = write();
+            written.map_err(RootfsError::files("prepare a build in", path))?;
+            Ok(place)
+        })
+        .await
+    }
+
+    async fn attempt(
+        &self,
+        state: &State,
+        spec: &BuildSpec,
+        options: &BuildOptions,
+        place: &Path,
+        log: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<(), RootfsError> {
+        let begun = tokio::time::Instant::now();
+        let mut command = self.buildah(place);
+        command.args(["build", "--layers", "--format", "oci", "--iidfile", "image-id"]);
+        command.args(["--authfile", configuration::AUTH, "--signature-policy"]);
+        command.args([configuration::POLICY, "--file", "Dockerfile", "--cgroup-parent"]);
+        command.arg(cgroup(&state.layout.storage));
+        match &self.runtime {
+            Some(runtime) => command.args(["--isolation", "oci", "--runtime"]).arg(runtime),
+            None => command.args(["--isolation", "chroot"]),
+        };
+        command.arg("--network").arg(match (spec.network, &options.network_namespace) {
+            (false, _) => "none".to_owned(),
+            (true, None) => "host".to_owned(),
+            (true, Some(path)) => format!("ns:{}", path.display()),
+        });
+        for (number, (name, value)) in spec.secrets.iter().enumerate() {
+            // Under a name that means nothing to buildah itself.
+            let variable = format!("METAL9_SECRET_{number}");
+            command.args(["--secret", &format!("id={name},env={variable}")]);
+            command.env(variable, value);
+        }
+        for (number, (host, _)) in spec.files.iter().enumerate() {
+            let name = dockerfile::context_name(number);
+            let from = if host.is_dir() { host.clone() } else { place.join(&name) };
+            command.arg("--build-context").arg(format!("{name}={}", from.display()));
+        }
+        command.arg(spec.context.as_deref().unwrap_or_else(|| Path::new("context")));
+        self.run(command, spec, options, begun, log).await?;
+
+        let id = place.join("image-id");
+        let id = fs::read_to_string(&id).map_err(RootfsError::files("read", &id))?;
+        let mut command = self.buildah(place);
+        // Packed, it would only be unpacked again.
+        command.args([
+            "push",
+            "--disable-compression",
+            "--signature-policy",
+            configuration::POLICY,
+        ]);
+        command.args([id.trim(), "oci:out"]);
+        self.run(command, spec, options, begun, &mut |_: &str| ()).await
+    }
+
+    /// Buildah in process and mount namespaces of its own: when it is killed, its steps are gone with
+    /// it, and all that it mounted.
+    fn buildah(&self, place: &Path) -> Command {
+        let mut command = Command::new(&self.unshare);
+        command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--"]);
+        command.arg(&self.buildah).current_dir(place).env_clear();
+        command.env("PATH", DIRECTORIES).env("HOME", place).env("TMPDIR", place);
+        command.env("CONTAINERS_STORAGE_CONF", place.join(configuration::STORAGE));
+        command.env("CONTAINERS_CONF", place.join(configuration::CONTAINERS));
+        command.env("CONTAINERS_REGISTRIES_CONF", place.join(configuration::REGISTRIES));
+        let here =
+            |name: &&str| std::env::var_os(name).map(|value| (OsStr::new(*name).to_owned(), value));
+        command.envs(HANDED_ON.iter().filter_map(here));
+        command
+    }
+
+    async fn run(
+        &self,
+        command: Command,
+        spec: &BuildSpec,
+        options: &BuildOptions,
+        begun: tokio::time::Instant,
+        log: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<(), RootfsError> {
+        let mut lines = Lines::default();
+        let left = options.timeout.saturating_sub(begun.elapsed());
+        let ended = run::run(command, left, &mut lines, log).await;
+        let output = lines.tail.trim_end().to_owned();
+        let said = |text: &str| output.lines().any(|line| line == text);
+        match ended.map_err(RootfsError::files("run", &self.buildah))? {
+            Ended::Well => Ok(()),
+            Ended::TooLate => {
+                Err(RootfsError::BuildTimeout { seconds: options.timeout.as_secs(), output })
+            }
+            Ended::Badly if said(dockerfile::NO_PYTHON) => {
+                Err(RootfsError::NoPython { python: spec.python.clone() })
+            }
+            Ended::Badly if said(dockerfile::NO_MICROMAMBA) => Err(RootfsError::NoMicromamba),
+            Ended::Badly => Err(RootfsError::Build { output }),
+        }
+    }
+}
+
+/// Removes the cgroups of a build when it has ended. Those of one that was killed are in use for a
+/// moment longer; they go after the next build, or at the next start.
+struct Cgroups(String);
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        cgroups::remove(&self.0);
+    }
+}
+
+/// Removes what builds of a killed process left.
+pub(crate) fn sweep(storage: &Path) {
+    cgroups::remove(&cgroup(storage));
+}
+
+/// The name of the cgroup that the steps of builds with this storage are below.
+fn cgroup(storage: &Path) -> String {
+    let of = Digest::of(storage.as_os_str().as_encoded_bytes());
+    format!("/metal9-build-{}", &of.hex()[..12])
+}

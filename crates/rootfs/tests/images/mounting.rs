@@ -1,0 +1,132 @@
+//! Images as the kernel mounts them.
+
+use std::fs;
+use std::path::Path;
+
+use metal9_rootfs::{Image, Mounted, Overlay, RootfsError, leftovers};
+
+use crate::made::{image, layer, top};
+use crate::server::{cache, settings};
+
+fn mount(image: &Image, directory: &Path) -> Mounted {
+    let make = |name: &str| {
+        let path = directory.join(name);
+        fs::create_dir(&path).unwrap();
+        path
+    };
+    let (upper, work, target) = (make("upper"), make("work"), make("target"));
+    Overlay { lower: image.layers.clone(), upper, work, target }.mount().unwrap()
+}
+
+/// The names in a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whiteouts_hide_what_is_below_them() {
+    let layers = [
+        layer(&[("d/", b""), ("d/gone", b"1"), ("d/stays", b"1"), ("o/", b""), ("o/old", b"1")]),
+        layer(&[("d/", b""), ("d/.wh.gone", b""), ("o/", b""), ("o/.wh..wh..opq", b"")]),
+        layer(&[("o/", b""), ("o/new", b"3"), ("f", b"3")]),
+    ];
+    let source = tempfile::tempdir().unwrap();
+    image(&layers).layout(source.path());
+    let (_directory, images) = cache(settings(&[])).await;
+    let loaded = images.load(source.path()).await.unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let mounted = mount(&loaded, place.path());
+    let root = mounted.target().to_owned();
+    assert_eq!(names(&root), ["d", "f", "o"]);
+    assert_eq!(names(&root.join("d")), ["stays"]);
+    assert_eq!(names(&root.join("o")), ["new"]);
+    fs::write(root.join("d/mine"), "x").unwrap();
+    assert_eq!(names(&place.path().join("upper/d")), ["mine"]);
+    assert!(!loaded.layers.iter().any(|layer| layer.join("d/mine").exists()));
+    mounted.unmount().unwrap();
+    assert!(names(&root).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_of_very_many_layers_is_mounted() {
+    let layers: Vec<Vec<u8>> =
+        (0..200).map(|at| layer(&[(&format!("file-{at}"), b"x"), ("last", &[at])])).collect();
+    let source = tempfile::tempdir().unwrap();
+    image(&layers).layout(source.path());
+    let (_directory, images) = cache(settings(&[])).await;
+    let loaded = images.load(source.path()).await.unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let mounted = mount(&loaded, place.path());
+    assert_eq!(names(mounted.target()).len(), 201);
+    assert_eq!(fs::read(mounted.target().join("last")).unwrap(), [199]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_process_left_mounted_is_taken_away() {
+    let source = tempfile::tempdir().unwrap();
+    image(&[layer(&[("f", b"1")])]).layout(source.path());
+    let (_directory, images) = cache(settings(&[])).await;
+    let loaded = images.load(source.path()).await.unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let (one, two) = (place.path().join("one"), place.path().join("with space"));
+    for path in [&one, &two] {
+        fs::create_dir(path).unwrap();
+        // As if the process had ended here.
+        std::mem::forget(mount(&loaded, path));
+    }
+    let mut found = leftovers(place.path()).unwrap();
+    found.sort();
+    let place_of = |path: &Path| path.join("target").canonicalize().unwrap();
+    assert_eq!(found, [place_of(&one), place_of(&two)]);
+    assert!(names(&one.join("target")).is_empty());
+    assert!(leftovers(place.path()).unwrap().is_empty());
+    assert!(leftovers(&place.path().join("nothing")).unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layout_is_loaded_from_a_directory_or_an_archive() {
+    let source = tempfile::tempdir().unwrap();
+    let digest = image(&[layer(&[("f", b"1")])]).layout(source.path());
+    let archive = source.path().join("image.tar");
+    let mut builder = tar::Builder::new(Vec::new());
+    for name in ["oci-layout", "index.json", "blobs"] {
+        let path = source.path().join(name);
+        match path.is_dir() {
+            true => builder.append_dir_all(name, &path).unwrap(),
+            false => builder.append_path_with_name(&path, name).unwrap(),
+        }
+    }
+    fs::write(&archive, builder.into_inner().unwrap()).unwrap();
+    let (directory, images) = cache(settings(&[])).await;
+    let loaded = images.load(&archive).await.unwrap();
+    assert_eq!((loaded.digest.as_str(), top(&loaded, "f").as_str()), (digest.as_str(), "1"));
+    assert_eq!(images.load(source.path()).await.unwrap().layers, loaded.layers);
+    assert_eq!(directory.path().join("tmp").read_dir().unwrap().count(), 0);
+    let (_other, small) =
+        cache(metal9_rootfs::Settings { max_image_bytes: 10, ..settings(&[]) }).await;
+    assert!(matches!(small.load(&archive).await, Err(RootfsError::TooLarge { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layout_that_lies_is_refused() {
+    let made = image(&[layer(&[("f", b"1")])]);
+    let blob = crate::made::digest(&made.blobs()[0]);
+    let source = tempfile::tempdir().unwrap();
+    made.layout(source.path());
+    let path = source.path().join("blobs/sha256").join(&blob[7..]);
+    let mut bytes = fs::read(&path).unwrap();
+    // A time in the header of the packed layer, which changes nothing of what it unpacks to.
+    bytes[5] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let (_directory, images) = cache(settings(&[])).await;
+    assert!(matches!(images.load(source.path()).await, Err(RootfsError::Digest { .. })));
+    // A link to what is elsewhere is no blob.
+    let elsewhere = source.path().join("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    assert!(matches!(images.load(source.path()).await, Err(RootfsError::Files { .. })));
+}
