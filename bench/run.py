@@ -30,6 +30,7 @@ import cases
 import queues
 import serving
 from cases import Bench, digest
+from containers import containers
 from decisions import decisions
 from devices import devices
 from harness import SplitFleet
@@ -48,7 +49,7 @@ FLEET_CASES: Dict[str, Callable[[Bench], Dict[str, Any]]] = {
     "application": serving.application,
     "first_byte": serving.first_byte,
 }
-CASES = ("core", *FLEET_CASES, "queues", "devices", "ray", "celery", "scale", "soak")
+CASES = ("core", *FLEET_CASES, "queues", "devices", "containers", "ray", "celery", "scale", "soak")
 
 
 def options() -> argparse.Namespace:
@@ -95,6 +96,11 @@ def main() -> None:
             count = 5 if asked.quick else 20
             run = lambda: report.update(devices=devices(root / "devices", count))
             attempt(report, "devices", run)
+        if "containers" in wanted:
+            say("containers of each kind")
+            count = 5 if asked.quick else 20
+            run = lambda: report.update(containers=containers(root / "containers", count))
+            attempt(report, "containers", run)
         if "ray" in wanted:
             attempt(report, "ray", lambda: report.update(ray=ray(asked, root)))
         if "scale" in wanted:

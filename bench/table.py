@@ -123,6 +123,26 @@ def _after(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
     ]
 
 
+# The most that a container may take until user code runs, in milliseconds, beyond the user's own imports.
+START = {"native": 150, "runc": 200, "runsc": 500}
+
+
+def _containers(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
+    out: List[Row] = []
+    for kind, found in figures.items():
+        spare, own = found["spare"], found["spare"]["phases_p50_ms"].get("import", 0.0)
+        start = spare["p50_ms"] - own
+        out.append(_most(f"{kind}: first call without imports, p50", start, START[kind], "ms"))
+        phases = found["no_spare"]["phases_p50_ms"].items()
+        told = ", ".join(f"{name} {ms:.0f}" for name, ms in phases)
+        out.append(_plain("   without a spare process", f"{found['no_spare']['p50_ms']:.0f} ms: {told}"))
+        out.append(_plain("   `python3 -c pass` by itself", f"{found['bare_ms']:.0f} ms"))
+        many = found["at_once"]
+        title = f"   {many['count']} containers at once, failed ({many['seconds']:.1f} s)"
+        out.append((title, str(many["failed"]), "0", many["failed"] == 0))
+    return out
+
+
 def _scale(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
     workers = figures["workers"]
     kept = figures["still_connected"] == workers and not figures["lost"]
@@ -255,6 +275,7 @@ SECTIONS: Dict[str, Callable[[Dict[str, Any], Dict[str, Any]], List[Row]]] = {
     "queues": _queues,
     "celery": _celery,
     "devices": _devices,
+    "containers": _containers,
     "scale": _scale,
     "soak": _soak,
 }
