@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use metal9_juicefs::Access;
 use metal9_sandbox::Network;
 use metal9_types::{AttemptId, ContainerId, EnvLock, Failure, ObjectId, Phase, StubId};
 use tokio::sync::mpsc;
@@ -70,6 +71,8 @@ pub(crate) struct ContainerSpec {
     pub(crate) buckets: Vec<Bucket>,
     /// How to find out whether the volumes are on a disk that this machine sees.
     pub(crate) shared: SharedDisk,
+    /// How to mount what they are on; nothing if that is not for this worker to do.
+    pub(crate) juicefs: Option<Access>,
     /// Processes that serve requests; 0 if it is called.
     pub(crate) processes: u32,
 }
@@ -107,6 +110,7 @@ impl ContainerSpec {
             volumes: Vec::new(),
             buckets: Vec::new(),
             shared: SharedDisk::default(),
+            juicefs: None,
             processes: 0,
         }
     }

@@ -33,6 +33,7 @@ use crate::session;
 use crate::spares;
 use crate::tunnel::Sockets;
 use crate::volumes::blobs::Blobs;
+use crate::volumes::own::OwnMount;
 
 /// Events the manager can be behind with; those who have more wait.
 const EVENTS: usize = 256;
@@ -174,12 +175,20 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         runtimes: runtimes.unwrap_or_else(|| vec![Runtime::Native]),
         ..offer(&options, &identity, platform, &opened)
     };
+    let unwanted = match (options.copy_volumes, guard.account()) {
+        (true, _) => Some("jobs work on copies of volumes"),
+        (_, Some(_)) => Some("jobs run as another user"),
+        _ => None,
+    };
+    let own_mount = OwnMount::new(options.juicefs.clone(), paths.juicefs(), unwanted);
+    let own_mount = Arc::new(own_mount);
     let spares = spares::most(offer.capacity.memory_mib);
     let tools = Arc::new(Tools {
         workshop: Workshop::Real(Box::new(Makings {
             environments: opened,
             blobs: Arc::new(Blobs::new(paths.volumes(), paths.temporary())),
             copy_volumes: options.copy_volumes,
+            own_mount: Arc::clone(&own_mount),
             code: CodeCache::new(paths.code(), paths.temporary(), gateway.clone()),
             launcher: Launcher {
                 shim: options.shim.clone(),
@@ -222,6 +231,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     if tokio::time::timeout(FAREWELL, &mut session).await.is_err() {
         session.abort();
     }
+    own_mount.stop().await;
     // Whoever is still there had all the time to end.
     let clean_up = move || {
         containment.close();

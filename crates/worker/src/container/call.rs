@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::output::Sink;
 use crate::report::Ended;
 use crate::runner::{CancelReason, FromRunner, Happening, Runner};
+use crate::volumes::ground::LOST;
 
 /// How much longer than its timeout a call may run before the worker ends it by itself; the
 /// gateway does so first unless it cannot be reached.
@@ -34,6 +35,18 @@ impl Container {
         let refused = runner.supervisor.tally().refused_processes;
         let teller = sink.clone();
         runner.memory.set_busy(true);
+        if let Err(failure) = runner.copies.ground.check().await {
+            let lost = runner.copies.ground.is_lost();
+            let ended = Ended { outcome: Err(failure), phases, reusable: !lost };
+            self.tell_unready(&teller, &ended).await;
+            return match lost {
+                true => Err(Halt::Failed { attempt, ended }),
+                false => {
+                    self.tell(Event::Ended { attempt, ended }).await;
+                    Ok(())
+                }
+            };
+        }
         let arguments = match self.arguments(&call).await? {
             Ok(arguments) => arguments,
             Err(failure) => {
@@ -72,6 +85,15 @@ impl Container {
         }
     }
 
+    /// Says why a call cannot begin, unless it will elsewhere.
+    async fn tell_unready(&self, sink: &Sink, ended: &Ended) {
+        if let Err(failure) = &ended.outcome
+            && !failure.kind.is_retryable()
+        {
+            self.say(sink, &failure.message).await;
+        }
+    }
+
     /// Says that the call was not allowed to start as many processes as it wanted.
     async fn tell_refused(&self, runner: &Runner, sink: &Sink, before: u64) {
         let Some(most) = self.tools.containment.pids else { return };
@@ -87,6 +109,9 @@ impl Container {
     /// Waits for the next call.
     pub(super) async fn idle(&mut self, runner: &mut Runner) -> Result<Job, Halt> {
         runner.memory.set_busy(false);
+        if runner.copies.ground.is_lost() {
+            return Err(Halt::Died(LOST.to_owned()));
+        }
         loop {
             let reason = tokio::select! {
                 biased;
@@ -101,6 +126,7 @@ impl Container {
                         tracing::debug!(container = %self.id, ?message, "said while idle");
                         continue;
                     }
+                    Happening::VolumesLost => LOST.to_owned(),
                     Happening::Memory(excess) => runner.memory.failure(excess).message,
                     Happening::Broken(error) => failure::nonsense(&error).message,
                     Happening::Closed => closed(runner, "while it was idle").await.message,
@@ -180,6 +206,8 @@ impl Container {
                             return Ok(answer);
                         }
                     }
+                    // It hears so itself, and may yet have something to say.
+                    Happening::VolumesLost => {}
                     Happening::Memory(excess) => break runner.memory.failure(excess),
                     Happening::Broken(error) => break failure::nonsense(&error),
                     Happening::Closed => break closed(runner, WHEN).await,
@@ -214,7 +242,8 @@ impl Container {
                     tracing::debug!(container = %self.id, count, "ended what a call had left behind");
                 }
                 let outcome = self.write_volumes_back(runner, sink, outcome).await;
-                let ended = Ended { outcome, phases, reusable: true };
+                let reusable = !runner.copies.ground.is_lost();
+                let ended = Ended { outcome, phases, reusable };
                 self.tell(Event::Ended { attempt, ended }).await;
                 Ok(())
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metal9_env::{Environment, Progress};
+use metal9_juicefs::Footing;
 use metal9_types::{Failure, FailureKind, ImageSpec, Phase};
 use tokio::sync::oneshot;
 
@@ -14,7 +15,8 @@ use crate::event::Event;
 use crate::runner::{ContainerDirectory, Runner};
 use crate::spares::Kind;
 use crate::volumes::copy::VolumeCopy;
-use crate::volumes::{self, Copies, Mount, Mounted};
+use crate::volumes::ground::Ground;
+use crate::volumes::{self, Copies, Mount, Mounted, SharedDisk};
 
 /// A step that takes longer than this is told to the user.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -140,6 +142,31 @@ impl Container {
         code.map(Some).map_err(|error| failure::code(&error))
     }
 
+    /// The disk that its volumes are on, if this machine has it: the gateway's own, or the file system
+    /// that both mount. Nothing if it is to work on copies.
+    async fn disk(&self, makings: &Makings, job: &Job) -> Result<Option<SharedDisk>, Failure> {
+        let (spec, own) = (&self.spec, &makings.own_mount);
+        // Another account could neither read nor write what the gateway's has made.
+        let copies = makings.copy_volumes || makings.launcher.guard.account().is_some();
+        if copies || spec.volumes.is_empty() {
+            return Ok(None);
+        }
+        if !own.is_preferred() && volumes::sees(&spec.shared).await? {
+            return Ok(Some(spec.shared.clone()));
+        }
+        let Some(access) = &spec.juicefs else { return Ok(None) };
+        let mounting = own.root(access);
+        let root = self.telling(job, "mounting the file system of the volumes", mounting).await;
+        let Ok(root) = root else { return Ok(None) };
+        let disk = SharedDisk { root, marker: spec.shared.marker.clone() };
+        if volumes::sees(&disk).await? {
+            return Ok(Some(disk));
+        }
+        // Whose metadata can be reached and whose contents cannot, as those in a directory.
+        tracing::warn!("what was mounted does not show the gateway's volumes; copying them");
+        Ok(None)
+    }
+
     /// Where its volumes are: the gateway's own directories where this machine has them, else copies.
     async fn volumes(
         &self,
@@ -152,17 +179,18 @@ impl Container {
             place: mount.place.clone(),
             read_only: false,
         };
-        let guard = &makings.launcher.guard;
-        // Another account could neither read nor write what the gateway's has made.
-        let here = !makings.copy_volumes && guard.account().is_none() && spec.shared.is_here();
-        let copied = if here { &[] } else { &*spec.volumes };
+        let disk = self.disk(makings, job).await?;
+        let copied = if disk.is_some() { &[] } else { &*spec.volumes };
         let mut mounts = Vec::new();
-        if here {
-            let there = |mount: &Mount| mounted(spec.shared.directory(mount.volume), mount);
+        let mut ground = Ground::default();
+        if let Some(disk) = disk {
+            let there = |mount: &Mount| mounted(disk.directory(mount.volume), mount);
             mounts.extend(spec.volumes.iter().map(there));
+            let footing = Footing::of(&disk.root).await.map_err(|_| volumes::silent())?;
+            ground = Ground::new(footing);
         }
         if copied.is_empty() && spec.buckets.is_empty() {
-            return Ok((mounts, Copies::default()));
+            return Ok((mounts, Copies { ground, ..Copies::default() }));
         }
         let launcher = &makings.launcher;
         let path = launcher.containers.join(format!("{}.volumes", self.id));
@@ -181,7 +209,7 @@ impl Container {
             buckets = self.telling(job, "fetching the cloud buckets", making).await?;
         }
         launcher.guard.hand_over(&path).map_err(failed)?;
-        Ok((mounts, Copies { volumes, buckets, directory: Some(directory) }))
+        Ok((mounts, Copies { volumes, buckets, directory: Some(directory), ground }))
     }
 
     async fn copies(
