@@ -217,6 +217,8 @@ enum Halt {
     Cancelled { attempt: AttemptId, reason: CancelReason, tell: Option<Ended> },
     /// Its call failed in a way that ends the container.
     Failed { attempt: AttemptId, ended: Ended },
+    /// What its volumes stand on was lost before this call began: it is to be made once more.
+    Anew(Box<Job>),
     /// It ended by itself while no call was running.
     Died(String),
 }
@@ -240,14 +242,21 @@ pub(crate) async fn run(container: Container, first: Job) {
 
 impl Container {
     /// Returns why it ended.
-    async fn live(mut self, first: Job) -> String {
-        let mut phases = Vec::new();
-        let mut runner = match self.prepare(&first, &mut phases).await {
-            Ok(runner) => runner,
-            Err(halt) => return self.end_unprepared(halt).await,
-        };
-        let halt = self.serve(&mut runner, first, phases).await;
-        self.end(runner, halt).await
+    async fn live(mut self, mut first: Job) -> String {
+        loop {
+            let mut phases = Vec::new();
+            let mut runner = match self.prepare(&first, &mut phases).await {
+                Ok(runner) => runner,
+                Err(halt) => return self.end_unprepared(halt).await,
+            };
+            match self.serve(&mut runner, first, phases).await {
+                Halt::Anew(job) => {
+                    self.clear(runner).await;
+                    first = *job;
+                }
+                halt => return self.end(runner, halt).await,
+            }
+        }
     }
 
     /// Loads the handler and runs calls until something ends the container.

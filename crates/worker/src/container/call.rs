@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use metal9_juicefs::Sound;
 use metal9_types::{AttemptId, Failure, FailureKind, Phase};
 
 use crate::container::load::closed;
@@ -12,6 +13,7 @@ use crate::output::Sink;
 use crate::report::Ended;
 use crate::runner::{CancelReason, FromRunner, Happening, Runner};
 use crate::volumes::ground::LOST;
+use crate::volumes::silent;
 
 /// How much longer than its timeout a call may run before the worker ends it by itself; the
 /// gateway does so first unless it cannot be reached.
@@ -30,23 +32,22 @@ impl Container {
         job: Job,
         mut phases: Vec<Phase>,
     ) -> Result<(), Halt> {
+        match runner.copies.ground.look().await {
+            Sound::Yes => {}
+            Sound::No => return Err(Halt::Anew(Box::new(job))),
+            Sound::Unknown => {
+                let (attempt, failure) = (job.call.attempt, silent());
+                self.say(&job.sink, &failure.message).await;
+                let ended = Ended { outcome: Err(failure), phases, reusable: true };
+                self.tell(Event::Ended { attempt, ended }).await;
+                return Ok(());
+            }
+        }
         let Job { call, sink } = job;
         let attempt = call.attempt;
         let refused = runner.supervisor.tally().refused_processes;
         let teller = sink.clone();
         runner.memory.set_busy(true);
-        if let Err(failure) = runner.copies.ground.check().await {
-            let lost = runner.copies.ground.is_lost();
-            let ended = Ended { outcome: Err(failure), phases, reusable: !lost };
-            self.tell_unready(&teller, &ended).await;
-            return match lost {
-                true => Err(Halt::Failed { attempt, ended }),
-                false => {
-                    self.tell(Event::Ended { attempt, ended }).await;
-                    Ok(())
-                }
-            };
-        }
         let arguments = match self.arguments(&call).await? {
             Ok(arguments) => arguments,
             Err(failure) => {
@@ -82,15 +83,6 @@ impl Container {
                 Err(Halt::Cancelled { attempt, reason, tell })
             }
             Err(halt) => Err(halt),
-        }
-    }
-
-    /// Says why a call cannot begin, unless it will elsewhere.
-    async fn tell_unready(&self, sink: &Sink, ended: &Ended) {
-        if let Err(failure) = &ended.outcome
-            && !failure.kind.is_retryable()
-        {
-            self.say(sink, &failure.message).await;
         }
     }
 

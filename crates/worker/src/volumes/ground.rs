@@ -4,10 +4,7 @@
 use std::time::Duration;
 
 use metal9_juicefs::{Footing, Sound};
-use metal9_types::{Failure, FailureKind};
 use tokio::time::{Interval, MissedTickBehavior};
-
-use crate::volumes::silent;
 
 /// How often to look.
 const EVERY: Duration = Duration::from_millis(500);
@@ -49,17 +46,12 @@ impl Ground {
         }
     }
 
-    /// Whether a call may begin on it.
-    pub(crate) async fn check(&mut self) -> Result<(), Failure> {
-        let Some((footing, _)) = &self.watched else { return Ok(()) };
-        match footing.look().await {
-            Sound::Yes if !self.lost => Ok(()),
-            Sound::Unknown => Err(silent()),
-            Sound::Yes | Sound::No => {
-                self.lost = true;
-                // The call has not begun, and another container will do.
-                Err(Failure::new(FailureKind::WorkerLost, LOST))
-            }
+    /// How it is now.
+    pub(crate) async fn look(&self) -> Sound {
+        match &self.watched {
+            Some(_) if self.lost => Sound::No,
+            Some((footing, _)) => footing.look().await,
+            None => Sound::Yes,
         }
     }
 }
