@@ -45,8 +45,8 @@ CODE = {
             os.fsync(file.fileno())
 
     def many(count):
-        for number in range(count):
-            (data / str(number)).write_text("x")
+        for _ in range(count):
+            (data / os.urandom(8).hex()).write_text("x")
 
     def search(backwards, roots):
         secret = backwards[::-1].encode()
@@ -265,7 +265,8 @@ def test_a_full_quota_is_an_error(api, redis, password):
         call = api.call(many, 100).finish()
         return call.exit_code, "quota exceeded" in call.output
 
-    eventually(refused, lambda it: it == (1, True), what="the quota counts")
+    # Those who have it mounted read it once in a while.
+    eventually(refused, lambda it: it == (1, True), what="the quota counts", within=60)
 
 
 def test_a_full_disk_is_an_error_and_no_hang(api):
@@ -286,11 +287,13 @@ def test_no_server_for_metadata_is_an_error_within_bounds(api, far, redis):
     redis.process.send_signal(signal.SIGSTOP)
     try:
         began = time.monotonic()
+        # It may begin: what was asked a moment ago is known yet.
         warm = api.call(write, "b", "2").finish()
+        assert warm.exit_code == 1, warm
+        assert "OSError" in warm.output or "file system of the volumes" in warm.output, warm
         cold = api.call(stub(api, volume, "read"), "a").finish()
-        for call in (warm, cold):
-            assert call.exit_code == 1 and "file system of the volumes" in repr(call), call
-        assert time.monotonic() - began < 40
+        assert cold.exit_code == 1 and "file system of the volumes" in cold.output, cold
+        assert time.monotonic() - began < 60
     finally:
         redis.process.send_signal(signal.SIGCONT)
     eventually(lambda: api.call(write, "c", "3").finish().exit_code, lambda code: code == 0, what="it is back")

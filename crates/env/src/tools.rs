@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::EnvError;
 use crate::child_env;
 use crate::hold;
-use crate::process::{self, Input};
+use crate::process;
 use crate::pythons;
 
 /// The tools the project pins.

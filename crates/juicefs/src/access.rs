@@ -81,6 +81,17 @@ impl Access {
         &self.url
     }
 
+    /// The address as the program gets it. By itself it waits half a minute for each answer of a
+    /// server that hangs, several times.
+    pub(crate) fn for_program(&self) -> String {
+        let is_redis = self.url.starts_with("redis://") || self.url.starts_with("rediss://");
+        match (is_redis && !self.url.contains("read-timeout="), self.url.contains('?')) {
+            (false, _) => self.url.clone(),
+            (true, true) => format!("{}&read-timeout=5s", self.url),
+            (true, false) => format!("{}?read-timeout=5s", self.url),
+        }
+    }
+
     /// The password; empty for none.
     #[must_use]
     pub fn password(&self) -> &str {
@@ -126,6 +137,15 @@ mod tests {
         for text in ["", "redis", "://h", "redis://"] {
             assert_eq!(Access::parse(text), Err(AddressError::NoScheme), "{text}");
         }
+    }
+
+    #[test]
+    fn a_server_that_hangs_is_not_waited_for_long() {
+        let told = |address: &str| Access::parse(address).unwrap().for_program();
+        assert_eq!(told("redis://:x@h/1"), "redis://h/1?read-timeout=5s");
+        assert_eq!(told("rediss://h/1?a=b"), "rediss://h/1?a=b&read-timeout=5s");
+        assert_eq!(told("redis://h/1?read-timeout=1s"), "redis://h/1?read-timeout=1s");
+        assert_eq!(told("postgres://h/db"), "postgres://h/db");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) async fn format(
     };
     let keys = [("ACCESS_KEY", &storage.access_key), ("SECRET_KEY", &storage.secret_key)];
     command.envs(keys.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
-    command.args([access.url(), settings.name()]);
+    command.args([&access.for_program(), settings.name()]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
     tracing::info!(metadata = access.url(), name = settings.name(), "making a JuiceFS file system");
     match tokio::time::timeout(WITHIN, command.output()).await {

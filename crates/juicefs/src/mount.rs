@@ -216,7 +216,7 @@ impl Plan {
         }
         command.arg("--cache-dir").arg(&self.cache);
         command.args(["--cache-size", &self.cache_mib.to_string()]);
-        command.arg(self.access.url()).arg(&self.point);
+        command.arg(self.access.for_program()).arg(&self.point);
         // A file and no pipe: it outlives us if we are killed, and so do the jobs that use it.
         let out = log.try_clone().map_err(failed)?;
         command.stdin(Stdio::null()).stdout(out).stderr(log).spawn().map_err(failed)

@@ -204,6 +204,8 @@ pub(crate) struct Container {
     pub(crate) addresses: Addresses,
     pub(crate) tools: Arc<Tools>,
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// Whether it is being made once more, for what its volumes stand on was lost.
+    pub(crate) anew: bool,
 }
 
 /// Why a container comes to its end.
@@ -252,6 +254,7 @@ impl Container {
             match self.serve(&mut runner, first, phases).await {
                 Halt::Anew(job) => {
                     self.clear(runner).await;
+                    self.anew = true;
                     first = *job;
                 }
                 halt => return self.end(runner, halt).await,

@@ -39,8 +39,9 @@ def juicefs(*arguments: str, **env: str) -> subprocess.CompletedProcess:
 def mount_process(daemon_pid: int) -> Optional[int]:
     """The process that keeps a gateway's or worker's file system mounted."""
     for pid in processes.children(daemon_pid):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if words[0].endswith(b"juicefs") and b"mount" in words:
+        # It writes its own command line anew, with blanks.
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").split()
+        if words and words[0].endswith(b"juicefs") and b"mount" in words:
             return pid
     return None
 

@@ -20,6 +20,10 @@ use crate::volumes::{self, Copies, Mount, Mounted, SharedDisk};
 
 /// A step that takes longer than this is told to the user.
 const SILENCE: Duration = Duration::from_secs(1);
+/// How long the gateway may take to mount again what the volumes are on.
+const REMOUNTED_WITHIN: Duration = Duration::from_secs(10);
+/// How often to look whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl Container {
     /// A runner in this container's environment with its code in place, or why there is none.
@@ -151,7 +155,7 @@ impl Container {
         if copies || spec.volumes.is_empty() {
             return Ok(None);
         }
-        if !own.is_preferred() && volumes::sees(&spec.shared).await? {
+        if !own.is_preferred() && self.sees_gateways(&spec.shared).await? {
             return Ok(Some(spec.shared.clone()));
         }
         let Some(access) = &spec.juicefs else { return Ok(None) };
@@ -165,6 +169,21 @@ impl Container {
         // Whose metadata can be reached and whose contents cannot, as those in a directory.
         tracing::warn!("what was mounted does not show the gateway's volumes; copying them");
         Ok(None)
+    }
+
+    /// Whether this machine sees the gateway's volumes. Where it did before, the gateway is given
+    /// the time to mount them again.
+    async fn sees_gateways(&self, disk: &SharedDisk) -> Result<bool, Failure> {
+        let until = Instant::now() + if self.anew { REMOUNTED_WITHIN } else { Duration::ZERO };
+        loop {
+            if volumes::sees(disk).await? {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Where its volumes are: the gateway's own directories where this machine has them, else copies.
