@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-import requests
 from beta9.clients.gateway import Volume as VolumeOfStub
 
 from harness import Gate, SplitFleet, Volume, eventually, processes
@@ -43,6 +42,18 @@ CODE = {
                 file.write(block)
             file.flush()
             os.fsync(file.fileno())
+
+    def control():
+        (data / "below").mkdir(exist_ok=True)
+        answers = []
+        for place in (data, data / "below", data / "."):
+            for mode in ("rb", "r+b", "wb"):
+                try:
+                    open(place / ".control", mode).close()
+                    answers.append("opened")
+                except OSError as error:
+                    answers.append(type(error).__name__)
+        return answers, os.listdir(data)
 
     def many(count):
         for _ in range(count):
@@ -235,6 +246,13 @@ def test_a_job_finds_no_credentials(api, far, password):
     assert password not in logs
 
 
+def test_a_job_cannot_tell_the_file_system_what_to_do(api):
+    # Whoever opens that file gets at everybody's files.
+    control = stub(api, Volume(api, "control"), "control")
+    for _ in range(2):
+        assert api.call(control).value == (["PermissionError"] * 9, ["below"])
+
+
 def test_a_worker_that_cannot_mount_works_on_copies(api, far):
     volume = Volume(api, "copied")
     volume.write("a", b"1")
@@ -330,8 +348,8 @@ def test_on_one_machine_jobs_use_the_gateways_mount(fleet, tmp_path):
         again, after = near.api.call(write, "b", "2").value
         assert (again, after != before) == (place, True)
         assert volume.names() == ["a", "b"]
-        metrics = requests.get(f"http://{near.http}/metrics", timeout=5)
-        assert metrics.ok
+        control = stub(near.api, Volume(near.api, "control"), "control")
+        assert near.api.call(control).value == (["PermissionError"] * 9, ["below"])
     finally:
         near.stop()
     assert not jfs.mounted_at(tmp_path / "gateway/juicefs/mnt")

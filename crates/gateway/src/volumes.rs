@@ -81,8 +81,7 @@ impl Volumes {
     /// answer must not hold up the assignments of others.
     pub(crate) async fn make(&self, ids: impl Iterator<Item = VolumeId>) -> Result<(), ApiError> {
         let directories: Vec<_> = ids.map(|id| self.directory(id)).collect();
-        let work =
-            move || directories.iter().try_for_each(|path| Files::open(path).map(drop));
+        let work = move || directories.iter().try_for_each(|path| Files::open(path).map(drop));
         match tokio::time::timeout(MADE_WITHIN, self.blocking(work)).await {
             Ok(made) => made,
             Err(_) => Err(ApiError::VolumesDown(format!("no answer within {MADE_WITHIN:?}"))),

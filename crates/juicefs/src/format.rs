@@ -19,8 +19,7 @@ pub(crate) async fn format(
     access: &Access,
     home: &Path,
 ) -> Result<(), JuiceFsError> {
-    let failed =
-        |reason: String| JuiceFsError::Format { url: access.url().to_owned(), reason };
+    let failed = |reason: String| JuiceFsError::Format { url: access.url().to_owned(), reason };
     let storage = &settings.storage;
     let mut command = program.command(access, "format");
     command.args(["--trash-days", "0"]);

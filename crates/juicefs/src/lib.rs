@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod control;
 mod error;
 mod format;
 mod means;

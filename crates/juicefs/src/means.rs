@@ -2,15 +2,22 @@
 
 use std::path::Path;
 
+use crate::{Role, control};
+
 /// Where macFUSE is.
 const MACFUSE: &str = "/Library/Filesystems/macfuse.fs";
 /// Programs that mount for others; `juicefs` wants one of them also as root.
 const HELPERS: [&str; 2] = ["fusermount3", "fusermount"];
 
 /// Why this machine cannot mount a JuiceFS file system; nothing if it can. `named` is the program
-/// that was chosen, if one was.
+/// that was chosen, if one was. A worker must also be able to keep its jobs from what is not theirs.
 #[must_use]
-pub fn obstacle(named: Option<&Path>) -> Option<String> {
+pub fn obstacle(named: Option<&Path>, role: Role) -> Option<String> {
+    if role == Role::Guest
+        && let Some(obstacle) = control::obstacle()
+    {
+        return Some(obstacle);
+    }
     let is_mac = cfg!(target_os = "macos");
     if is_mac && !Path::new(MACFUSE).exists() {
         return Some("macFUSE is not installed".to_owned());

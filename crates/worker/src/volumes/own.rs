@@ -33,7 +33,7 @@ struct State {
 impl OwnMount {
     /// None yet; `home` is the directory for all of it, and `unwanted` a reason not to have one.
     pub(crate) fn new(settings: Settings, home: PathBuf, unwanted: Option<&str>) -> Self {
-        let unable = || metal9_juicefs::obstacle(settings.program.as_deref());
+        let unable = || metal9_juicefs::obstacle(settings.program.as_deref(), Role::Guest);
         let obstacle = unwanted.map(str::to_owned).or_else(unable);
         tracing::debug!(obstacle, "mounting volumes");
         Self { settings, home, obstacle, state: Mutex::default() }
