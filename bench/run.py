@@ -37,6 +37,7 @@ from measure import memory_mib
 from scale import scale
 from soak import soak
 from table import show
+from volumes import volumes
 
 RAY = "ray==2.60.0"
 FLEET_CASES: Dict[str, Callable[[Bench], Dict[str, Any]]] = {
@@ -48,7 +49,7 @@ FLEET_CASES: Dict[str, Callable[[Bench], Dict[str, Any]]] = {
     "application": serving.application,
     "first_byte": serving.first_byte,
 }
-CASES = ("core", *FLEET_CASES, "queues", "devices", "ray", "celery", "scale", "soak")
+CASES = ("core", *FLEET_CASES, "queues", "devices", "volumes", "ray", "celery", "scale", "soak")
 
 
 def options() -> argparse.Namespace:
@@ -95,6 +96,11 @@ def main() -> None:
             count = 5 if asked.quick else 20
             run = lambda: report.update(devices=devices(root / "devices", count))
             attempt(report, "devices", run)
+        if "volumes" in wanted:
+            say("a volume on JuiceFS")
+            mib, files = (64, 1_000) if asked.quick else (512, 10_000)
+            run = lambda: report.update(volumes=volumes(root / "volumes", mib, files))
+            attempt(report, "volumes", run)
         if "ray" in wanted:
             attempt(report, "ray", lambda: report.update(ray=ray(asked, root)))
         if "scale" in wanted:
