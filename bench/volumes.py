@@ -15,8 +15,17 @@ PROGRAM = Path(__file__).resolve().parent / "programs" / "file_work.py"
 
 def volumes(root: Path, mib: int, files: int) -> Dict[str, Any]:
     """Names in Redis on this machine, contents in a directory of it."""
+    apart = root / "redis"
+    apart.mkdir(parents=True)
+    redis = jfs.Redis(apart, "bench")
+    try:
+        return _with_names_in(redis, root / "fleet", mib, files)
+    finally:
+        redis.stop()
+
+
+def _with_names_in(redis: jfs.Redis, root: Path, mib: int, files: int) -> Dict[str, Any]:
     root.mkdir()
-    redis = jfs.Redis(root, "bench")
     fleet = SplitFleet(
         root,
         METAL9_JUICEFS_METADATA=redis.url(0),
@@ -42,4 +51,3 @@ def volumes(root: Path, mib: int, files: int) -> Dict[str, Any]:
         return {"mib": mib, "files": files, "job": job, "bare": json.loads(bare.stdout)}
     finally:
         fleet.stop()
-        redis.stop()

@@ -14,7 +14,13 @@ from harness import Gate, SplitFleet, Volume, eventually, processes
 from harness import juicefs as jfs
 from harness.daemon import Daemon
 
-pytestmark = pytest.mark.skipif(jfs.obstacle() is not None, reason=str(jfs.obstacle()))
+
+@pytest.fixture(scope="module", autouse=True)
+def able():
+    """A machine that can mount."""
+    if why := jfs.obstacle():
+        pytest.skip(why)
+
 
 CODE = {
     "app.py": """

@@ -150,12 +150,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         Some(trust) => Some(Relays::open(trust.clone()).await.map_err(RunError::Relay)?),
         None => None,
     };
-    let credential = Credential::new(
-        paths.identity(),
-        identity.clone(),
-        gateway.clone(),
-        options.credential_age,
-    );
+    let (path, age) = (paths.identity(), options.credential_age);
+    let credential = Credential::new(path, identity.clone(), gateway.clone(), age);
     let fresh = credential.keep_fresh(shutdown.clone());
     metal9_tasks::spawn_infallible("keep the credential fresh", fresh);
     let (events, inbox) = mpsc::channel(EVENTS);
@@ -175,13 +171,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         runtimes: runtimes.unwrap_or_else(|| vec![Runtime::Native]),
         ..offer(&options, &identity, platform, &opened)
     };
-    let unwanted = match (options.copy_volumes, guard.account()) {
-        (true, _) => Some("jobs work on copies of volumes"),
-        (_, Some(_)) => Some("jobs run as another user"),
-        _ => None,
-    };
-    let own_mount = OwnMount::new(options.juicefs.clone(), paths.juicefs(), unwanted);
-    let own_mount = Arc::new(own_mount);
+    let own_mount = own_mount(&options, &paths, guard.account().is_some());
     let spares = spares::most(offer.capacity.memory_mib);
     let tools = Arc::new(Tools {
         workshop: Workshop::Real(Box::new(Makings {
@@ -240,6 +230,16 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     };
     let _ = tokio::task::spawn_blocking(clean_up).await;
     Ok(())
+}
+
+/// What mounts the volumes' file system, if the gateway has one and jobs may get it.
+fn own_mount(options: &Options, paths: &Paths, has_account: bool) -> Arc<OwnMount> {
+    let unwanted = match (options.copy_volumes, has_account) {
+        (true, _) => Some("jobs work on copies of volumes"),
+        (_, true) => Some("jobs run as another user"),
+        _ => None,
+    };
+    Arc::new(OwnMount::new(options.juicefs.clone(), paths.juicefs(), unwanted))
 }
 
 /// What keeps the machine awake while jobs run.
