@@ -38,6 +38,7 @@ from measure import memory_mib
 from scale import scale
 from soak import soak
 from table import show
+from volumes import volumes
 
 RAY = "ray==2.60.0"
 FLEET_CASES: Dict[str, Callable[[Bench], Dict[str, Any]]] = {
@@ -49,7 +50,8 @@ FLEET_CASES: Dict[str, Callable[[Bench], Dict[str, Any]]] = {
     "application": serving.application,
     "first_byte": serving.first_byte,
 }
-CASES = ("core", *FLEET_CASES, "queues", "devices", "containers", "ray", "celery", "scale", "soak")
+APART = ("queues", "devices", "containers", "volumes", "ray", "celery", "scale", "soak")
+CASES = ("core", *FLEET_CASES, *APART)
 
 
 def options() -> argparse.Namespace:
@@ -101,6 +103,11 @@ def main() -> None:
             count = 5 if asked.quick else 20
             run = lambda: report.update(containers=containers(root / "containers", count))
             attempt(report, "containers", run)
+        if "volumes" in wanted:
+            say("a volume on JuiceFS")
+            mib, files = (64, 1_000) if asked.quick else (512, 10_000)
+            run = lambda: report.update(volumes=volumes(root / "volumes", mib, files))
+            attempt(report, "volumes", run)
         if "ray" in wanted:
             attempt(report, "ray", lambda: report.update(ray=ray(asked, root)))
         if "scale" in wanted:

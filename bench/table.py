@@ -244,6 +244,20 @@ def _celery(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
     ]
 
 
+def _volumes(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
+    job, bare = figures["job"], figures["bare"]
+    out = [
+        _plain(
+            f"JuiceFS, {name} {figures['mib']:,} MiB, job (bare mount)",
+            f"{job[key]:.0f} ({bare[key]:.0f}) MiB/s",
+        )
+        for name, key in (("write", "write_mib_per_second"), ("read", "read_mib_per_second"))
+    ]
+    steps = ("create", "read", "unlink")
+    each = ", ".join(f"{it} {job[f'{it}_ms']:.2f} ({bare[f'{it}_ms']:.2f})" for it in steps)
+    return [*out, _plain(f"   {figures['files']:,} files of 4 KiB, each", f"{each} ms")]
+
+
 def _soak(figures: Dict[str, Any], _: Dict[str, Any]) -> List[Row]:
     calls, growth = figures["calls"], figures["growth_per_hour"]
     whole = figures["complete"] == calls
@@ -276,6 +290,7 @@ SECTIONS: Dict[str, Callable[[Dict[str, Any], Dict[str, Any]], List[Row]]] = {
     "celery": _celery,
     "devices": _devices,
     "containers": _containers,
+    "volumes": _volumes,
     "scale": _scale,
     "soak": _soak,
 }

@@ -35,9 +35,10 @@ const BUILD: [&str; 16] = [
     "null_functions",
 ];
 
-/// Debian's packages that the measurement wants, each named as its program: load for what answers
-/// HTTP, and the store of what queues are compared with.
-const PROGRAMS: [&str; 2] = ["wrk", "redis-server"];
+/// Programs that the measurement wants, and Debian's packages with them: load for what answers HTTP,
+/// the store of what queues are compared with, what mounts JuiceFS.
+const PROGRAMS: [(&str, &str); 3] =
+    [("wrk", "wrk"), ("redis-server", "redis-server"), ("fusermount3", "fuse3")];
 
 fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -53,7 +54,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("building metal9 for release");
     run::quietly("cargo build --release", &mut run::cargo(&BUILD))?;
     let venv = Venv::ensure()?;
-    let missing: Vec<_> = PROGRAMS.into_iter().filter(|program| !is_there(program)).collect();
+    let missing = PROGRAMS.into_iter().filter(|(program, _)| !is_there(program));
+    let missing: Vec<_> = missing.map(|(_, package)| package).collect();
     if !missing.is_empty() && !apt::install(&missing)? {
         let missing = missing.join(" ");
         println!("some parts need Debian's {missing}, which only root can install; they will fail");

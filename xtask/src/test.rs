@@ -227,6 +227,11 @@ fn e2e() -> Result<Command> {
         println!("there is no faketime; the tests that step the clock are skipped");
     }
     programs(&CONTAINERS)?;
+    // Without these, the tests of volumes on JuiceFS say that they were skipped.
+    let there = ["/usr/bin/fusermount3", "/usr/bin/redis-server"].map(|it| Path::new(it).exists());
+    if there != [true, true] && !apt::install(&["fuse3", "redis-server"])? {
+        println!("there is no fuse3 or redis-server; the tests of JuiceFS are skipped");
+    }
     let mut command = venv.python();
     command
         .args(["-m", "pytest", "-p", "no:cacheprovider", "--durations", "10"])

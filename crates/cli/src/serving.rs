@@ -232,6 +232,17 @@ fn cannot_start(error: StartError) -> Failure {
         }
         StartError::Volumes(_) => Failure::usage(error)
             .hint("choose another directory for volumes with the setting gateway.volumes_dir"),
+        StartError::JuiceFs(source) => {
+            let hint = source.hint();
+            let failure = Failure::usage(error);
+            match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        }
+        StartError::VolumesTwice => {
+            Failure::usage(error).hint("take one of the settings away; nothing was changed")
+        }
         StartError::Recover(_) => Failure::ours(error),
     }
 }

@@ -43,10 +43,17 @@ impl fmt::Display for Origin {
 }
 
 /// One setting's value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 struct Setting {
     value: toml::Value,
     origin: Origin,
+}
+
+/// Without the value, which may be secret.
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setting").field("origin", &self.origin).finish_non_exhaustive()
+    }
 }
 
 /// All settings, merged.
@@ -132,7 +139,17 @@ impl Settings {
     ///
     /// If the values do not fit together.
     pub(crate) fn gateway(&self) -> Result<metal9_gateway::Options, SettingsError> {
-        self.section("gateway")
+        let options: metal9_gateway::Options = self.section("gateway")?;
+        Ok(metal9_gateway::Options { juicefs: self.juicefs()?, ..options })
+    }
+
+    /// `[juicefs]`, which gateways and workers read.
+    ///
+    /// # Errors
+    ///
+    /// If the values do not fit together.
+    pub(crate) fn juicefs(&self) -> Result<metal9_juicefs::Settings, SettingsError> {
+        self.section("juicefs")
     }
 
     /// `[worker]`.

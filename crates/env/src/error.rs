@@ -69,9 +69,11 @@ pub enum EnvError {
     /// metal9 knows no environments for this kind of machine.
     #[error("there are no environments for {} on {}", std::env::consts::OS, std::env::consts::ARCH)]
     UnknownPlatform,
-    /// There is no usable uv and none could be installed.
-    #[error("uv {version} could not be installed:\n{output}")]
+    /// There is no usable tool of this name and none could be installed.
+    #[error("{tool} {version} could not be installed:\n{output}")]
     Bootstrap {
+        /// The program wanted, as `uv`.
+        tool: String,
         /// The version wanted.
         version: String,
         /// What was tried and went wrong.
@@ -138,6 +140,9 @@ impl EnvError {
                  `UV_DEFAULT_INDEX` in the worker's environment"
                     .to_owned(),
             ),
+            Self::Bootstrap { tool, .. } if tool != "uv" => {
+                Some(format!("install {tool} yourself and put it on PATH"))
+            }
             Self::Bootstrap { .. } => Some(
                 "install uv yourself (`pip install uv`, `brew install uv`) and put it on PATH or \
                  name it with `METAL9_UV`; on Debian and Ubuntu `apt-get install python3-venv` may \

@@ -24,6 +24,7 @@ mod requirements;
 mod runner;
 mod survey;
 mod talk;
+mod tools;
 mod uv;
 
 pub use child_env::is_package_source;
@@ -32,3 +33,4 @@ pub use environments::{Environment, Environments, Options, Progress};
 pub use error::EnvError;
 pub use lease::Lease;
 pub use survey::{Survey, survey};
+pub use tools::Tool;

@@ -6,7 +6,8 @@ use crate::process::{self, Input};
 use crate::pythons::Pythons;
 use crate::requirements::Requirements;
 use crate::talk::Talk;
-use crate::uv::{Uv, pinned};
+use crate::tools::pinned;
+use crate::uv::Uv;
 use crate::{EnvError, Progress};
 
 /// Holds the SDK that an environment gets if the caller did not say which one it runs.

@@ -1,6 +1,5 @@
 //! The uv program: where it is, how it is installed, how it is called.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use metal9_types::PythonVersion;
@@ -8,21 +7,18 @@ use tokio::process::Command;
 
 use crate::EnvError;
 use crate::child_env;
-use crate::hold;
 use crate::layout::Layout;
 use crate::process::{self, Input};
 use crate::pythons::{self, Pythons};
+use crate::tools::Tool;
 
-/// The tools the project pins; holds the uv that is installed where there is none.
-const PINS: &str = include_str!("../../../python/dev.txt");
+/// The uv that is installed where there is none.
+const UV: Tool = Tool { package: "uv", program: "uv", fallback: "0.13.9" };
 /// The oldest uv that has all options used here.
 const OLDEST: (u32, u32) = (0, 8);
 
 /// What releases call the uv they bring, so that it is nobody else's.
 const BESIDE: &str = "metal9-uv";
-
-/// Names of directories in which uv is being installed.
-const DRAFT_PREFIX: &str = ".uv-";
 
 /// A uv that works.
 #[derive(Clone, Debug)]
@@ -42,7 +38,7 @@ impl Uv {
         if let Some(uv) = Self::present(named, layout).await? {
             return Ok(uv);
         }
-        let uv = Self::at(bootstrap(preferred_python, layout).await?, layout);
+        let uv = Self::at(UV.ensure(&layout.tools, preferred_python).await?, layout);
         uv.version().await?;
         Ok(uv)
     }
@@ -160,20 +156,6 @@ fn read_version(text: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// The version of a tool in the project's pins.
-pub(crate) fn pinned<'a>(pins: &'a str, tool: &str) -> Option<&'a str> {
-    pins.lines()
-        .filter_map(|line| line.split('#').next()?.trim().split_once("=="))
-        .find(|(name, _)| name.trim() == tool)
-        .and_then(|(_, version)| version.split([' ', ';', '\\']).find(|word| !word.is_empty()))
-}
-
-/// Where uv is installed if there is none, and its version.
-fn installed(tools: &Path) -> (PathBuf, &'static str) {
-    let version = pinned(PINS, "uv").unwrap_or("0.13.9");
-    (tools.join(format!("uv-{version}")), version)
-}
-
 /// The uv that releases have beside their program, so that a machine needs no Python to begin with.
 fn beside() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?.with_file_name(BESIDE);
@@ -182,71 +164,7 @@ fn beside() -> Option<PathBuf> {
 
 /// The uv that [`Uv::find`] has installed below a root, if it has.
 pub(crate) fn own(root: &Path) -> Option<PathBuf> {
-    let program = installed(&root.join("tools")).0.join("bin/uv");
-    program.is_file().then_some(program)
-}
-
-/// Installs uv below the root, with pip into a virtual environment of its own; once. Which index it
-/// comes from is pip's business.
-async fn bootstrap(
-    preferred_python: Option<PythonVersion>,
-    layout: &Layout,
-) -> Result<PathBuf, EnvError> {
-    let (home, version) = installed(&layout.tools);
-    let program = home.join("bin/uv");
-    if program.is_file() {
-        return Ok(program);
-    }
-    let held = hold::acquire(&layout.tools.join(".lock"), || ()).await?;
-    if program.is_file() {
-        return Ok(program);
-    }
-    let failed = |output: String| EnvError::Bootstrap { version: version.to_owned(), output };
-    let Some(python) = pythons::on_path(preferred_python) else {
-        return Err(failed("there is no Python to install it with".to_owned()));
-    };
-    tracing::info!(version, directory = %home.display(), "installing uv");
-    remove_drafts(&layout.tools);
-    let draft = tempfile::Builder::new()
-        .prefix(DRAFT_PREFIX)
-        .tempdir_in(&layout.tools)
-        .map_err(|error| EnvError::files("create a directory in", &layout.tools, error))?;
-
-    let mut venv = Command::new(python);
-    venv.args(["-m", "venv"]).arg(draft.path());
-    let mut pip = Command::new(draft.path().join("bin/python"));
-    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"])
-        .arg(format!("uv=={version}"));
-    for mut command in [venv, pip] {
-        child_env::clean(&mut command);
-        let input = hold::share(&held)?;
-        let ended = match process::run(command, input, &mut |_: &str| ()).await {
-            Ok(ended) => ended,
-            Err(EnvError::Run { program, source }) => {
-                return Err(failed(format!("{}: {source}", program.display())));
-            }
-            Err(error) => return Err(error),
-        };
-        if !ended.success {
-            // `venv` explains itself on standard output.
-            let output = format!("{}\n{}", ended.stdout.trim(), ended.tail);
-            return Err(failed(output.trim().to_owned()));
-        }
-    }
-    let draft = draft.keep();
-    fs::rename(&draft, &home).map_err(|error| EnvError::files("move uv to", &home, error))?;
-    Ok(program)
-}
-
-/// Removes what killed installations have left; the caller holds their lock.
-fn remove_drafts(tools: &Path) {
-    for entry in fs::read_dir(tools).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(DRAFT_PREFIX)
-            && let Err(error) = fs::remove_dir_all(entry.path())
-        {
-            tracing::warn!(path = %entry.path().display(), %error, "could not remove a draft");
-        }
-    }
+    UV.installed(&root.join("tools"))
 }
 
 #[cfg(test)]
@@ -259,13 +177,6 @@ mod tests {
         assert_eq!(read_version("uv 1.0.0"), Some((1, 0)));
         assert_eq!(read_version("pip 24.0"), None);
         assert_eq!(read_version(""), None);
-    }
-
-    #[test]
-    fn the_pin_is_read_from_the_projects_own_list() {
-        assert_eq!(pinned("pytest==9.0\nuv==0.13.9  # tool\n", "uv"), Some("0.13.9"));
-        assert_eq!(pinned("# uv==0.1\nuvicorn==1.0", "uv"), None);
-        assert!(pinned(PINS, "uv").is_some());
     }
 
     #[tokio::test]

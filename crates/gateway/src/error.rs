@@ -44,6 +44,9 @@ pub(crate) enum ApiError {
     /// The gateway is stopping or not ready.
     #[error("{0}")]
     Unavailable(&'static str),
+    /// The file system of the volumes is not there.
+    #[error("the file system of the volumes does not work: {0}")]
+    VolumesDown(String),
     /// The state could not be read or written.
     #[error("{}", causes(.0))]
     Store(#[from] StoreError),
@@ -87,7 +90,7 @@ impl ApiError {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::Conflict(_) => Code::FailedPrecondition,
             Self::Limit(_) | Self::Exhausted { .. } => Code::ResourceExhausted,
-            Self::Unavailable(_) => Code::Unavailable,
+            Self::Unavailable(_) | Self::VolumesDown(_) => Code::Unavailable,
             Self::Store(error) => match error.tier() {
                 Tier::User | Tier::Input => Code::InvalidArgument,
                 Tier::Limit => Code::ResourceExhausted,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use metal9_juicefs::JuiceFsError;
 use metal9_store::{Store, StoreError};
 use metal9_tasks::{CancellationToken, OnError};
 use metal9_tls::{Certificates, Listener, Protocol, TlsError};
@@ -34,7 +35,7 @@ use crate::serves::Serves;
 use crate::shared::{Shared, SharedRef};
 use crate::signals::Signals;
 use crate::tls::{self, SettingsError};
-use crate::volumes::Volumes;
+use crate::volumes::{JuiceFs, Volumes};
 use crate::{audit, deployed, grpc, http, metrics};
 
 /// Bytes that every HTTP/2 connection begins with: the preface, and a frame of settings.
@@ -72,6 +73,12 @@ pub enum StartError {
     /// The volumes' directory cannot be used.
     #[error("cannot open the directory of volumes")]
     Volumes(#[source] VolumeError),
+    /// The volumes' file system cannot be mounted.
+    #[error("cannot mount the file system of volumes")]
+    JuiceFs(#[source] JuiceFsError),
+    /// Two places are named for the volumes.
+    #[error("volumes are either in gateway.volumes_dir or on the file system of juicefs.metadata")]
+    VolumesTwice,
     /// Unfinished work cannot be read back.
     #[error("cannot recover unfinished tasks")]
     Recover(#[source] StoreError),
@@ -112,6 +119,9 @@ async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, St
 /// # Errors
 /// When the state directory is in use or unreadable, or a port is taken.
 pub async fn start(options: Options) -> Result<Gateway, StartError> {
+    if options.juicefs.metadata.is_some() && options.volumes_dir.is_some() {
+        return Err(StartError::VolumesTwice);
+    }
     // Ports first: a second gateway by mistake must not even touch the state.
     let grpc = bind("gRPC", options.grpc).await?;
     let http = bind("HTTP", options.http).await?;
@@ -133,7 +143,9 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
     };
     let (grpc, http) = (listener(grpc, Protocol::Http2)?, listener(http, Protocol::Http)?);
     tls::warn_of_plain_text(certificates.is_some(), [grpc_addr, http_addr]);
-    let volumes = Volumes::open(options.volumes_dir()).map_err(StartError::Volumes)?;
+    let juicefs = JuiceFs::open(&options).await.map_err(StartError::JuiceFs)?;
+    let root = juicefs.as_ref().map_or_else(|| options.volumes_dir(), |it| it.root().to_owned());
+    let volumes = Volumes::open(root, juicefs).map_err(StartError::Volumes)?;
     let (commands, receiver) = mpsc::channel(driver::QUEUE);
     let shared = Arc::new(Shared {
         hub: Hub::new(store.logs().clone()),
@@ -259,6 +271,9 @@ impl Gateway {
                 stop.cancel();
             },
         );
+        if let Some(juicefs) = shared.volumes.juicefs() {
+            juicefs.close().await;
+        }
         shared.store.close().await;
         grpc.map_err(RunError::Grpc)
     }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use metal9_juicefs::Settings as JuiceFs;
 use metal9_store::Quota;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +87,9 @@ pub struct Options {
     pub allow_simulated_devices: bool,
     /// MiB of the state's disk below which nothing new is accepted; 0 to accept until it is full.
     pub min_free_disk_mib: u64,
+    /// The JuiceFS file system that volumes are kept on; a section of its own in settings.
+    #[serde(skip)]
+    pub juicefs: JuiceFs,
 }
 
 impl Options {
@@ -124,6 +128,7 @@ impl Options {
             max_connections: 16_384,
             allow_simulated_devices: false,
             min_free_disk_mib: 512,
+            juicefs: JuiceFs::default(),
         }
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) platform: metal9_types::Platform,
     /// How many accelerators the worker has.
     devices: usize,
+    /// Whether it can mount a JuiceFS file system itself.
+    mounts_juicefs: bool,
     /// The tasks of this worker's attempts.
     attempts: Mutex<HashMap<AttemptId, TaskId>>,
     /// When the scheduler was last told that the worker is there.
@@ -234,6 +236,7 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
             shared: SharedRef::clone(&self.shared),
             platform: offer.platform,
             devices: offer.devices.len(),
+            mounts_juicefs: hello.mounts_juicefs,
             worker,
             session: session_id,
             attempts: Mutex::default(),

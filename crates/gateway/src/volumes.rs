@@ -1,8 +1,10 @@
 //! The volumes' files: one directory each below a common root, and what is on its way into them.
 
 pub(crate) mod copies;
+mod juicefs;
 
 use std::fs::Permissions;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,9 +20,12 @@ use crate::shared::Shared;
 use crate::timestamps::now;
 use crate::validate::shown;
 use copies::Copies;
+pub(crate) use juicefs::JuiceFs;
 
 /// Uploads that nobody finishes are removed after this long.
 const UPLOAD_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How long making directories may take.
+const MADE_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of the text that shows a worker that it sees the same disk.
 const MARKER_BYTES: usize = 32;
 
@@ -28,18 +33,18 @@ const MARKER_BYTES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Volumes {
     root: PathBuf,
-    staging: Arc<Staging>,
     marker: String,
     copies: Arc<Copies>,
+    /// What they are on, if that is no directory of this machine.
+    juicefs: Option<JuiceFs>,
 }
 
 impl Volumes {
     /// Opens the root, and removes what a crash has left of files that were on their way.
-    pub(crate) fn open(root: PathBuf) -> Result<Self, VolumeError> {
+    pub(crate) fn open(root: PathBuf, juicefs: Option<JuiceFs>) -> Result<Self, VolumeError> {
         // Workers on this machine are told the path, and have another working directory.
         let root = std::path::absolute(&root).unwrap_or(root);
-        let staging = Staging::open(&root.join(".staging"))?;
-        staging.sweep()?;
+        staging(&root)?.sweep()?;
         let failed = |doing| {
             let path = root.display().to_string();
             move |source| VolumeError::Io { doing, path, source }
@@ -53,7 +58,7 @@ impl Volumes {
         let failed =
             |source| VolumeError::Io { doing: "write", path: path.display().to_string(), source };
         std::fs::write(&path, &marker).map_err(failed)?;
-        Ok(Self { root, staging: Arc::new(staging), marker, copies: Arc::default() })
+        Ok(Self { root, marker, copies: Arc::default(), juicefs })
     }
 
     /// The directory of a volume.
@@ -67,10 +72,20 @@ impl Volumes {
         (self.root.display().to_string(), self.marker.clone())
     }
 
-    /// Makes the directories of volumes, so that a job finds them.
+    /// What the volumes are on, if that is a JuiceFS file system.
+    pub(crate) fn juicefs(&self) -> Option<&JuiceFs> {
+        self.juicefs.as_ref()
+    }
+
+    /// Makes the directories of volumes, so that a job finds them. A file system that does not
+    /// answer must not hold up the assignments of others.
     pub(crate) async fn make(&self, ids: impl Iterator<Item = VolumeId>) -> Result<(), ApiError> {
         let directories: Vec<_> = ids.map(|id| self.directory(id)).collect();
-        blocking(move || directories.iter().try_for_each(|path| Files::open(path).map(drop))).await
+        let work = move || directories.iter().try_for_each(|path| Files::open(path).map(drop));
+        match tokio::time::timeout(MADE_WITHIN, self.blocking(work)).await {
+            Ok(made) => made,
+            Err(_) => Err(ApiError::VolumesDown(format!("no answer within {MADE_WITHIN:?}"))),
+        }
     }
 
     /// Works with a volume's files, on a thread for slow work.
@@ -79,9 +94,8 @@ impl Volumes {
         id: VolumeId,
         work: impl FnOnce(&Files, &Staging) -> Result<T, VolumeError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let directory = self.directory(id);
-        let staging = Arc::clone(&self.staging);
-        blocking(move || work(&Files::open(&directory)?, &staging)).await
+        let (directory, root) = (self.directory(id), self.root.clone());
+        self.blocking(move || work(&Files::open(&directory)?, &staging(&root)?)).await
     }
 
     /// The same, with what is known of copies of the files.
@@ -99,8 +113,22 @@ impl Volumes {
         &self,
         work: impl FnOnce(&Staging) -> Result<T, VolumeError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let staging = Arc::clone(&self.staging);
-        blocking(move || work(&staging)).await
+        let root = self.root.clone();
+        self.blocking(move || work(&staging(&root)?)).await
+    }
+
+    /// Does slow work on a thread for it, unless the file system is known not to be there.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, VolumeError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        if let Some(juicefs) = &self.juicefs {
+            juicefs.is_up().await?;
+        }
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(ApiError::Unavailable("the work on the volume was cut off")),
+        }
     }
 
     async fn remove(&self, id: VolumeId) -> std::io::Result<()> {
@@ -112,30 +140,30 @@ impl Volumes {
 
 fn remove_all(directory: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, VolumeError> + Send + 'static,
-) -> Result<T, ApiError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Ok(done?),
-        Err(_) => Err(ApiError::Unavailable("the work on the volume was cut off")),
-    }
+/// The directory of files on their way. It is opened each time: what it is on may be mounted anew.
+fn staging(root: &Path) -> Result<Staging, VolumeError> {
+    Staging::open(&root.join(".staging"))
 }
 
 impl From<VolumeError> for ApiError {
     fn from(error: VolumeError) -> Self {
         match error {
             VolumeError::Io { doing, path, source }
-                if source.kind() == std::io::ErrorKind::StorageFull =>
+                if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
             {
                 tracing::warn!(doing, path, "the disk of the volumes is full");
                 Self::Store(StoreError::Full { doing: "write to a volume" })
             }
             error if error.is_callers() => Self::Invalid(crate::error::causes(&error)),
+            VolumeError::Io { doing, path, source } if juicefs::is_lost(&source) => {
+                tracing::warn!(doing, path, %source, "the file system of the volumes fails");
+                Self::VolumesDown(source.to_string())
+            }
             VolumeError::Io { doing, path, source } => {
                 Self::Store(StoreError::File { doing, path: path.into(), source })
             }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use metal9_juicefs::Access;
 use metal9_sandbox::Network;
 use metal9_types::{AttemptId, ContainerId, EnvLock, Failure, ObjectId, Phase, StubId};
 use tokio::sync::mpsc;
@@ -70,6 +71,8 @@ pub(crate) struct ContainerSpec {
     pub(crate) buckets: Vec<Bucket>,
     /// How to find out whether the volumes are on a disk that this machine sees.
     pub(crate) shared: SharedDisk,
+    /// How to mount what they are on; nothing if that is not for this worker to do.
+    pub(crate) juicefs: Option<Access>,
     /// Processes that serve requests; 0 if it is called.
     pub(crate) processes: u32,
 }
@@ -107,6 +110,7 @@ impl ContainerSpec {
             volumes: Vec::new(),
             buckets: Vec::new(),
             shared: SharedDisk::default(),
+            juicefs: None,
             processes: 0,
         }
     }
@@ -200,6 +204,8 @@ pub(crate) struct Container {
     pub(crate) addresses: Addresses,
     pub(crate) tools: Arc<Tools>,
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// Whether it is being made once more, for what its volumes stand on was lost.
+    pub(crate) anew: bool,
 }
 
 /// Why a container comes to its end.
@@ -213,6 +219,8 @@ enum Halt {
     Cancelled { attempt: AttemptId, reason: CancelReason, tell: Option<Ended> },
     /// Its call failed in a way that ends the container.
     Failed { attempt: AttemptId, ended: Ended },
+    /// What its volumes stand on was lost before this call began: it is to be made once more.
+    Anew(Box<Job>),
     /// It ended by itself while no call was running.
     Died(String),
 }
@@ -236,14 +244,22 @@ pub(crate) async fn run(container: Container, first: Job) {
 
 impl Container {
     /// Returns why it ended.
-    async fn live(mut self, first: Job) -> String {
-        let mut phases = Vec::new();
-        let mut runner = match self.prepare(&first, &mut phases).await {
-            Ok(runner) => runner,
-            Err(halt) => return self.end_unprepared(halt).await,
-        };
-        let halt = self.serve(&mut runner, first, phases).await;
-        self.end(runner, halt).await
+    async fn live(mut self, mut first: Job) -> String {
+        loop {
+            let mut phases = Vec::new();
+            let mut runner = match self.prepare(&first, &mut phases).await {
+                Ok(runner) => runner,
+                Err(halt) => return self.end_unprepared(halt).await,
+            };
+            match self.serve(&mut runner, first, phases).await {
+                Halt::Anew(job) => {
+                    self.clear(runner).await;
+                    self.anew = true;
+                    first = *job;
+                }
+                halt => return self.end(runner, halt).await,
+            }
+        }
     }
 
     /// Loads the handler and runs calls until something ends the container.

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
+use metal9_juicefs::Access;
 use metal9_proto::PROTOCOL_VERSION;
 use metal9_proto::worker as wire;
 use metal9_proto::worker::gateway_message::Message as Inbound;
@@ -71,6 +72,7 @@ pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire:
         isolation: isolation.to_owned(),
         process: *PROCESS,
         interruption: presence.interruption,
+        mounts_juicefs: presence.mounts_juicefs,
     }))
 }
 
@@ -285,6 +287,7 @@ fn container_spec(spec: wire::ContainerSpec) -> Result<ContainerSpec, String> {
             .map(|mount| bucket(&spec.workspace_id, mount))
             .collect::<Result<_, _>>()?,
         shared: SharedDisk { root: spec.volumes_root.into(), marker: spec.volumes_marker },
+        juicefs: spec.juicefs.map(|told| Access::told(told.metadata_url, told.password)),
         processes: spec.serving_processes,
     })
 }

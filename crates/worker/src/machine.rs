@@ -101,6 +101,7 @@ mod tests {
             readable: Vec::new(),
             writable: Vec::new(),
             copy_volumes: false,
+            juicefs: metal9_juicefs::Settings::default(),
             keep_awake: false,
             drain: std::time::Duration::ZERO,
             shim: "/bin/false".into(),

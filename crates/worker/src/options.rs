@@ -98,6 +98,8 @@ pub struct Options {
     pub writable: Vec<PathBuf>,
     /// Whether jobs work on copies of volumes also where the worker sees the gateway's disk.
     pub copy_volumes: bool,
+    /// How the worker mounts the file system of volumes itself.
+    pub juicefs: metal9_juicefs::Settings,
     /// Whether the machine is kept awake while jobs run.
     pub keep_awake: bool,
     /// How long running calls may go on once the worker was told to end.

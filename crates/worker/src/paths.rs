@@ -77,6 +77,11 @@ impl Paths {
         self.root.join("volumes")
     }
 
+    /// Where the file system of volumes is mounted, with what that needs.
+    pub(crate) fn juicefs(&self) -> PathBuf {
+        self.root.join("juicefs")
+    }
+
     pub(crate) fn containers(&self) -> PathBuf {
         self.root.join("containers")
     }
@@ -114,6 +119,7 @@ impl Paths {
             path,
             source,
         })?;
+        metal9_juicefs::remove_leftover(&self.juicefs());
         for directory in [
             self.containers(),
             self.outbox(),

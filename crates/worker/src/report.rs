@@ -93,4 +93,6 @@ pub(crate) struct Presence {
     pub(crate) objects: Vec<ObjectId>,
     /// What ended an earlier run while jobs ran; empty if nothing did.
     pub(crate) interruption: String,
+    /// Whether it can mount a JuiceFS file system.
+    pub(crate) mounts_juicefs: bool,
 }

@@ -33,6 +33,7 @@ use crate::session;
 use crate::spares;
 use crate::tunnel::Sockets;
 use crate::volumes::blobs::Blobs;
+use crate::volumes::own::OwnMount;
 
 /// Events the manager can be behind with; those who have more wait.
 const EVENTS: usize = 256;
@@ -150,12 +151,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         Some(trust) => Some(Relays::open(trust.clone()).await.map_err(RunError::Relay)?),
         None => None,
     };
-    let credential = Credential::new(
-        paths.identity(),
-        identity.clone(),
-        gateway.clone(),
-        options.credential_age,
-    );
+    let (path, age) = (paths.identity(), options.credential_age);
+    let credential = Credential::new(path, identity.clone(), gateway.clone(), age);
     let fresh = credential.keep_fresh(shutdown.clone());
     metal9_tasks::spawn_infallible("keep the credential fresh", fresh);
     let (events, inbox) = mpsc::channel(EVENTS);
@@ -175,12 +172,14 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         runtimes: runtimes.unwrap_or_else(|| vec![options.runtime]),
         ..offer(&options, &identity, platform, &opened)
     };
+    let own_mount = own_mount(&options, &paths, guard.owner().is_some());
     let spares = spares::most(offer.capacity.memory_mib);
     let tools = Arc::new(Tools {
         workshop: Workshop::Real(Box::new(Makings {
             environments: opened,
             blobs: Arc::new(Blobs::new(paths.volumes(), paths.temporary())),
             copy_volumes: options.copy_volumes,
+            own_mount: Arc::clone(&own_mount),
             code: CodeCache::new(paths.code(), paths.temporary(), gateway.clone()),
             launcher: Launcher {
                 shim: options.shim.clone(),
@@ -223,6 +222,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     if tokio::time::timeout(FAREWELL, &mut session).await.is_err() {
         session.abort();
     }
+    own_mount.stop().await;
     // Whoever is still there had all the time to end.
     let clean_up = move || {
         containment.close();
@@ -231,6 +231,16 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     };
     let _ = tokio::task::spawn_blocking(clean_up).await;
     Ok(())
+}
+
+/// What mounts the volumes' file system, if the gateway has one and jobs may get it.
+fn own_mount(options: &Options, paths: &Paths, has_account: bool) -> Arc<OwnMount> {
+    let unwanted = match (options.copy_volumes, has_account) {
+        (true, _) => Some("jobs work on copies of volumes"),
+        (_, true) => Some("jobs run as another user"),
+        _ => None,
+    };
+    Arc::new(OwnMount::new(options.juicefs.clone(), paths.juicefs(), unwanted))
 }
 
 /// What keeps the machine awake while jobs run.

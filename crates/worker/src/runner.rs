@@ -64,7 +64,7 @@ pub(crate) struct Runner {
     pub(crate) memory: MemoryWatch,
     /// Its Python version, as `3.11.7`.
     pub(crate) python: String,
-    /// Its copies of volumes that are on another machine.
+    /// Its copies of volumes that are on another machine, and what the others stand on.
     pub(crate) copies: Copies,
     /// Keeps its environment.
     pub(crate) environment: Lease,
@@ -130,6 +130,7 @@ impl Runner {
             },
             excess = self.memory.exceeded(&self.supervisor) => Happening::Memory(excess),
             exit = self.supervisor.wait() => Happening::Exit(exit),
+            () = self.copies.ground.lost() => Happening::VolumesLost,
         }
     }
 
@@ -164,4 +165,6 @@ pub(crate) enum Happening {
     /// It wants more memory than it asked for.
     Memory(Excess),
     Exit(Exit),
+    /// What its volumes stand on is gone. Happens once.
+    VolumesLost,
 }

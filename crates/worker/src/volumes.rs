@@ -2,11 +2,14 @@
 
 pub(crate) mod blobs;
 pub(crate) mod copy;
+pub(crate) mod ground;
+pub(crate) mod own;
 
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use metal9_sandbox::VolumePaths;
 use metal9_types::{Failure, FailureKind, VolumeId};
@@ -16,7 +19,10 @@ use crate::buckets::BucketCopy;
 use crate::errors::chain;
 use crate::runner::ContainerDirectory;
 use copy::{CopyError, VolumeCopy};
+use ground::Ground;
 
+/// How long a file system may take to answer.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
 /// Bytes of a marker at most.
 const MARKER_BYTES: u64 = 1024;
 
@@ -63,6 +69,28 @@ pub(crate) struct Copies {
     pub(crate) volumes: Vec<VolumeCopy>,
     pub(crate) buckets: Vec<BucketCopy>,
     pub(crate) directory: Option<ContainerDirectory>,
+    /// What its volumes stand on that are no copies.
+    pub(crate) ground: Ground,
+}
+
+/// Whether this machine sees a disk, asked on a thread: a file system that hangs must not hold up
+/// others.
+pub(crate) async fn sees(disk: &SharedDisk) -> Result<bool, Failure> {
+    let disk = disk.clone();
+    let asking = tokio::task::spawn_blocking(move || disk.is_here());
+    match tokio::time::timeout(SEEN_WITHIN, asking).await {
+        Ok(seen) => Ok(seen.unwrap_or(false)),
+        Err(_) => Err(silent()),
+    }
+}
+
+/// The file system that the volumes are on does not answer.
+pub(crate) fn silent() -> Failure {
+    let text = format!(
+        "the file system of the volumes has not answered for {SEEN_WITHIN:?}; is the server of its \
+         metadata up?"
+    );
+    Failure::new(FailureKind::Setup, text)
 }
 
 /// A volume's directory on this machine.

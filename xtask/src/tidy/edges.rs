@@ -9,7 +9,7 @@ use crate::run;
 ///
 /// An edge that is missing here is missing on purpose: `core` does no I/O, `store` knows no wire
 /// format, the gateway never reaches into the worker.
-const EDGES: [(&str, &[&str], &[&str]); 21] = [
+const EDGES: [(&str, &[&str], &[&str]); 22] = [
     ("metal9-types", &[], &[]),
     ("metal9-archive", &[], &[]),
     ("metal9-volume", &[], &[]),
@@ -26,19 +26,20 @@ const EDGES: [(&str, &[&str], &[&str]); 21] = [
     ("metal9-device", &["types"], &[]),
     ("metal9-env", &["types", "tasks"], &["testkit"]),
     ("metal9-sandbox", &["types", "tasks"], &["testkit"]),
+    ("metal9-juicefs", &["env", "tasks"], &[]),
     (
         "metal9-gateway",
         &[
             "types", "tasks", "faults", "core", "proto", "store", "archive", "tls", "tunnel",
-            "volume",
+            "volume", "juicefs",
         ],
         &["testkit"],
     ),
     (
         "metal9-worker",
         &[
-            "types", "tasks", "faults", "archive", "proto", "device", "env", "rootfs", "sandbox",
-            "tls", "tunnel", "volume",
+            "types", "tasks", "faults", "archive", "proto", "device", "env", "juicefs", "rootfs",
+            "sandbox", "tls", "tunnel", "volume",
         ],
         &["testkit"],
     ),
@@ -47,7 +48,7 @@ const EDGES: [(&str, &[&str], &[&str]); 21] = [
         "metal9-cli",
         &[
             "types", "tasks", "core", "proto", "store", "device", "env", "sandbox", "gateway",
-            "worker", "tls", "service",
+            "worker", "tls", "service", "juicefs",
         ],
         &["testkit"],
     ),

@@ -200,9 +200,11 @@ fn serve(context: &Context, arguments: &Run) -> Result<(), Failure> {
         ("simulate_devices", devices),
         ("labels", labels),
     ]);
-    let settings = context.settings(flags)?.worker().map_err(Failure::usage)?;
+    let settings = context.settings(flags)?;
+    let juicefs = settings.juicefs().map_err(Failure::usage)?;
+    let settings = settings.worker().map_err(Failure::usage)?;
     context.start_log("info")?;
-    let mut options = options(settings)?;
+    let mut options = options(settings, juicefs)?;
     options.simulate_machine.clone_from(&arguments.simulate_machine);
     options.simulate_condition.clone_from(&arguments.simulate_condition);
     if arguments.exit_with_stdin {
@@ -246,7 +248,10 @@ fn flags<const N: usize>(values: [(&'static str, Option<String>); N]) -> Flags {
     given.collect()
 }
 
-fn options(settings: WorkerSettings) -> Result<Options, Failure> {
+fn options(
+    settings: WorkerSettings,
+    juicefs: metal9_juicefs::Settings,
+) -> Result<Options, Failure> {
     let shim = std::env::current_exe()
         .context("cannot find this program's own file")
         .map_err(Failure::ours)?;
@@ -281,6 +286,7 @@ fn options(settings: WorkerSettings) -> Result<Options, Failure> {
         readable: settings.readable,
         writable: settings.writable,
         copy_volumes: settings.copy_volumes.unwrap_or(false),
+        juicefs,
         keep_awake: settings.keep_awake.unwrap_or(cfg!(target_os = "macos")),
         drain: Duration::from_secs_f64(settings.drain_seconds.unwrap_or(DRAIN_SECONDS).min(1e9)),
         credential_age: match settings.credential_hours.unwrap_or(CREDENTIAL_HOURS) {

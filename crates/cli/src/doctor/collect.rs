@@ -27,7 +27,7 @@ pub(crate) async fn collect(settings: &Settings) -> Result<Facts, Failure> {
         version: sysinfo::System::os_version().unwrap_or_default(),
         is_mac: cfg!(target_os = "macos"),
         open_files: getrlimit(Resource::RLIMIT_NOFILE).ok(),
-        worker: worker::look(&worker).await?,
+        worker: worker::look(&worker, &gateway.juicefs).await?,
         gateway: gateway::look(&gateway),
         power: power::look(),
     })

@@ -43,6 +43,8 @@ pub(crate) struct WorkerFacts {
     pub(crate) cgroups: Vec<String>,
     pub(crate) membership: Membership,
     pub(crate) service: ServiceFacts,
+    /// Why a JuiceFS file system cannot be mounted for jobs; nothing if it can.
+    pub(crate) juicefs: Option<String>,
 }
 
 /// uv and the Pythons.
@@ -122,6 +124,9 @@ pub(crate) struct GatewayFacts {
     pub(crate) doors: Vec<Door>,
     /// The process id of the gateway if one runs here.
     pub(crate) running: Option<u32>,
+    /// Why the JuiceFS file system of its settings cannot be mounted, if that can be seen; nothing if
+    /// volumes are in a directory.
+    pub(crate) juicefs: Option<Result<String, String>>,
     /// What its HTTP answers, if it runs.
     pub(crate) health: Option<Result<(), String>>,
 }

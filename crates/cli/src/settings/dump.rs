@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Settings;
 use super::keys::KEYS;
+use super::value::Kind;
 
 impl Settings {
     /// The settings as a configuration file, with the origin of each value as a comment.
@@ -19,6 +20,10 @@ impl Settings {
                 let _ = writeln!(text, "{gap}[{section}]");
             }
             let _ = match self.get(key) {
+                Some(setting) if matches!(key.kind, Kind::Secret) => {
+                    let (about, name, origin) = (key.about, key.name, &setting.origin);
+                    writeln!(text, "# {about}\n# {name} is set and not shown  # {origin}")
+                }
                 Some(setting) => {
                     writeln!(
                         text,
@@ -38,6 +43,9 @@ impl Settings {
         for key in KEYS {
             let section = sections.entry(key.section).or_insert_with(|| json!({}));
             section[key.name] = match self.get(key) {
+                Some(setting) if matches!(key.kind, Kind::Secret) => {
+                    json!({ "secret": true, "origin": setting.origin.to_string() })
+                }
                 Some(setting) => {
                     json!({ "value": setting.value, "origin": setting.origin.to_string() })
                 }
@@ -51,6 +59,19 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::super::sources::Sources;
+
+    #[test]
+    fn secrets_are_not_in_the_dump() {
+        let text = "[juicefs]\nmetadata = 'redis://:sesame@h/1'\nsecret_key = 'sesame'\n";
+        let file = Some(("/x.toml".into(), text.to_owned()));
+        let settings = Sources { file, ..Sources::default() }.merge().unwrap();
+        let shown = format!("{}{}{settings:?}", settings.as_toml(), settings.as_json());
+        assert!(!shown.contains("sesame"), "{shown}");
+        assert!(shown.contains("metadata is set and not shown  # /x.toml"), "{shown}");
+        let juicefs = settings.gateway().unwrap().juicefs;
+        assert_eq!(juicefs.metadata.as_deref(), Some("redis://:sesame@h/1"));
+        assert!(!format!("{juicefs:?}").contains("sesame"));
+    }
 
     #[test]
     fn the_dump_is_a_configuration_file_again() {

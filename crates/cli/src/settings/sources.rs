@@ -141,6 +141,7 @@ fn flag_name(name: &str) -> String {
 }
 
 fn wrong(key: &Key, found: String, origin: &Origin) -> SettingsError {
+    let found = if matches!(key.kind, Kind::Secret) { "something else".to_owned() } else { found };
     let (key, expected) = (key.path(), key.kind.expected());
     SettingsError::Value { key, origin: origin.clone(), found, expected }
 }
@@ -156,7 +157,7 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<Strin
 }
 
 fn sections() -> String {
-    list(["[gateway]", "[worker]", "[dev]"])
+    list(["[gateway]", "[worker]", "[juicefs]", "[dev]"])
 }
 
 fn list<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String {

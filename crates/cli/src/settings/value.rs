@@ -8,6 +8,8 @@ use toml::{Table, Value};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Text,
+    /// A text that is shown to nobody.
+    Secret,
     Path,
     Address,
     /// Not negative.
@@ -28,7 +30,7 @@ impl Kind {
     /// What is expected, for messages.
     pub(super) fn expected(self) -> &'static str {
         match self {
-            Self::Text => "a text",
+            Self::Text | Self::Secret => "a text",
             Self::Path => "a path",
             Self::Address => "an address with a port, as 127.0.0.1:1993",
             Self::Number => "a number that is not negative",
@@ -43,7 +45,7 @@ impl Kind {
     /// The value if it is of this kind.
     pub(super) fn accept(self, value: Value) -> Option<Value> {
         match (self, value) {
-            (Self::Text | Self::Path, Value::String(text)) => {
+            (Self::Text | Self::Secret | Self::Path, Value::String(text)) => {
                 (!text.is_empty()).then_some(Value::String(text))
             }
             (Self::Address, Value::String(text)) => {
@@ -78,7 +80,7 @@ impl Kind {
     /// The value that a text from the environment or a flag stands for.
     pub(super) fn parse(self, text: &str) -> Option<Value> {
         let value = match self {
-            Self::Text | Self::Path | Self::Address | Self::Choice(..) => {
+            Self::Text | Self::Secret | Self::Path | Self::Address | Self::Choice(..) => {
                 Value::String(text.to_owned())
             }
             Self::Number => Value::Float(text.parse().ok()?),

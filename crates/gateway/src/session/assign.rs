@@ -127,7 +127,16 @@ impl Session {
             volumes_marker: marker,
             serving_processes: config.served().map_or(0, |serving| serving.workers),
             buckets,
+            juicefs: self.juicefs(stub),
         })
+    }
+
+    /// What the worker needs to mount the volumes' file system, if it can and the stub has volumes.
+    fn juicefs(&self, stub: &StubRow) -> Option<wire::JuiceFs> {
+        if stub.config.volumes.is_empty() || !self.mounts_juicefs {
+            return None;
+        }
+        self.shared.volumes.juicefs()?.told()
     }
 
     /// The stub's buckets with their keys, which only the worker gets.

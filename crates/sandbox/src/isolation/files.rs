@@ -225,7 +225,8 @@ pub fn file_rules(machine: &impl Machine, job: &JobPaths) -> Vec<FileRule> {
         rules.extend(rule);
     }
     rules.extend(at(machine, &job.own, Access::Write));
-    tidy(rules)
+    let volumes: Vec<&Path> = job.volumes.iter().map(|it| it.directory.as_path()).collect();
+    tidy(rules, &volumes)
 }
 
 /// A path of the system. A link in the root directory, as `/lib` often is, stays a link; one in
@@ -307,8 +308,8 @@ fn normal(path: &Path) -> PathBuf {
 }
 
 /// In order, without rules that say what another says already; of several for one path the last
-/// counts.
-fn tidy(rules: Vec<FileRule>) -> Vec<FileRule> {
+/// counts. Paths `apart` may be on a disk of their own, and what may be done above says nothing of it.
+fn tidy(rules: Vec<FileRule>, apart: &[&Path]) -> Vec<FileRule> {
     let mut tidied: Vec<FileRule> = Vec::new();
     for rule in rules {
         match tidied.iter_mut().find(|known| known.path == rule.path) {
@@ -318,7 +319,7 @@ fn tidy(rules: Vec<FileRule>) -> Vec<FileRule> {
     }
     tidied.sort_by(|a, b| a.path.cmp(&b.path));
     let all = tidied.clone();
-    tidied.retain(|rule| !is_implied(rule, &all));
+    tidied.retain(|rule| apart.contains(&rule.path.as_path()) || !is_implied(rule, &all));
     tidied
 }
 

@@ -23,7 +23,7 @@ impl Container {
         let kept = Kept {
             blobs: Arc::clone(&makings.blobs),
             // Files become another account's when they are handed over, and all names of them.
-            shared: guard.keeps_from_writing() && guard.account().is_none(),
+            shared: guard.keeps_from_writing() && guard.owner().is_none(),
         };
         let mut made = Vec::with_capacity(self.spec.buckets.len());
         for (index, bucket) in self.spec.buckets.iter().enumerate() {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use metal9_juicefs::Sound;
 use metal9_types::{AttemptId, Failure, FailureKind, Phase};
 
 use crate::container::load::closed;
@@ -11,6 +12,8 @@ use crate::event::Event;
 use crate::output::Sink;
 use crate::report::Ended;
 use crate::runner::{CancelReason, FromRunner, Happening, Runner};
+use crate::volumes::ground::LOST;
+use crate::volumes::silent;
 
 /// How much longer than its timeout a call may run before the worker ends it by itself; the
 /// gateway does so first unless it cannot be reached.
@@ -29,6 +32,17 @@ impl Container {
         job: Job,
         mut phases: Vec<Phase>,
     ) -> Result<(), Halt> {
+        match runner.copies.ground.look().await {
+            Sound::Yes => {}
+            Sound::No => return Err(Halt::Anew(Box::new(job))),
+            Sound::Unknown => {
+                let (attempt, failure) = (job.call.attempt, silent());
+                self.say(&job.sink, &failure.message).await;
+                let ended = Ended { outcome: Err(failure), phases, reusable: true };
+                self.tell(Event::Ended { attempt, ended }).await;
+                return Ok(());
+            }
+        }
         let Job { call, sink } = job;
         let attempt = call.attempt;
         let refused = runner.supervisor.tally().refused_processes;
@@ -87,6 +101,9 @@ impl Container {
     /// Waits for the next call.
     pub(super) async fn idle(&mut self, runner: &mut Runner) -> Result<Job, Halt> {
         runner.memory.set_busy(false);
+        if runner.copies.ground.is_lost() {
+            return Err(Halt::Died(LOST.to_owned()));
+        }
         loop {
             let reason = tokio::select! {
                 biased;
@@ -101,6 +118,7 @@ impl Container {
                         tracing::debug!(container = %self.id, ?message, "said while idle");
                         continue;
                     }
+                    Happening::VolumesLost => LOST.to_owned(),
                     Happening::Memory(excess) => runner.memory.failure(excess).message,
                     Happening::Broken(error) => failure::nonsense(&error).message,
                     Happening::Closed => closed(runner, "while it was idle").await.message,
@@ -180,6 +198,8 @@ impl Container {
                             return Ok(answer);
                         }
                     }
+                    // It hears so itself, and may yet have something to say.
+                    Happening::VolumesLost => {}
                     Happening::Memory(excess) => break runner.memory.failure(excess),
                     Happening::Broken(error) => break failure::nonsense(&error),
                     Happening::Closed => break closed(runner, WHEN).await,
@@ -214,7 +234,8 @@ impl Container {
                     tracing::debug!(container = %self.id, count, "ended what a call had left behind");
                 }
                 let outcome = self.write_volumes_back(runner, sink, outcome).await;
-                let ended = Ended { outcome, phases, reusable: true };
+                let reusable = !runner.copies.ground.is_lost();
+                let ended = Ended { outcome, phases, reusable };
                 self.tell(Event::Ended { attempt, ended }).await;
                 Ok(())
             }

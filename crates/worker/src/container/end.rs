@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::container::{Container, Halt};
 use crate::event::Event;
-use crate::runner::{Runner, ToRunner};
+use crate::runner::{Runner, Supervisor, ToRunner};
+use crate::volumes::ground::LOST;
 
 /// How long a runner may take to end when it is asked to.
 const STOP_GRACE: Duration = Duration::from_secs(1);
@@ -37,12 +38,10 @@ impl Container {
                 let cancel = ToRunner::Cancel { id: attempt.0, reason: *reason };
                 ask(&mut runner, &cancel, CANCEL_GRACE).await;
             }
-            Halt::Killed(_) | Halt::Failed { .. } | Halt::Died(_) => {}
+            Halt::Killed(_) | Halt::Failed { .. } | Halt::Died(_) | Halt::Anew(_) => {}
         }
         let Runner { supervisor, pump, directory, aside, .. } = runner;
-        if let Err(error) = supervisor.kill().await {
-            tracing::warn!(container = %self.id, %error, "could not see the processes end");
-        }
+        self.end_processes(&supervisor).await;
         pump.finish().await;
         match halt {
             Halt::Failed { attempt, ended }
@@ -56,6 +55,27 @@ impl Container {
             aside.remove().await;
         }
         reason
+    }
+
+    /// Ends the processes and removes the files, for others in their places.
+    pub(super) async fn clear(&self, runner: Runner) {
+        let Runner { supervisor, pump, directory, aside, copies, .. } = runner;
+        self.end_processes(&supervisor).await;
+        pump.finish().await;
+        drop(supervisor);
+        directory.remove().await;
+        if let Some(aside) = aside {
+            aside.remove().await;
+        }
+        if let Some(directory) = copies.directory {
+            directory.remove().await;
+        }
+    }
+
+    async fn end_processes(&self, supervisor: &Supervisor) {
+        if let Err(error) = supervisor.kill().await {
+            tracing::warn!(container = %self.id, %error, "could not see the processes end");
+        }
     }
 }
 
@@ -73,6 +93,7 @@ async fn ask(runner: &mut Runner, message: &ToRunner, grace: Duration) {
 fn reason(halt: &Halt) -> String {
     match halt {
         Halt::Asked => "it was stopped".to_owned(),
+        Halt::Anew(_) => LOST.to_owned(),
         Halt::Killed(reason) | Halt::Died(reason) => reason.clone(),
         Halt::Cancelled { tell: None, .. } => "its call was stopped".to_owned(),
         Halt::Cancelled { .. } => "its call took too long".to_owned(),

@@ -68,7 +68,7 @@ impl Container {
                     Happening::Message(FromRunner::LoadFailed { text }) => {
                         break Failure::new(FailureKind::Exception, text);
                     }
-                    Happening::Message(_) => {}
+                    Happening::Message(_) | Happening::VolumesLost => {}
                     Happening::Broken(error) => break failure::nonsense(&error),
                     Happening::Memory(excess) => break runner.memory.failure(excess),
                     Happening::Closed => break closed(runner, WHEN).await,

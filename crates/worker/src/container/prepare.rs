@@ -1,10 +1,12 @@
 //! Making a container ready: environment, code, process.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metal9_env::{Environment, Progress};
+use metal9_juicefs::Footing;
 use metal9_types::{Failure, FailureKind, ImageSpec, Phase};
 use tokio::sync::oneshot;
 
@@ -14,10 +16,15 @@ use crate::event::Event;
 use crate::runner::{ContainerDirectory, Runner};
 use crate::spares::Kind;
 use crate::volumes::copy::VolumeCopy;
-use crate::volumes::{self, Copies, Mount, Mounted};
+use crate::volumes::ground::Ground;
+use crate::volumes::{self, Copies, Mount, Mounted, SharedDisk};
 
 /// A step that takes longer than this is told to the user.
 const SILENCE: Duration = Duration::from_secs(1);
+/// How long the gateway may take to mount again what the volumes are on.
+const REMOUNTED_WITHIN: Duration = Duration::from_secs(10);
+/// How often to look whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl Container {
     /// A runner in this container's environment with its code in place, or why there is none.
@@ -144,6 +151,46 @@ impl Container {
         code.map(Some).map_err(|error| failure::code(&error))
     }
 
+    /// The disk that its volumes are on, if this machine has it: the gateway's own, or the file system
+    /// that both mount. Nothing if it is to work on copies.
+    async fn disk(&self, makings: &Makings, job: &Job) -> Result<Option<SharedDisk>, Failure> {
+        let (spec, own) = (&self.spec, &makings.own_mount);
+        // Another account could neither read nor write what the gateway's has made.
+        let copies = makings.copy_volumes || makings.launcher.guard.owner().is_some();
+        if copies || spec.volumes.is_empty() {
+            return Ok(None);
+        }
+        if !own.is_preferred() && self.sees_gateways(&spec.shared).await? {
+            return Ok(Some(spec.shared.clone()));
+        }
+        let Some(access) = &spec.juicefs else { return Ok(None) };
+        let mounting = own.root(access);
+        let root = self.telling(job, "mounting the file system of the volumes", mounting).await;
+        let Ok(root) = root else { return Ok(None) };
+        let disk = SharedDisk { root, marker: spec.shared.marker.clone() };
+        if volumes::sees(&disk).await? {
+            return Ok(Some(disk));
+        }
+        // Whose metadata can be reached and whose contents cannot, as those in a directory.
+        tracing::warn!("what was mounted does not show the gateway's volumes; copying them");
+        Ok(None)
+    }
+
+    /// Whether this machine sees the gateway's volumes. Where it did before, the gateway is given
+    /// the time to mount them again.
+    async fn sees_gateways(&self, disk: &SharedDisk) -> Result<bool, Failure> {
+        let until = Instant::now() + if self.anew { REMOUNTED_WITHIN } else { Duration::ZERO };
+        loop {
+            if volumes::sees(disk).await? {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Where its volumes are: the gateway's own directories where this machine has them, else copies.
     async fn volumes(
         &self,
@@ -156,17 +203,26 @@ impl Container {
             place: mount.place.clone(),
             read_only: false,
         };
-        let guard = &makings.launcher.guard;
-        // Another account could neither read nor write what the gateway's has made.
-        let here = !makings.copy_volumes && guard.owner().is_none() && spec.shared.is_here();
-        let copied = if here { &[] } else { &*spec.volumes };
+        let mut ground = Ground::default();
+        let mut disk = self.disk(makings, job).await?;
+        if let Some(there) = &disk {
+            match Footing::of(&there.root).await {
+                Ok(footing) => ground = Ground::new(footing),
+                Err(error) if error.kind() == ErrorKind::TimedOut => return Err(volumes::silent()),
+                Err(error) => {
+                    tracing::warn!(%error, "jobs cannot be kept apart there; volumes are copied");
+                    disk = None;
+                }
+            }
+        }
+        let copied = if disk.is_some() { &[] } else { &*spec.volumes };
         let mut mounts = Vec::new();
-        if here {
-            let there = |mount: &Mount| mounted(spec.shared.directory(mount.volume), mount);
+        if let Some(disk) = disk {
+            let there = |mount: &Mount| mounted(disk.directory(mount.volume), mount);
             mounts.extend(spec.volumes.iter().map(there));
         }
         if copied.is_empty() && spec.buckets.is_empty() {
-            return Ok((mounts, Copies::default()));
+            return Ok((mounts, Copies { ground, ..Copies::default() }));
         }
         let launcher = &makings.launcher;
         let path = launcher.containers.join(format!("{}.volumes", self.id));
@@ -185,7 +241,7 @@ impl Container {
             buckets = self.telling(job, "fetching the cloud buckets", making).await?;
         }
         launcher.guard.hand_over(&path).map_err(failed)?;
-        Ok((mounts, Copies { volumes, buckets, directory: Some(directory) }))
+        Ok((mounts, Copies { volumes, buckets, directory: Some(directory), ground }))
     }
 
     async fn copies(

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use metal9_types::{AttemptId, Failure, Phase};
+use metal9_types::{AttemptId, Failure, FailureKind, Phase};
 
 use crate::container::call::halt;
 use crate::container::load::closed;
@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::report::Ended;
 use crate::runner::{ContainerDirectory, FromRunner, Happening, Runner, ToRunner};
 use crate::tunnel::Open;
+use crate::volumes::ground::LOST;
 use crate::workspace::{self, Reloads};
 
 const WHEN: &str = "while it served requests";
@@ -111,6 +112,7 @@ impl Container {
                     Happening::Message(message) => {
                         tracing::debug!(container = %self.id, ?message, "said while it serves");
                     }
+                    Happening::VolumesLost => break Failure::new(FailureKind::WorkerLost, LOST),
                     Happening::Memory(excess) => break runner.memory.failure(excess),
                     Happening::Broken(error) => break failure::nonsense(&error),
                     Happening::Closed => break closed(runner, WHEN).await,

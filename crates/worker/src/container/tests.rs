@@ -70,6 +70,7 @@ impl Rig {
             addresses: Addresses::default(),
             tools,
             commands: inbox,
+            anew: false,
         };
         metal9_tasks::spawn_infallible("container", run(container, job(FIRST)));
         (Self { peer, commands, events }, runners, runner)

@@ -11,6 +11,7 @@ use crate::event::NotBuilt;
 use crate::runner::{LaunchError, Launcher, Runner, Shape};
 use crate::spares::Kind;
 use crate::volumes::blobs::Blobs;
+use crate::volumes::own::OwnMount;
 
 /// The real thing.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Makings {
     pub(crate) blobs: Arc<Blobs>,
     /// Whether jobs work on copies of volumes wherever those are.
     pub(crate) copy_volumes: bool,
+    /// The volumes' file system, where the worker mounts it itself.
+    pub(crate) own_mount: Arc<OwnMount>,
 }
 
 /// The real thing, or in tests runners that are handed in.
@@ -40,6 +43,11 @@ impl Workshop {
             #[cfg(test)]
             Self::Scripted(_) => None,
         }
+    }
+
+    /// Whether a JuiceFS file system can be mounted for jobs.
+    pub(crate) fn mounts_juicefs(&self) -> bool {
+        self.makings().is_some_and(|makings| makings.own_mount.is_possible())
     }
 
     /// Hashes of the environments and ids of the objects that are there.

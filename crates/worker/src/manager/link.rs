@@ -36,6 +36,7 @@ impl Manager {
             environments,
             objects,
             interruption: self.interruption.clone(),
+            mounts_juicefs: self.tools.workshop.mounts_juicefs(),
         }
     }
 

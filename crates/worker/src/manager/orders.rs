@@ -97,7 +97,7 @@ impl Manager {
         self.containers.insert(id, entry);
         let job = self.open(id, call);
         let (addresses, tools) = (self.addresses.clone(), self.tools.clone());
-        let container = Container { id, spec, addresses, tools, commands: inbox };
+        let container = Container { id, spec, addresses, tools, commands: inbox, anew: false };
         metal9_tasks::spawn_infallible("container", container::run(container, job));
     }
 

@@ -220,7 +220,7 @@ async fn until_ready(runner: &mut Runner) -> Result<(), LaunchError> {
                 runner.memory.set_baseline(baseline);
                 return Ok(());
             }
-            Happening::Message(_) | Happening::Memory(_) => {}
+            Happening::Message(_) | Happening::Memory(_) | Happening::VolumesLost => {}
             Happening::Broken(error) => return Err(LaunchError::Nonsense(error)),
             Happening::Closed => break runner.supervisor.wait().await,
             Happening::Exit(exit) => break exit,

@@ -14,6 +14,7 @@ pub(super) fn checks(gateway: &GatewayFacts) -> Vec<Check> {
     });
     checks.extend(running(gateway));
     checks.push(tls(gateway));
+    checks.extend(gateway.juicefs.as_ref().map(juicefs));
     checks
 }
 
@@ -35,6 +36,14 @@ fn door(door: &Door) -> Check {
         None => Check::ok(name, format!("{address} is free; the gateway does not run")),
         Some(why) => Check::fail(name, format!("{address} cannot be served: {why}"))
             .fix("stop what listens there, or choose another address with --grpc or --http"),
+    }
+}
+
+fn juicefs(found: &Result<String, String>) -> Check {
+    match found {
+        Ok(url) => Check::ok("juicefs", format!("can be mounted; its metadata is at {url}")),
+        Err(why) => Check::fail("juicefs", format!("cannot be mounted: {why}"))
+            .fix("mend that, or take juicefs.metadata away; see docs/volumes.md"),
     }
 }
 

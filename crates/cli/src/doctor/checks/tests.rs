@@ -57,6 +57,7 @@ fn linux() -> Facts {
             refused: Vec::new(),
             unseen: None,
             isolation: "on".into(),
+            juicefs: None,
             cgroups: vec!["memory v2".into(), "pids v2".into(), "cpu v2".into()],
             membership: Membership::Joined {
                 pool: "default".into(),
@@ -172,6 +173,7 @@ fn every_fault_of_a_linux_machine_has_its_advice() {
             },
         ],
         running: None,
+        juicefs: Some(Err("there is no fusermount3".into())),
         health: None,
     });
     check("doctor_linux_faults.txt", &facts);
@@ -281,6 +283,7 @@ fn a_gateway_that_runs_is_asked_instead_of_its_ports() {
             taken: None,
         }],
         running: Some(12),
+        juicefs: Some(Ok("redis://meta.lan/1".into())),
         health: Some(Ok(())),
     });
     check("doctor_gateway.txt", &facts);

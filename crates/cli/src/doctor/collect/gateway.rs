@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use metal9_gateway::{Options, Tls};
+use metal9_juicefs::{Access, Role};
 use metal9_tls::Trust;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -35,6 +36,7 @@ pub(super) fn look(options: &Options) -> Option<GatewayFacts> {
         tls: options.tls != Tls::Off || options.tls_cert.is_some(),
         doors: vec![door("grpc port", options.grpc), door("http port", options.http)],
         running,
+        juicefs: juicefs(options),
         health: ready.as_ref().map(health),
     })
 }
@@ -45,6 +47,15 @@ fn ready(state: &Path) -> Option<Ready> {
     let ready: Ready = serde_json::from_str(&text).ok()?;
     let pid = i32::try_from(ready.pid).ok()?;
     kill(Pid::from_raw(pid), None).is_ok().then_some(ready)
+}
+
+fn juicefs(options: &Options) -> Option<Result<String, String>> {
+    let settings = &options.juicefs;
+    let access = Access::parse(settings.metadata.as_ref()?);
+    Some(match metal9_juicefs::obstacle(settings.program.as_deref(), Role::Keeper) {
+        Some(obstacle) => Err(obstacle),
+        None => access.map(|it| it.url().to_owned()).map_err(|error| error.to_string()),
+    })
 }
 
 fn is_open(key: &Path) -> bool {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
+use metal9_juicefs::Role;
 use metal9_sandbox::{Layout, Means, Sought, probe, probe_kinds};
 use metal9_service::{lingers, plans};
 use metal9_worker::{CheckError, IdentityError};
@@ -15,7 +16,10 @@ use crate::doctor::facts::{Answer, Membership, Programs, ServiceFacts, WorkerFac
 use crate::failure::Failure;
 use crate::settings::WorkerSettings;
 
-pub(super) async fn look(settings: &WorkerSettings) -> Result<WorkerFacts, Failure> {
+pub(super) async fn look(
+    settings: &WorkerSettings,
+    juicefs: &metal9_juicefs::Settings,
+) -> Result<WorkerFacts, Failure> {
     let state = std::path::absolute(&settings.state_dir).map_err(Failure::usage)?;
     let tried = tried(&state).await;
     let (means, kinds, refused, unseen) = match tried {
@@ -32,6 +36,7 @@ pub(super) async fn look(settings: &WorkerSettings) -> Result<WorkerFacts, Failu
         cgroups: cgroups(),
         membership: membership(settings, &state).await,
         service: service_facts(&state)?,
+        juicefs: metal9_juicefs::obstacle(juicefs.program.as_deref(), Role::Guest),
         state: disk::look(&state),
     })
 }
