@@ -14,7 +14,10 @@ const NAME: &str = ".control";
 
 /// As long as this is there, nobody opens the control file of one file system, by whatever mount.
 #[derive(Debug)]
-pub(crate) struct Shut(#[expect(dead_code, reason = "what counts is that it is there")] imp::Watch);
+pub(crate) struct Shut(
+    #[cfg_attr(target_os = "linux", expect(dead_code, reason = "what counts is that it is there"))]
+    imp::Watch,
+);
 
 impl Shut {
     /// Shuts the control file of what is mounted at `root`; nothing if it has none.

@@ -78,7 +78,10 @@ pub async fn spawn(shim: &Path, launch: Launch) -> Result<Process, SpawnError> {
             return Err(SpawnError::Exec { program, source });
         }
         Ok(Reply::NoContainer(code)) => {
-            let source = io::Error::other(format!("it ended with code {code}"));
+            let source = match code {
+                ..0 => io::Error::from_raw_os_error(-code),
+                _ => io::Error::other(format!("it ended with code {code}")),
+            };
             let (program, output) = (runtime.unwrap_or(program), said(&mut stderr).await);
             return Err(SpawnError::Container { program, output, source });
         }

@@ -105,8 +105,8 @@ pub(crate) enum Reply {
     NoGroup(i32),
     /// The program cannot be isolated: step and errno, as [`crate::Step::of`] reads them.
     NotIsolated(i32),
-    /// The container's runtime ended with this code instead of starting it, and has told why on
-    /// the program's standard error.
+    /// The container could not be made: the code with which its runtime ended, which has told why on
+    /// the program's standard error, or the negative of an errno.
     NoContainer(i32),
     /// So many listening sockets of the program's own network come with this.
     Listening(i32),

@@ -96,6 +96,7 @@ impl Group {
     }
 
     /// Whether a cgroup is this one or below it.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "containers are for Linux"))]
     pub(crate) fn contains(&self, cgroup: &Path) -> bool {
         self.0.iter().any(|place| cgroup.starts_with(&place.directory))
     }

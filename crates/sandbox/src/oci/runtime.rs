@@ -105,6 +105,10 @@ impl OciRuntime {
 
     /// The arguments that start a container and return once it runs. Its first process inherits
     /// standard input and outputs.
+    #[cfg_attr(
+        all(not(target_os = "linux"), not(test)),
+        expect(dead_code, reason = "containers are for Linux")
+    )]
     pub(crate) fn start(&self, container: &Container, network: Network) -> Vec<OsString> {
         let mut arguments = self.global(&container.state(), network);
         arguments.extend(["run".into(), "--detach".into(), "--pid-file".into()]);
@@ -119,6 +123,7 @@ impl OciRuntime {
     }
 
     /// The arguments that remove what is left of a container.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "containers are for Linux"))]
     pub(crate) fn delete(&self, state: &Path, id: &str) -> Vec<OsString> {
         let mut arguments = self.global(state, Network::Full);
         arguments.extend(["delete".into(), "--force".into(), id.into()]);

@@ -58,6 +58,10 @@ pub(crate) enum Kind {
     /// Nothing.
     Missing,
     /// A directory.
+    #[cfg_attr(
+        all(not(target_os = "linux"), not(test)),
+        expect(dead_code, reason = "containers are for Linux")
+    )]
     Directory,
     /// Anything else.
     File,
@@ -91,6 +95,10 @@ pub(crate) struct Description {
 /// # Errors
 ///
 /// If a path or an argument is no text.
+#[cfg_attr(
+    all(not(target_os = "linux"), not(test)),
+    expect(dead_code, reason = "containers are for Linux")
+)]
 pub(crate) fn describe(
     launch: &Launch,
     container: &Container,

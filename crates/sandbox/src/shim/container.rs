@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -43,7 +43,7 @@ pub(super) fn start(
     control: &Control,
 ) -> Result<i32, Reply> {
     let [channel, stdout, stderr] = fds;
-    let failed = |error: io::Error| Reply::NoContainer(errno(&error));
+    let failed = |error: io::Error| Reply::NoContainer(-errno(&error));
     own_only(&channel, &[&stdout, &stderr]).map_err(failed)?;
     // A runtime that makes groups itself makes the container's below.
     let opaque = container.runtime.engine.is_opaque();
@@ -57,7 +57,7 @@ pub(super) fn start(
         run(launch, container, (channel, stdout, stderr), doors, surroundings, control)?;
     match wait(&mut child, control) {
         Ok(status) if status.success() => {}
-        Ok(status) => return Err(Reply::NoContainer(status.code().unwrap_or(-1))),
+        Ok(status) => return Err(Reply::NoContainer(code(status))),
         Err(error) => return Err(failed(error)),
     }
     let pid = fs::read_to_string(container.pid_file()).map_err(failed)?;
@@ -126,7 +126,12 @@ fn run(
             surroundings.enter()
         })
     };
-    command.spawn().map_err(|error| Reply::NoContainer(errno(&error)))
+    command.spawn().map_err(|error| Reply::NoContainer(-errno(&error)))
+}
+
+/// How a runtime ended, a signal as a shell tells it.
+fn code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1)
 }
 
 /// Waits until the runtime has done its work, or the worker is gone.
