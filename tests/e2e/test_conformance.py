@@ -444,7 +444,7 @@ INSIDE = {
 
 
 def test_nothing_is_left_on_the_machine(place):
-    """Neither mounts nor cgroups, whatever has run before."""
+    """Neither mounts nor cgroups nor networks, whatever has run before."""
     def left():
         mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(place.state) in line]
         [worker] = place.api.get("/api/v1/status").json()["workers"]
@@ -455,6 +455,8 @@ def test_nothing_is_left_on_the_machine(place):
             for path in Path("/sys/fs/cgroup").glob(f"*/{prefix}*")
             if path.name[len(prefix):] not in running
         ]
-        return mounts + groups
+        spaces = Path("/run/netns").iterdir() if Path("/run/netns").exists() else ()
+        names = [path.name for path in spaces if path.name.startswith(prefix)]
+        return mounts + groups + [name for name in names if name[len(prefix):] not in running]
 
     eventually(left, lambda found: not found, what="nothing is left", within=30)

@@ -185,7 +185,7 @@ class SplitFleet:
                 worker.start()
         self.wait_for_workers(len(self.workers))
 
-    def _join_token(self, pool: str) -> str:
+    def _join_token(self, pool: str = "default") -> str:
         answer = requests.post(
             f"http://{self.http}/api/v1/worker/join-tokens",
             json={"pool": pool, "ttl_seconds": 60, "single_use": True},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::container::{Container, Halt};
 use crate::event::Event;
-use crate::runner::{Runner, Supervisor, ToRunner};
+use crate::runner::{ContainerDirectory, OwnNetwork, Runner, Supervisor, ToRunner};
 use crate::volumes::ground::LOST;
 
 /// How long a runner may take to end when it is asked to.
@@ -40,7 +40,7 @@ impl Container {
             }
             Halt::Killed(_) | Halt::Failed { .. } | Halt::Died(_) | Halt::Anew(_) => {}
         }
-        let Runner { supervisor, pump, directory, aside, .. } = runner;
+        let Runner { supervisor, pump, directory, aside, own_network, .. } = runner;
         self.end_processes(&supervisor).await;
         pump.finish().await;
         match halt {
@@ -51,22 +51,18 @@ impl Container {
             _ => {}
         }
         directory.remove().await;
-        if let Some(aside) = aside {
-            aside.remove().await;
-        }
+        forget(aside, own_network).await;
         reason
     }
 
     /// Ends the processes and removes the files, for others in their places.
     pub(super) async fn clear(&self, runner: Runner) {
-        let Runner { supervisor, pump, directory, aside, copies, .. } = runner;
+        let Runner { supervisor, pump, directory, aside, own_network, copies, .. } = runner;
         self.end_processes(&supervisor).await;
         pump.finish().await;
         drop(supervisor);
         directory.remove().await;
-        if let Some(aside) = aside {
-            aside.remove().await;
-        }
+        forget(aside, own_network).await;
         if let Some(directory) = copies.directory {
             directory.remove().await;
         }
@@ -76,6 +72,16 @@ impl Container {
         if let Err(error) = supervisor.kill().await {
             tracing::warn!(container = %self.id, %error, "could not see the processes end");
         }
+    }
+}
+
+/// Removes what a container of an OCI runtime has beside its directory.
+async fn forget(aside: Option<ContainerDirectory>, own_network: Option<OwnNetwork>) {
+    if let Some(aside) = aside {
+        aside.remove().await;
+    }
+    if let Some(network) = own_network {
+        network.remove().await;
     }
 }
 

@@ -69,18 +69,28 @@ impl OwnNetwork {
     }
 }
 
+impl OwnNetwork {
+    /// Removes it and returns when it is gone, so that another may have its name.
+    pub(crate) async fn remove(mut self) {
+        let name = std::mem::take(&mut self.name);
+        let _ = tokio::task::spawn_blocking(move || delete(&name)).await;
+    }
+}
+
 impl Drop for OwnNetwork {
     fn drop(&mut self) {
         let name = std::mem::take(&mut self.name);
-        let delete = move || {
-            if let Err(error) = ip(&["netns", "delete", &name], "") {
-                tracing::warn!(name, %error, "could not remove the network of a container");
-            }
-        };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(delete)),
-            Err(_) => delete(),
+            _ if name.is_empty() => {}
+            Ok(runtime) => drop(runtime.spawn_blocking(move || delete(&name))),
+            Err(_) => delete(&name),
         }
+    }
+}
+
+fn delete(name: &str) {
+    if let Err(error) = ip(&["netns", "delete", name], "") {
+        tracing::warn!(name, %error, "could not remove the network of a container");
     }
 }
 
