@@ -59,7 +59,8 @@ impl Core {
         if workers.is_empty() {
             return;
         }
-        for key in self.impatient(now) {
+        let impatient = self.impatient(now);
+        for &key in &impatient {
             if !self.is_impatient(now, key) {
                 continue;
             }
@@ -75,7 +76,16 @@ impl Core {
             }
         }
         for id in workers {
-            if let Some(worker) = self.workers.get_mut(&id).filter(|w| !w.idle.is_empty()) {
+            // A container of a queue's own stub is none that it could take: calls that keep step with
+            // each other would else end unseen, each time just after one of the queue's own.
+            let own = |id: &ContainerId| {
+                let stub = self.containers.get(id).map(|container| container.stub);
+                impatient.iter().any(|key| Some(key.stub) == stub)
+            };
+            let looked = |worker: &Worker| !worker.idle.iter().all(|(_, id)| own(id));
+            if self.workers.get(&id).is_some_and(looked)
+                && let Some(worker) = self.workers.get_mut(&id)
+            {
                 worker.looked_at = Some(now);
             }
         }

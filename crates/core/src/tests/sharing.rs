@@ -6,7 +6,7 @@ use metal9_types::{FailureKind, Resources};
 
 use super::env::{Given, TestEnv, stub, stub_spec, task, task_spec, workspace};
 use super::sim::Sim;
-use crate::{Config, Input, StubSpec, TaskSpec, WorkspaceRules};
+use crate::{Action, Config, Input, StubSpec, TaskSpec, WorkspaceRules};
 
 fn submit(env: &mut TestEnv, number: u64, of: u64, whose: u64) {
     let workspace = workspace(whose);
@@ -67,6 +67,48 @@ fn warm_containers_come_to_be_shared_by_weight_too() {
     let [first, second] = compete([3, 1], [128, 128], [200, 200], Duration::from_secs(10));
     let ratio = first as f64 / second as f64;
     assert!((1.8..4.5).contains(&ratio), "{first} to {second}");
+}
+
+#[test]
+fn calls_that_keep_step_do_not_hide_from_who_waits() {
+    let mut config = Config::default();
+    let rules = WorkspaceRules { weight: 3, ..WorkspaceRules::default() };
+    config.workspaces.insert(workspace(2), rules);
+    let mut env = TestEnv::with(config);
+    for number in [1, 2] {
+        env.define(StubSpec { keep_warm: Duration::from_secs(60), ..stub_spec(number) });
+    }
+    env.hello(1, 1, 4);
+    // Three rooms are the light one's, and one the heavy one's.
+    let mut running = Vec::new();
+    for (number, whose) in [(1, 2), (2, 1), (3, 1), (4, 1)] {
+        submit(&mut env, number, whose, whose);
+        let given = env.given();
+        env.started(given);
+        running.push(given);
+    }
+    for number in 10..200 {
+        submit(&mut env, number, 1, 1);
+        submit(&mut env, 1000 + number, 2, 2);
+    }
+    // Its call ends just before theirs, again and again.
+    for _ in 0..40 {
+        env.millis_alive(190, &[(1, 1)]);
+        for given in &mut running {
+            env.actions.clear();
+            env.finish(*given);
+            let stopped = |action: &Action| matches!(action, Action::StopContainer { .. });
+            if env.actions.iter().any(stopped) {
+                env.actions.clear();
+                return;
+            }
+            *given = env.given();
+            env.started(*given);
+            env.millis(20);
+        }
+    }
+    env.actions.clear();
+    panic!("the light one keeps three of four rooms");
 }
 
 #[test]
