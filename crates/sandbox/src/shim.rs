@@ -63,7 +63,7 @@ fn run() -> io::Result<()> {
             if let Some(it) = &container {
                 // What a runtime has begun may be there although it says that it failed.
                 Job::new(job::NOBODY, mark, Some(it.runtime.engine)).end(&control);
-                container::leave(it, group.as_ref());
+                container::leave(it);
             }
             // The worker reads the reason; that it may be gone changes nothing.
             return control.send(refusal).or(Ok(()));
@@ -84,7 +84,7 @@ fn run() -> io::Result<()> {
     }
     #[cfg(target_os = "linux")]
     if let Some(it) = &container {
-        container::leave(it, group.as_ref());
+        container::leave(it);
     }
     let Some(group) = group else { return Ok(()) };
     // A worker that is there still wants to know what the kernel has counted.

@@ -53,8 +53,11 @@ impl Leftovers {
         }
         for directory in fs::read_dir(paths.containers()).into_iter().flatten().flatten() {
             // Those of the group are gone already.
-            found.cgroups +=
-                metal9_sandbox::remove_cgroups(&directory.path().join("state"), |_| false);
+            let states = fs::read_dir(directory.path().join("state"));
+            for state in states.into_iter().flatten().flatten() {
+                let id = state.file_name();
+                found.cgroups += metal9_sandbox::remove_cgroups(&id.to_string_lossy());
+            }
         }
         for stale in [paths.containers(), paths.outbox(), paths.temporary()] {
             remove_all(&stale).map_err(|error| (stale, error))?;

@@ -95,12 +95,6 @@ impl Group {
         self.0.iter().map(open).collect()
     }
 
-    /// Whether a cgroup is this one or below it.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "containers are for Linux"))]
-    pub(crate) fn contains(&self, cgroup: &Path) -> bool {
-        self.0.iter().any(|place| cgroup.starts_with(&place.directory))
-    }
-
     /// Whether everything is in the one hierarchy of version 2, where a group with processes of its
     /// own has no groups below.
     pub(crate) fn is_v2(&self) -> bool {

@@ -152,13 +152,12 @@ fn wait(child: &mut Child, control: &Control) -> io::Result<ExitStatus> {
 
 /// Removes what a container whose processes are gone has left outside of its own directory and of the
 /// group, which is still to be read: cgroups of hierarchies that nobody but the runtime uses.
-pub(super) fn leave(container: &Container, group: Option<&Group>) {
+pub(super) fn leave(container: &Container) {
     let runtime = &container.runtime;
     match runtime.engine {
         Engine::Runc => {
-            let is_its = |cgroup: &Path| group.is_some_and(|group| group.contains(cgroup));
             // What is left is found by the worker's next start.
-            remove_cgroups(&container.state(), is_its);
+            remove_cgroups(&container.id);
             return;
         }
         // Everything of it is in its directory.
