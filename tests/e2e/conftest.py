@@ -85,42 +85,32 @@ def api(fleet: DevFleet) -> Api:
 @pytest.fixture(scope="module")
 def split_fleet(fleet: DevFleet, tmp_path_factory) -> Iterator[SplitFleet]:
     """A gateway and a worker as separate processes, which this module's tests may kill."""
-    fleet = SplitFleet(
+    with SplitFleet(
         tmp_path_factory.mktemp("split"),
         environments=fleet.environments,
         METAL9_GATEWAY_WORKER_SUSPECT_SECONDS="1",
         METAL9_GATEWAY_WORKER_LOST_SECONDS="3",
         METAL9_GATEWAY_CLIENT_GRACE_SECONDS="1",
-    )
-    try:
-        fleet.start()
+    ) as fleet:
         yield fleet
-    finally:
-        fleet.stop()
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Iterator[SplitFleet]:
     """A gateway of the module's own, without workers."""
-    fleet = SplitFleet(tmp_path_factory.mktemp("alone"), workers=0)
-    try:
-        yield fleet.start()
-    finally:
-        fleet.stop()
+    with SplitFleet(tmp_path_factory.mktemp("alone"), workers=0) as fleet:
+        yield fleet
 
 
 @pytest.fixture(scope="module")
 def devices(fleet: DevFleet, tmp_path_factory) -> Iterator[SplitFleet]:
     """A gateway of the module's own that accepts simulated devices, and one worker without any."""
-    split = SplitFleet(
+    with SplitFleet(
         tmp_path_factory.mktemp("devices"),
         environments=fleet.environments,
         METAL9_GATEWAY_ALLOW_SIMULATED_DEVICES="true",
-    )
-    try:
-        yield split.start()
-    finally:
-        split.stop()
+    ) as split:
+        yield split
 
 
 @pytest.fixture

@@ -9,16 +9,12 @@ from harness.code import HELLO, WAITING
 @pytest.fixture(scope="module")
 def poor(tmp_path_factory):
     """A worker without room for anything that no call uses just now."""
-    fleet = SplitFleet(
+    with SplitFleet(
         tmp_path_factory.mktemp("poor"),
         METAL9_WORKER_CACHE_MIB="0",
         METAL9_WORKER_CACHE_CHECK_SECONDS="1",
-    )
-    try:
-        fleet.start()
+    ) as fleet:
         yield fleet
-    finally:
-        fleet.stop()
 
 
 def kept(worker, kind):

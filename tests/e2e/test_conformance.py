@@ -116,13 +116,6 @@ PROGRAM = {
         there = os.path.exists(path)
         open(path, "w").close()
         return there
-
-    def volume(mount, text):
-        path = os.path.join(mount, "note")
-        before = open(path).read() if os.path.exists(path) else None
-        with open(path, "w") as file:
-            file.write(text)
-        return before
     """
 }
 
@@ -142,7 +135,6 @@ def place(request, fleet):
         state,
         METAL9_WORKER_RUNTIME=runtime,
         METAL9_WORKER_PIDS="200",
-        METAL9_WORKER_COPY_VOLUMES="true",
     )
     dev.daemon.env.pop("METAL9_WORKER_WRITABLE", None)
     dev.runtime = runtime
@@ -244,10 +236,9 @@ def test_the_clock_is_everybodys(place):
 
 def test_what_a_call_leaves_behind_is_gone(place):
     seconds = 4000 + RUNTIMES.index(place.runtime)
-    fields = {"workers": 1}
     stub = place.api.stub(
         {"app.py": PROGRAM["app.py"] + "\n    def both_of(what, seconds):\n        return stray(seconds) if what else sleepers(seconds)\n"},
-        "app:both_of", **fields
+        "app:both_of",
     )
     place.api.call(stub, True, seconds).finish()
     assert place.api.call(stub, False, seconds).value == 0

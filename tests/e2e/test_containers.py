@@ -31,16 +31,13 @@ def mixed(fleet, tmp_path_factory):
     if os.geteuid() != 0:
         pytest.skip("only root can make containers")
     root = tmp_path_factory.mktemp("mixed")
-    mixed = SplitFleet(root, workers=0, environments=fleet.environments).start()
-    # Jobs in user namespaces could not enter the directories of the tests.
-    mixed.env.pop("METAL9_WORKER_WRITABLE", None)
-    mixed.of = {}
-    try:
-        for kind in KINDS:
-            mixed.of[kind] = mixed.add_worker(pool=kind, METAL9_WORKER_RUNTIME=kind)
+    with SplitFleet(root, workers=0, environments=fleet.environments) as mixed:
+        # Jobs in user namespaces could not enter the directories of the tests.
+        mixed.env.pop("METAL9_WORKER_WRITABLE", None)
+        mixed.of = {
+            kind: mixed.add_worker(pool=kind, METAL9_WORKER_RUNTIME=kind) for kind in KINDS
+        }
         yield mixed
-    finally:
-        mixed.stop()
 
 
 def stub(mixed, name, kind, **fields):
@@ -159,13 +156,10 @@ def test_a_volume_is_the_same_whatever_the_job_is_in(mixed, app):
 
 def test_settings_that_contradict_each_other_are_refused(fleet, tmp_path_factory):
     root = tmp_path_factory.mktemp("refused")
-    refused = SplitFleet(root, workers=0, environments=fleet.environments).start()
-    try:
+    with SplitFleet(root, workers=0, environments=fleet.environments) as refused:
         worker = refused.join_worker(METAL9_WORKER_RUNTIME="runc", METAL9_WORKER_ISOLATION="off")
         worker.start()
         assert worker.process.wait(30) != 0
         told = worker.log.read_text()
         assert 'runtime = "runc" cannot be met' in told and 'isolation = "off"' in told
         refused.workers.remove(worker)
-    finally:
-        refused.stop()

@@ -118,7 +118,7 @@ def disk(tmp_path_factory):
 @pytest.fixture(scope="module")
 def far(fleet, redis, disk, tmp_path_factory):
     """A gateway and two workers that mount the file system as on machines of their own."""
-    far = SplitFleet(
+    with SplitFleet(
         tmp_path_factory.mktemp("juicefs"),
         workers=2,
         environments=fleet.environments,
@@ -128,12 +128,8 @@ def far(fleet, redis, disk, tmp_path_factory):
         METAL9_JUICEFS_OWN_MOUNT="true",
         METAL9_WORKER_CPU="1",
         METAL9_GATEWAY_CLIENT_GRACE_SECONDS="1",
-    )
-    try:
-        far.start()
+    ) as far:
         yield far
-    finally:
-        far.stop()
     left = [str(place) for place in far.root.glob("*/juicefs/mnt") if jfs.mounted_at(place)]
     assert not left
 

@@ -21,16 +21,12 @@ MEBIBYTE = 1 << 20
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A gateway with small limits, and a worker."""
-    fleet = SplitFleet(
+    with SplitFleet(
         tmp_path_factory.mktemp("small"),
         METAL9_GATEWAY_MAX_TASKS_PER_WORKSPACE=str(CALLS),
         METAL9_GATEWAY_MAX_CONNECTIONS=str(CONNECTIONS),
-    )
-    try:
-        fleet.start()
+    ) as fleet:
         yield fleet
-    finally:
-        fleet.stop()
 
 
 def test_a_flood_of_calls_is_refused_in_words_and_others_do_not_notice(small, tmp_path):

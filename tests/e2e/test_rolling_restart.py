@@ -24,16 +24,13 @@ UNDER_WAY = 8
 
 @pytest.fixture
 def three(fleet, tmp_path_factory) -> Iterator[SplitFleet]:
-    three = SplitFleet(
+    with SplitFleet(
         tmp_path_factory.mktemp("three"),
         workers=3,
         environments=fleet.environments,
         METAL9_WORKER_CPU="2",
-    )
-    try:
-        yield three.start()
-    finally:
-        three.stop()
+    ) as three:
+        yield three
 
 
 class Load:

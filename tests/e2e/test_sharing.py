@@ -29,15 +29,12 @@ NAP = {
 @pytest.fixture(scope="module")
 def small(fleet, tmp_path_factory) -> Iterator[SplitFleet]:
     """A gateway and one worker with a single core for jobs."""
-    small = SplitFleet(
+    with SplitFleet(
         tmp_path_factory.mktemp("small"),
         environments=fleet.environments,
         METAL9_WORKER_CPU=str(ALL / 1000),
-    )
-    try:
-        yield small.start()
-    finally:
-        small.stop()
+    ) as small:
+        yield small
 
 
 def living(api, stub) -> int:

@@ -60,17 +60,13 @@ CODE = {
 @pytest.fixture(scope="module")
 def far(fleet, tmp_path_factory):
     """A gateway, and a worker that believes to be on another machine."""
-    far = SplitFleet(
+    with SplitFleet(
         tmp_path_factory.mktemp("far"),
         environments=fleet.environments,
         METAL9_WORKER_COPY_VOLUMES="true",
         METAL9_GATEWAY_CLIENT_GRACE_SECONDS="1",
-    )
-    try:
-        far.start()
+    ) as far:
         yield far
-    finally:
-        far.stop()
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ WAITING = {
 @pytest.fixture(scope="module")
 def pair_fleet(fleet, tmp_path_factory):
     """A gateway and two workers that these tests may kill."""
-    pair = SplitFleet(
+    with SplitFleet(
         tmp_path_factory.mktemp("pair"),
         workers=2,
         environments=fleet.environments,
@@ -51,12 +51,8 @@ def pair_fleet(fleet, tmp_path_factory):
         METAL9_GATEWAY_WORKER_LOST_SECONDS="2",
         METAL9_GATEWAY_CLIENT_GRACE_SECONDS="30",
         METAL9_WORKER_PIDS="96",
-    )
-    try:
-        pair.start()
+    ) as pair:
         yield pair
-    finally:
-        pair.stop()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod bounds;
+mod budget;
 mod directory;
 mod error;
 mod inspect;
@@ -19,6 +20,7 @@ mod unpack;
 mod tests;
 
 pub use bounds::Bounds;
+pub use budget::{Budget, Budgeted};
 pub use error::ArchiveError;
 pub use inspect::{Summary, inspect};
 pub use unpack::unpack;

@@ -6,17 +6,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::EnvError;
+use crate::output::{Lines, ProcessGroup};
 
-/// How much of a program's last output is kept for error messages, in bytes.
-const TAIL_BYTES: usize = 8 * 1024;
-/// Longer lines are cut into pieces, in bytes.
-const LINE_BYTES: usize = 8 * 1024;
 /// More standard output than this is not read, in bytes.
 const STDOUT_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -61,7 +56,7 @@ pub(crate) async fn run(
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Its own group, so that dropping the future also ends the compilers a build has started.
     let mut child = command.process_group(0).kill_on_drop(true).spawn().map_err(failed)?;
-    let mut group = Group(child.id());
+    let mut group = ProcessGroup::of(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
 
     let feed = async move {
@@ -85,7 +80,7 @@ pub(crate) async fn run(
         Ok::<_, io::Error>(lines.tail)
     };
     let ((), bytes, tail, status) = tokio::join!(feed, collect, listen, child.wait());
-    group.0 = None;
+    group.has_ended();
 
     let status = status.map_err(failed)?;
     let mut tail = tail.map_err(failed)?.trim().to_owned();
@@ -96,72 +91,10 @@ pub(crate) async fn run(
     Ok(Ended { success: status.success(), stdout, tail })
 }
 
-/// Kills a process group unless told that it has ended.
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let leader = self.0.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1);
-        if let Some(pid) = leader {
-            // It may have ended by itself a moment ago.
-            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-    }
-}
-
-/// Cuts a stream into lines.
-#[derive(Default)]
-struct Lines {
-    partial: Vec<u8>,
-    tail: String,
-}
-
-impl Lines {
-    async fn read(
-        &mut self,
-        mut stream: impl AsyncRead + Unpin,
-        on_line: &mut (dyn FnMut(&str) + Send),
-    ) -> io::Result<()> {
-        let mut buffer = [0; 4096];
-        loop {
-            let count = stream.read(&mut buffer).await?;
-            if count == 0 {
-                self.end_line(on_line);
-                return Ok(());
-            }
-            for &byte in &buffer[..count] {
-                if byte == b'\n' || byte == b'\r' {
-                    self.end_line(on_line);
-                } else {
-                    self.partial.push(byte);
-                    if self.partial.len() >= LINE_BYTES {
-                        self.end_line(on_line);
-                    }
-                }
-            }
-        }
-    }
-
-    fn end_line(&mut self, on_line: &mut (dyn FnMut(&str) + Send)) {
-        let line = String::from_utf8_lossy(&self.partial).trim_end().to_owned();
-        self.partial.clear();
-        if line.is_empty() {
-            return;
-        }
-        self.tail.push_str(&line);
-        self.tail.push('\n');
-        if self.tail.len() > 2 * TAIL_BYTES {
-            let cut = self.tail.len() - TAIL_BYTES;
-            let start = self.tail.bytes().skip(cut).position(|byte| byte == b'\n');
-            self.tail.drain(..=start.map_or(0, |offset| cut + offset));
-        }
-        on_line(&line);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::TAIL_BYTES;
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("/bin/sh");

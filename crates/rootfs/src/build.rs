@@ -12,12 +12,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use metal9_env::Lines;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use self::configuration::Configuration;
-use self::run::{Ended, Lines};
+use self::run::Ended;
 pub use self::spec::{BuildOptions, BuildSpec, Step};
 use crate::digest::Digest;
 use crate::images::{State, blocking};

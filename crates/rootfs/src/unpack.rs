@@ -7,6 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use metal9_archive::{Budget, Budgeted};
 use tar::{Archive, Entry, EntryType};
 
 use crate::RootfsError;
@@ -20,6 +21,8 @@ use crate::xattrs;
 /// Bytes that an archive may have between the contents of two files: headers, long names and
 /// extended attributes. They are read into memory.
 const BETWEEN: u64 = 2 * 1024 * 1024;
+/// What is said of more.
+const TOO_LONG: &str = "the names and attributes of a file are too long";
 
 /// What is made at a path.
 #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "they are made on Linux only"))]
@@ -95,7 +98,7 @@ impl Layer<'_> {
             left: self.limit,
         };
         let between = Budget::default();
-        let mut archive = Archive::new(Budgeted { inner: plain, budget: between.clone() });
+        let mut archive = Archive::new(Budgeted::new(plain, between.clone(), TOO_LONG));
         let mut filling = Filling {
             tree: Tree::open(target, self.shift).map_err(RootfsError::files("fill", target))?,
             layer: self,
@@ -277,37 +280,6 @@ fn records<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<Vec<(String, Vec<u8>
         }
     }
     Ok(records)
-}
-
-/// Bytes that may still be read; shared, since the archive owns its reader.
-#[derive(Clone, Debug, Default)]
-struct Budget(Rc<Cell<Option<u64>>>);
-
-impl Budget {
-    fn limit(&self, bytes: u64) {
-        self.0.set(Some(bytes));
-    }
-
-    fn lift(&self) {
-        self.0.set(None);
-    }
-}
-
-struct Budgeted<R> {
-    inner: R,
-    budget: Budget,
-}
-
-impl<R: Read> Read for Budgeted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        if let Some(left) = self.budget.0.get() {
-            let left = left.checked_sub(count as u64);
-            let too_much = || io::Error::other("the names and attributes of a file are too long");
-            self.budget.0.set(Some(left.ok_or_else(too_much)?));
-        }
-        Ok(count)
-    }
 }
 
 /// A reader that makes a digest of what goes through it; shared, since others own it.

@@ -13,6 +13,6 @@ mod group;
 mod open;
 
 pub use detect::{Controller, Layout};
-pub(crate) use group::WirePlaces;
 pub use group::{Group, GroupLimits, Tally};
+pub(crate) use group::{ROOT, WirePlaces};
 pub use open::{Cgroups, Cleaned, clean};

@@ -42,7 +42,7 @@ pub use isolation::{
     Sought, Step, VolumePaths, file_rules, probe, probe_kinds,
 };
 pub use launch::{Launch, Limits, RUNNER_FD_VARIABLE};
-pub use oci::{Container, Engine, OciRuntime, Root, RuntimeError, UserRange, remove_cgroups};
+pub use oci::{Container, Engine, OciRuntime, RuntimeError, UserRange, remove_cgroups};
 pub use process::{Process, spawn};
 pub use run::{Output, run};
 pub use shim::{SHIM_COMMAND, shim_main};

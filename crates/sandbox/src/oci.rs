@@ -1,9 +1,9 @@
-//! Containers by an OCI runtime: runc, crun or gVisor's runsc, through their command line.
+//! Containers by an OCI runtime: runc or gVisor's runsc, through their command line.
 //!
 //! The supervisor starts the runtime instead of the program, and the runtime the program, which
 //! becomes the supervisor's child in the end: a runtime that has started its container leaves. From
 //! then on everything is as with any other job. What a job sees of the machine is the same list of
-//! [`crate::FileRule`]s that native isolation enforces, here as mounts, or an image's files.
+//! [`crate::FileRule`]s that native isolation enforces, here as mounts.
 
 mod leftovers;
 mod mounts;
@@ -31,22 +31,6 @@ pub struct UserRange {
     pub count: u32,
 }
 
-/// Where a container's files come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Root {
-    /// The programs of this machine: an empty directory, in which the rules are mounted.
-    Host,
-    /// The layers of an image, and what the container changes of them.
-    Image {
-        /// Directories of layers, the top one first.
-        lower: Vec<PathBuf>,
-        /// An empty directory for changes.
-        upper: PathBuf,
-        /// An empty directory on the same file system, for the kernel.
-        work: PathBuf,
-    },
-}
-
 /// A container that an OCI runtime is to make of a launch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
@@ -56,14 +40,10 @@ pub struct Container {
     pub id: String,
     /// A directory of the container's own, which no job sees: description, state, process id.
     pub directory: PathBuf,
-    /// Where its files come from.
-    pub root: Root,
     /// Its user ids; `None` for those of the machine.
     pub users: Option<UserRange>,
     /// The network namespace that it is in; `None` for the one that the policy says.
     pub network: Option<PathBuf>,
-    /// Whether its root may do what root of a container usually may with its own files.
-    pub rights: bool,
 }
 
 impl Container {

@@ -56,7 +56,7 @@ impl Leftovers {
             let states = fs::read_dir(directory.path().join("state"));
             for state in states.into_iter().flatten().flatten() {
                 let id = state.file_name();
-                found.cgroups += metal9_sandbox::remove_cgroups(&id.to_string_lossy());
+                found.cgroups += usize::from(metal9_sandbox::remove_cgroups(&id.to_string_lossy()));
             }
         }
         for stale in [paths.containers(), paths.outbox(), paths.temporary()] {

@@ -83,6 +83,17 @@ class SplitFleet:
             self.env,
         )
 
+    def __enter__(self) -> "SplitFleet":
+        """Starts it; what has been started is stopped where the rest cannot be."""
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *_: Any) -> None:
+        self.stop()
+
     def start(self) -> "SplitFleet":
         """Starts the gateway and the workers it was made with."""
         self.start_gateway()

@@ -4,16 +4,9 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use tokio::io::AsyncReadExt;
+use metal9_env::{Lines, ProcessGroup};
 use tokio::net::unix::pipe;
 use tokio::process::Command;
-
-/// How much of a program's last output is kept, in bytes.
-const TAIL_BYTES: usize = 8 * 1024;
-/// Longer lines are cut into pieces, in bytes.
-const LINE_BYTES: usize = 8 * 1024;
 
 /// How a program ended.
 #[derive(Debug)]
@@ -22,43 +15,6 @@ pub(super) enum Ended {
     Badly,
     /// It was killed.
     TooLate,
-}
-
-/// Cuts what comes into lines, and remembers the last of them.
-#[derive(Default)]
-pub(super) struct Lines {
-    partial: Vec<u8>,
-    pub(super) tail: String,
-}
-
-impl Lines {
-    fn add(&mut self, bytes: &[u8], log: &mut (dyn FnMut(&str) + Send)) {
-        for &byte in bytes {
-            if byte != b'\n' && byte != b'\r' {
-                self.partial.push(byte);
-                if self.partial.len() < LINE_BYTES {
-                    continue;
-                }
-            }
-            self.end_line(log);
-        }
-    }
-
-    fn end_line(&mut self, log: &mut (dyn FnMut(&str) + Send)) {
-        let line = String::from_utf8_lossy(&self.partial).trim_end().to_owned();
-        self.partial.clear();
-        if line.is_empty() {
-            return;
-        }
-        self.tail.push_str(&line);
-        self.tail.push('\n');
-        if self.tail.len() > 2 * TAIL_BYTES {
-            let cut = self.tail.len() - TAIL_BYTES;
-            let start = self.tail.bytes().skip(cut).position(|byte| byte == b'\n');
-            self.tail.drain(..=start.map_or(0, |offset| cut + offset));
-        }
-        log(&line);
-    }
 }
 
 /// Runs the program; `log` gets each line of what it writes. Dropping the future kills it, and the
@@ -75,35 +31,15 @@ pub(super) async fn run(
     let mut child = command.process_group(0).kill_on_drop(true).spawn()?;
     // It has the ends that are written to.
     drop(command);
-    let mut group = Group(child.id());
-    let mut output = pipe::Receiver::from_owned_fd(reader.into())?;
+    let mut group = ProcessGroup::of(&child);
+    let output = pipe::Receiver::from_owned_fd(reader.into())?;
     let whole = async {
-        let mut buffer = vec![0; 16 * 1024];
-        loop {
-            let count = output.read(&mut buffer).await?;
-            if count == 0 {
-                lines.end_line(log);
-                return child.wait().await;
-            }
-            lines.add(&buffer[..count], log);
-        }
+        lines.read(output, log).await?;
+        child.wait().await
     };
     let Ok(status) = tokio::time::timeout(limit, whole).await else { return Ok(Ended::TooLate) };
-    group.0 = None;
+    group.has_ended();
     Ok(if status?.success() { Ended::Well } else { Ended::Badly })
-}
-
-/// Kills a process group unless told that it has ended.
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let leader = self.0.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1);
-        if let Some(pid) = leader {
-            // It may have ended by itself a moment ago.
-            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -12,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::detect::Controller;
 use super::files::{self, PROCESSES, field, number, read, write};
 
-/// Where the hierarchy of version 2 is mounted.
-const ROOT: &str = "/sys/fs/cgroup";
+/// Where cgroups are mounted: the one hierarchy of version 2, or each of version 1 below.
+pub(crate) const ROOT: &str = "/sys/fs/cgroup";
 
 /// The period of hard processor limits, in microseconds; the kernel's own default.
 const CPU_PERIOD: u64 = 100_000;
@@ -259,7 +260,9 @@ fn limit_memory(place: &Place, bytes: u64) -> io::Result<()> {
 /// where the process is, version 2 everywhere above as well.
 fn counted(place: &Place, file: &str, name: &str) -> u64 {
     let count = |group: &Path| field(&read(group, file).unwrap_or_default(), name);
-    if place.is_v2 {
+    // A directory has a link for each one below, which is cheaper to ask for than their names.
+    let has_none_below = || fs::metadata(&place.directory).is_ok_and(|it| it.nlink() <= 2);
+    if place.is_v2 || has_none_below() {
         return count(&place.directory);
     }
     files::family(&place.directory).iter().map(|group| count(group)).sum()

@@ -54,31 +54,27 @@ pub(super) fn usual(user_namespace: bool, opaque: bool) -> Result<Vec<Mount>, Oc
     Ok(mounts)
 }
 
-/// The mounts of the rules, and what the root needs for those that are none. `empty` if there is
-/// nothing in the root yet.
+/// The mounts of the rules, and what the root, in which there is nothing yet, needs for those that are
+/// none.
 pub(super) fn of_rules(
     rules: &[FileRule],
-    empty: bool,
     kind: &dyn Fn(&Path) -> Kind,
 ) -> Result<(Vec<Mount>, RootFiles), OciSpecError> {
-    let mut root = RootFiles::default();
-    if empty {
-        root.directories.extend(EMPTY.iter().map(PathBuf::from));
-    }
+    let directories = EMPTY.iter().map(PathBuf::from).collect();
+    let mut root = RootFiles { directories, ..RootFiles::default() };
     let mut mounts = Vec::new();
     for rule in rules.iter().filter(|rule| !OWN.iter().any(|own| rule.path.starts_with(own))) {
         let FileRule { path, source, access } = rule;
         let found = kind(source);
         match access {
             Access::Device => {}
-            Access::Link(target) if empty => root.links.push((path.clone(), target.clone())),
-            Access::Link(_) => {}
+            Access::Link(target) => root.links.push((path.clone(), target.clone())),
             Access::Hidden => {
                 mounts.push(mount(path, "tmpfs", "tmpfs", &["nosuid", "nodev", "ro", "size=1m"])?);
             }
             _ if found == Kind::Missing => {}
             // One mount less to make, which matters where there are twenty of them.
-            Access::Read if empty && found == Kind::File && path.starts_with("/etc") => {
+            Access::Read if found == Kind::File && path.starts_with("/etc") => {
                 root.copies.push((path.clone(), source.clone()));
             }
             Access::Read | Access::Execute => {

@@ -16,8 +16,6 @@ use crate::isolation::Network;
 pub enum Engine {
     /// runc.
     Runc,
-    /// crun.
-    Crun,
     /// gVisor's runsc.
     Runsc,
 }
@@ -28,7 +26,6 @@ impl Engine {
     pub fn name(self) -> &'static str {
         match self {
             Self::Runc => "runc",
-            Self::Crun => "crun",
             Self::Runsc => "runsc",
         }
     }
@@ -122,19 +119,10 @@ impl OciRuntime {
         arguments
     }
 
-    /// The arguments that remove what is left of a container.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "containers are for Linux"))]
-    pub(crate) fn delete(&self, state: &Path, id: &str) -> Vec<OsString> {
-        let mut arguments = self.global(state, Network::Full);
-        arguments.extend(["delete".into(), "--force".into(), id.into()]);
-        arguments
-    }
-
     fn global(&self, state: &Path, network: Network) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["--root".into(), state.into()];
         match self.engine {
             Engine::Runc => {}
-            Engine::Crun => arguments.push("--cgroup-manager=cgroupfs".into()),
             Engine::Runsc => {
                 // The group that it is started in holds all of it.
                 arguments.push("--ignore-cgroups".into());
@@ -162,12 +150,10 @@ fn read_version(told: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::Root;
 
     #[test]
     fn versions_are_read_as_the_runtimes_tell_them() {
         assert_eq!(read_version("runc version 1.1.5+ds1\ncommit: 1"), "1.1.5+ds1");
-        assert_eq!(read_version("crun version 1.8.1\ncommit: f8a0"), "1.8.1");
         assert_eq!(read_version("runsc version release-20250106.0\nspec: 1.1"), "20250106.0");
         assert_eq!(read_version("runsc version 0.0~20221219.0\nspec: 1.0"), "0.0~20221219.0");
         assert_eq!(read_version("?"), "unknown");
@@ -183,10 +169,8 @@ mod tests {
             },
             id: "metal9-7".into(),
             directory: "/state/7".into(),
-            root: Root::Host,
             users: None,
             network: None,
-            rights: false,
         };
         let told = |engine, network| {
             let container = container(engine);
@@ -214,6 +198,5 @@ mod tests {
             runtime.shows_sockets()
         };
         assert!(runsc("20250106.0") && !runsc("20221219.0") && !runsc("0.0~20221219.0"));
-        assert!(told(Engine::Crun, Network::Full).contains("--cgroup-manager=cgroupfs run"));
     }
 }

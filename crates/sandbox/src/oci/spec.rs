@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    Capability, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDeviceCgroup,
+    LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDeviceCgroup,
     LinuxDeviceCgroupBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace,
     LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, PosixRlimit,
     PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
@@ -14,7 +14,7 @@ use oci_spec::runtime::{
 };
 
 use super::mounts::{self, RootFiles};
-use super::{Container, Root, UserRange, seccomp};
+use super::{Container, UserRange, seccomp};
 use crate::cgroup::Group;
 use crate::launch::{Launch, RUNNER_FD_VARIABLE};
 
@@ -39,18 +39,6 @@ const MASKED: &[&str] = &[
 /// Files of the kernel that may be read only.
 const READ_ONLY: &[&str] =
     &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-/// What root of a container may do with the container's own files and processes.
-const RIGHTS: [Capability; 8] = [
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::Fowner,
-    Capability::Fsetid,
-    Capability::Kill,
-    Capability::NetBindService,
-    Capability::Setgid,
-    Capability::Setuid,
-];
 
 /// What is at a path of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,9 +95,8 @@ pub(crate) fn describe(
     open_files: u64,
     kind: &dyn Fn(&Path) -> Kind,
 ) -> Result<Description, SpecError> {
-    let empty = container.root == Root::Host;
     let files = launch.isolation.as_ref().map_or(&[][..], |isolation| &isolation.files);
-    let (of_rules, root) = mounts::of_rules(files, empty, kind)?;
+    let (of_rules, root) = mounts::of_rules(files, kind)?;
     let mut all = mounts::usual(container.users.is_some(), container.runtime.engine.is_opaque())?;
     all.extend(of_rules);
 
@@ -129,7 +116,7 @@ pub(crate) fn describe(
         .version(VERSION)
         .hostname(container.id.clone())
         .root(RootBuilder::default().path(rootfs).readonly(true).build()?)
-        .process(process(launch, container, channel, open_files)?)
+        .process(process(launch, channel, open_files)?)
         .mounts(all)
         .linux(linux.build()?)
         .build()?;
@@ -174,12 +161,7 @@ fn mapping(users: UserRange) -> Result<LinuxIdMapping, OciSpecError> {
         .build()
 }
 
-fn process(
-    launch: &Launch,
-    container: &Container,
-    channel: i32,
-    open_files: u64,
-) -> Result<Process, SpecError> {
+fn process(launch: &Launch, channel: i32, open_files: u64) -> Result<Process, SpecError> {
     let program = launch.program.clone().into_os_string();
     let words = std::iter::once(program).chain(launch.args.iter().cloned());
     let words: Result<Vec<String>, SpecError> = words.map(text).collect();
@@ -192,7 +174,7 @@ fn process(
         .args(words?)
         .env(variables)
         .cwd(launch.cwd.clone())
-        .capabilities(rights(container.rights)?)
+        .capabilities(no_rights()?)
         .rlimits(limits(launch, open_files)?)
         .no_new_privileges(true)
         .build()?;
@@ -203,12 +185,11 @@ fn text(word: OsString) -> Result<String, SpecError> {
     word.into_string().map_err(|word| SpecError::NoText(word.into()))
 }
 
-fn rights(any: bool) -> Result<LinuxCapabilities, OciSpecError> {
-    let set: HashSet<Capability> = if any { RIGHTS.into_iter().collect() } else { HashSet::new() };
+fn no_rights() -> Result<LinuxCapabilities, OciSpecError> {
     LinuxCapabilitiesBuilder::default()
-        .bounding(set.clone())
-        .permitted(set.clone())
-        .effective(set)
+        .bounding(HashSet::new())
+        .permitted(HashSet::new())
+        .effective(HashSet::new())
         .inheritable(HashSet::new())
         .ambient(HashSet::new())
         .build()

@@ -153,24 +153,8 @@ fn wait(child: &mut Child, control: &Control) -> io::Result<ExitStatus> {
 /// Removes what a container whose processes are gone has left outside of its own directory and of the
 /// group, which is still to be read: cgroups of hierarchies that nobody but the runtime uses.
 pub(super) fn leave(container: &Container) {
-    let runtime = &container.runtime;
-    match runtime.engine {
-        Engine::Runc => {
-            // What is left is found by the worker's next start.
-            remove_cgroups(&container.id);
-            return;
-        }
-        // Everything of it is in its directory.
-        Engine::Runsc => return,
-        Engine::Crun => {}
+    // Everything of one in gVisor is in its directory.
+    if container.runtime.engine == Engine::Runc {
+        remove_cgroups(&container.id);
     }
-    let mut command = Command::new(&runtime.program);
-    command
-        .args(runtime.delete(&container.state(), &container.id))
-        .env_clear()
-        .env("PATH", SEARCH_PATH)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let _ = command.status();
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use metal9_sandbox::{
     Account, Container, Engine, FileRule, Isolation, JobPaths, Launch, Limits, Means, Network,
-    OciRuntime, RealMachine, Root, RuntimeError, SpawnError, UserRange, file_rules,
+    OciRuntime, RealMachine, RuntimeError, SpawnError, UserRange, file_rules,
 };
 use metal9_types::Runtime;
 
@@ -145,10 +145,8 @@ impl Oci {
             runtime: self.runtime.clone(),
             id: format!("{}-{name}", self.prefix),
             directory,
-            root: Root::Host,
             users: self.users,
             network: None,
-            rights: false,
         }
     }
 

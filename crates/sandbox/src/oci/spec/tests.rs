@@ -13,10 +13,8 @@ fn container(engine: Engine, users: Option<UserRange>) -> Container {
         },
         id: "metal9-7".into(),
         directory: "/state/containers/7.oci".into(),
-        root: Root::Host,
         users,
         network: None,
-        rights: false,
     }
 }
 
@@ -111,21 +109,10 @@ fn the_root_has_what_is_no_mount() {
 }
 
 #[test]
-fn an_image_keeps_its_own_links_and_gets_files_as_mounts() {
-    let (lower, upper, work) = (vec!["/l".into()], "/u".into(), "/w".into());
-    let image = Container {
-        root: Root::Image { lower, upper, work },
-        rights: true,
-        ..container(Engine::Runc, None)
-    };
-    let described = describe(&launch(), &image, Path::new("/mnt/root"), 3, 64, &kind).unwrap();
-    assert_eq!(described.root, RootFiles::default());
-    let mounts = described.spec.mounts().as_ref().unwrap();
-    assert!(mounts.iter().any(|mount| mount.destination() == Path::new("/etc/passwd")));
+fn more_open_files_than_there_are_cannot_be_had() {
+    let container = container(Engine::Runc, None);
+    let described = describe(&launch(), &container, Path::new("/mnt/root"), 3, 64, &kind).unwrap();
     let process = described.spec.process().as_ref().unwrap();
-    let rights = process.capabilities().as_ref().unwrap().bounding().as_ref().unwrap();
-    assert!(rights.contains(&Capability::Chown) && !rights.contains(&Capability::SysAdmin));
-    // Asked for more than there is.
     assert_eq!(process.rlimits().as_ref().unwrap()[0].hard(), 64);
 }
 

@@ -1,10 +1,10 @@
 //! What an OCI runtime is started in: a network that the container is to have, and a directory that
 //! is to be the container's root, which nobody else sees.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
@@ -14,7 +14,7 @@ use nix::sys::stat::{Mode, umask};
 use super::network;
 use crate::isolation::{FileRule, Network, Step};
 use crate::launch::Launch;
-use crate::oci::{Container, Root, RootFiles, UserRange};
+use crate::oci::{Container, RootFiles, UserRange};
 use crate::shim::receive::{Control, send_with};
 use crate::wire::Reply;
 
@@ -41,7 +41,6 @@ pub(in crate::shim) struct Surroundings {
     place: Place,
     /// The namespace of a network that the worker has made.
     given: Option<File>,
-    root: Root,
     users: Option<UserRange>,
     files: RootFiles,
     control: OwnedFd,
@@ -52,9 +51,6 @@ impl Surroundings {
     pub(in crate::shim) fn place(files: &[FileRule], container: &Container) -> io::Result<Place> {
         let mut used: Vec<&Path> = files.iter().map(|rule| rule.source.as_path()).collect();
         used.push(&container.directory);
-        if let Root::Image { lower, upper, work } = &container.root {
-            used.extend(lower.iter().chain([upper, work]).map(PathBuf::as_path));
-        }
         let is_free = |place: &&&str| {
             Path::new(place).is_dir() && !used.iter().any(|path| path.starts_with(place))
         };
@@ -72,9 +68,9 @@ impl Surroundings {
     ) -> io::Result<Self> {
         let network = launch.isolation.as_ref().map_or_else(Network::default, |it| it.network);
         let control = control.as_fd().try_clone_to_owned()?;
-        let (root, users) = (container.root.clone(), container.users);
+        let users = container.users;
         let given = container.network.as_ref().map(File::open).transpose()?;
-        Ok(Self { network, place, given, root, users, files, control })
+        Ok(Self { network, place, given, users, files, control })
     }
 
     /// Makes them. What failed is told to the worker before the error is returned.
@@ -106,7 +102,7 @@ impl Surroundings {
             send_with(&self.control, Reply::Listening(count), &sockets)
                 .map_err(|error| (Step::Network, error))?;
         }
-        let mask = umask(Mode::empty());
+        let mask = umask(Mode::S_IWGRP | Mode::S_IWOTH);
         self.make_root().map_err(|error| (Step::View, error))?;
         umask(mask);
         Ok(())
@@ -120,51 +116,25 @@ impl Surroundings {
         mount(Some("tmpfs"), base, Some("tmpfs"), flags, Some("mode=0755,size=16m"))?;
         let root = self.place.root();
         fs::create_dir(&root)?;
-        fs::set_permissions(&root, Permissions::from_mode(0o755))?;
-        if let Root::Image { lower, upper, work } = &self.root {
-            self.overlay(&root, lower, upper, work)?;
-        }
         let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
         for directory in &self.files.directories {
-            make_directory(&inside(directory))?;
+            fs::create_dir_all(inside(directory))?;
         }
         for (path, source) in &self.files.copies {
             let path = inside(path);
-            path.parent().map_or(Ok(()), make_directory)?;
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
             // One that has gone meanwhile is as if it had never been.
             if let Ok(content) = fs::read(source) {
-                fs::write(&path, content)?;
-                fs::set_permissions(&path, Permissions::from_mode(0o644))?;
+                fs::write(path, content)?;
             }
         }
         for (path, target) in &self.files.links {
             let path = inside(path);
-            path.parent().map_or(Ok(()), make_directory)?;
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
             symlink(target, path)?;
         }
-        match (&self.root, self.users) {
-            // Its root makes the places for mounts.
-            (Root::Host, Some(users)) => hand_over(&root, users),
-            _ => Ok(()),
-        }
-    }
-
-    /// Mounts the layers of an image, under short names: the kernel takes a page of them.
-    fn overlay(&self, root: &Path, lower: &[PathBuf], upper: &Path, work: &Path) -> io::Result<()> {
-        let short = self.place.0.join("l");
-        fs::create_dir(&short)?;
-        let mut names = Vec::new();
-        for (at, layer) in lower.iter().enumerate() {
-            let name = short.join(at.to_string());
-            symlink(layer, &name)?;
-            names.push(name.to_string_lossy().into_owned());
-        }
-        for (name, directory) in [("u", upper), ("w", work)] {
-            symlink(directory, short.join(name))?;
-        }
-        let short = short.display();
-        let options = format!("lowerdir={},upperdir={short}/u,workdir={short}/w", names.join(":"));
-        Ok(mount(Some("overlay"), root, Some("overlay"), MsFlags::MS_NODEV, Some(&*options))?)
+        // Its root makes the places for mounts.
+        self.users.map_or(Ok(()), |users| hand_over(&root, users))
     }
 }
 
@@ -177,13 +147,4 @@ fn hand_over(path: &Path, users: UserRange) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn make_directory(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    path.parent().map_or(Ok(()), make_directory)?;
-    fs::create_dir(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o755))
 }
