@@ -101,7 +101,7 @@ PROGRAM = {
         with socket.create_server(("0.0.0.0", 7001)) as server:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 probe.connect(("198.51.100.2", 9))
-                print("at", probe.getsockname()[0], flush=True)
+                print(f"at <{probe.getsockname()[0]}>", flush=True)
             time.sleep(600)
 
     def stay():
@@ -358,8 +358,9 @@ def test_the_network_of_a_job(place, beyond, listener):  # noqa: F811
 def test_containers_do_not_reach_each_other(place):
     if place.runtime == "native":
         return
-    server = call(place, "listen").until("at ")
-    address = server.output.split("at ")[1].split()[0]
+    # Output may come in pieces, so what is waited for is its end.
+    server = call(place, "listen").until(">")
+    address = server.output.split("<")[1].split(">")[0]
     outcomes, _, _ = place.api.call(place.api.stub(ATTACKER, "app:reach"), {"neighbour": (address, 7001)}).value
     place.api.cancel(server.task_id)
     server.leave()
