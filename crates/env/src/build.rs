@@ -8,7 +8,7 @@ use metal9_types::EnvLock;
 use crate::layout::{self, Layout};
 use crate::talk::Talk;
 use crate::uv::Uv;
-use crate::{EnvError, Environment, Progress, hold, process, runner};
+use crate::{EnvError, Environment, Progress, hold, lock, process, runner};
 
 /// The lock's text inside its environment, for people to read.
 const REQUIREMENTS: &str = "requirements.lock";
@@ -20,8 +20,10 @@ const LINK_MODE: &str = if cfg!(target_os = "macos") { "clone" } else { "hardlin
 pub(crate) struct Build<'a> {
     pub(crate) uv: &'a Uv,
     pub(crate) layout: &'a Layout,
-    /// The base interpreter.
-    pub(crate) python: &'a Path,
+    /// The base interpreter; nothing where packages are installed for one that is somewhere else.
+    pub(crate) python: Option<&'a Path>,
+    /// A Python of this machine whose byte code is that of the lock's; nothing if there is none.
+    pub(crate) compiler: Option<&'a Path>,
     pub(crate) runner_dir: &'a Path,
     pub(crate) lock: &'a EnvLock,
     pub(crate) target: &'a Environment,
@@ -54,22 +56,58 @@ impl Build<'_> {
             count => format!("{count} packages"),
         };
         progress(&format!("building the environment: python {}, {packages}\n", self.lock.python));
+        match self.python {
+            Some(python) => self.venv(python, held, progress).await?,
+            None => self.packages(held, progress).await?,
+        }
+        self.on_disk(layout::complete).await
+    }
+
+    async fn venv(&self, python: &Path, held: &File, progress: &Progress) -> Result<(), EnvError> {
         let mut venv = self.uv.command(&["venv", "--no-project"]);
-        venv.arg("--python").arg(self.python).arg(&self.target.dir);
+        venv.arg("--python").arg(python).arg(&self.target.dir);
         self.uv(venv, held, progress).await?;
 
         let requirements = self.write_requirements()?;
         let mut sync = self.uv.command(&["pip", "sync", "--compile-bytecode"]);
-        // A package by its address has no hash.
-        let hashes = if self.lock.is_hashed() { "--require-hashes" } else { "--verify-hashes" };
-        sync.args(["--allow-empty-requirements", hashes, "--link-mode", LINK_MODE])
+        sync.args(["--allow-empty-requirements", self.hashes(), "--link-mode", LINK_MODE])
             .arg("--python")
             .arg(&self.target.python)
             .arg(&requirements);
         self.uv(sync, held, progress).await?;
 
         runner::compile(&self.target.python, self.runner_dir).await;
-        self.on_disk(layout::complete).await
+        Ok(())
+    }
+
+    /// Installs the packages for a Python that is not here, nor on any path of this machine.
+    async fn packages(&self, held: &File, progress: &Progress) -> Result<(), EnvError> {
+        fs::create_dir_all(&self.target.dir)
+            .map_err(|error| EnvError::files("create", &self.target.dir, error))?;
+        let requirements = self.write_requirements()?;
+        let mut install = self.uv.command(&["pip", "install", "--no-deps", self.hashes()]);
+        install.args(["--only-binary", ":all:", "--link-mode", LINK_MODE]);
+        install.args(["--python-version", &self.lock.python, "--python-platform"]);
+        install.arg(lock::uv_platform_of_roots(self.lock.platform));
+        install.arg("--target").arg(&self.target.python).arg("-r").arg(&requirements);
+        self.uv(install, held, progress).await?;
+        match self.compiler {
+            Some(python) => {
+                runner::compile(python, &self.target.python).await;
+                runner::compile(python, self.runner_dir).await;
+            }
+            // Jobs cannot write it either: every process of theirs compiles them anew.
+            None => progress(&format!(
+                "this machine has no python {}: what is imported from the SDK is not compiled ahead\n",
+                self.lock.python
+            )),
+        }
+        Ok(())
+    }
+
+    /// A package by its address has no hash.
+    fn hashes(&self) -> &'static str {
+        if self.lock.is_hashed() { "--require-hashes" } else { "--verify-hashes" }
     }
 
     async fn uv(

@@ -150,6 +150,34 @@ impl Environments {
         lock::resolve(&self.0.uv, &self.0.pythons.known(), spec, target, false, progress).await
     }
 
+    /// Resolves an image for root filesystems of this machine's kind that have a Python as the image
+    /// names it, whether this machine has it or not: all of it are wheels.
+    ///
+    /// # Errors
+    /// As for [`Self::lock_for`].
+    pub async fn lock_for_roots(
+        &self,
+        spec: &ImageSpec,
+        progress: &Progress,
+    ) -> Result<EnvLock, EnvError> {
+        let (inner, platform) = (&*self.0, Platform::current().ok_or(EnvError::UnknownPlatform)?);
+        lock::resolve_for_roots(&inner.uv, &inner.pythons.known(), spec, platform, progress).await
+    }
+
+    /// The packages of a lock that was resolved for root filesystems, made if they are not there yet,
+    /// as [`Self::ensure`] makes environments. They are at [`Environment::python`], for a Python that is
+    /// somewhere else.
+    ///
+    /// # Errors
+    /// It is for another platform, or uv could not install them.
+    pub async fn packages(
+        &self,
+        lock: &EnvLock,
+        progress: &Progress,
+    ) -> Result<Environment, EnvError> {
+        self.ready(lock, self.0.layout.packages(&lock.hash()), progress).await
+    }
+
     /// `true` if the Python of a lock is on this machine, or would be installed.
     #[must_use]
     pub fn has_python(&self, lock: &EnvLock) -> bool {
@@ -166,7 +194,15 @@ impl Environments {
         lock: &EnvLock,
         progress: &Progress,
     ) -> Result<Environment, EnvError> {
-        let environment = self.0.layout.environment(&lock.hash());
+        self.ready(lock, self.0.layout.environment(&lock.hash()), progress).await
+    }
+
+    async fn ready(
+        &self,
+        lock: &EnvLock,
+        environment: Environment,
+        progress: &Progress,
+    ) -> Result<Environment, EnvError> {
         // It may be removed between its completion and the lease, but hardly again and again.
         for _ in 0..ATTEMPTS {
             if layout::is_ready(&environment) {
@@ -174,7 +210,9 @@ impl Environments {
                 let lease = Lease::new(hold::acquire_share(&lock_file).await?);
                 if layout::is_ready(&environment) {
                     layout::touch(&environment);
-                    self.compile_runner(lock, &environment);
+                    if !layout::is_packages(&environment) {
+                        self.compile_runner(lock, &environment);
+                    }
                     return Ok(Environment { lease, ..environment });
                 }
             }
@@ -195,11 +233,17 @@ impl Environments {
             let here = Platform::current();
             return Err(EnvError::WrongPlatform { wanted: lock.platform, here });
         }
-        let python = inner.python_of(lock).await?;
+        let python = match layout::is_packages(environment) {
+            true => None,
+            false => Some(inner.python_of(lock).await?),
+        };
+        let known = inner.pythons.known();
+        let same = minor_of(lock).and_then(|wanted| Some(known.find(wanted).ok()?.1.to_owned()));
         let build = Build {
             uv: &inner.uv,
             layout: &inner.layout,
-            python: &python,
+            python: python.as_deref(),
+            compiler: same.as_deref(),
             runner_dir: &inner.runner_dir,
             lock,
             target: environment,

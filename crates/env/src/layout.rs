@@ -17,6 +17,8 @@ use crate::{EnvError, Environment, Lease};
 const MARKER: &str = ".complete";
 /// Length of an environment's name, in hex digits.
 const HASH_LENGTH: usize = 32;
+/// The directory of packages whose Python is somewhere else.
+const PACKAGES: &str = "packages";
 
 /// Places below the root.
 #[derive(Clone, Debug)]
@@ -54,6 +56,13 @@ impl Layout {
         let dir = self.envs.join(hash);
         let python = dir.join("bin/python");
         Environment { hash: hash.to_owned(), python, dir, lease: Lease::default() }
+    }
+
+    /// Where the packages of this name are, installed or not: for root filesystems that have a Python
+    /// of their own, in the place of which stands the directory that it finds them in.
+    pub(crate) fn packages(&self, hash: &str) -> Environment {
+        let environment = self.environment(hash);
+        Environment { python: environment.dir.join(PACKAGES), ..environment }
     }
 
     /// The file whose lock the builder of this environment holds.
@@ -114,9 +123,15 @@ impl Layout {
     }
 }
 
-/// `true` if the environment is complete and its base Python is still on the machine.
+/// `true` if the environment is complete and its base Python, if it has one, still on the machine.
 pub(crate) fn is_ready(environment: &Environment) -> bool {
-    environment.dir.join(MARKER).exists() && environment.python.exists()
+    let dir = &environment.dir;
+    dir.join(MARKER).exists() && (environment.python.exists() || dir.join(PACKAGES).is_dir())
+}
+
+/// `true` if it is packages alone, whose Python is somewhere else.
+pub(crate) fn is_packages(environment: &Environment) -> bool {
+    environment.python.ends_with(PACKAGES)
 }
 
 /// Notes that the environment is used now.

@@ -1,6 +1,6 @@
 //! From an image to a lock.
 
-use metal9_types::{EnvLock, ImageSpec, Platform, PythonVersion, Refusal, Target};
+use metal9_types::{EnvLock, ImageSpec, Platform, PythonVersion, Refusal, RootLock, Target};
 
 use crate::process::{self, Input};
 use crate::pythons::Pythons;
@@ -23,6 +23,32 @@ pub(crate) async fn resolve(
     is_here: bool,
     progress: &Progress,
 ) -> Result<EnvLock, EnvError> {
+    let name = uv_platform(target.platform);
+    resolve_as(uv, pythons, spec, (target, name), is_here, progress).await
+}
+
+/// Resolves an image for root filesystems, whose system libraries may be old, and which nobody looks
+/// at: so all of it are wheels that go with most of them.
+pub(crate) async fn resolve_for_roots(
+    uv: &Uv,
+    pythons: &Pythons,
+    spec: &ImageSpec,
+    platform: Platform,
+    progress: &Progress,
+) -> Result<EnvLock, EnvError> {
+    let target = (platform.into(), uv_platform_of_roots(platform));
+    let lock = resolve_as(uv, pythons, spec, target, false, progress).await?;
+    Ok(EnvLock { root: Some(RootLock::default()), ..lock })
+}
+
+async fn resolve_as(
+    uv: &Uv,
+    pythons: &Pythons,
+    spec: &ImageSpec,
+    (target, platform_name): (Target, &str),
+    is_here: bool,
+    progress: &Progress,
+) -> Result<EnvLock, EnvError> {
     let Target { platform, macos } = target;
     let requirements = requirements(spec)?;
     // An unreadable version was refused above.
@@ -42,7 +68,7 @@ pub(crate) async fn resolve(
         command.args(["--python-version", &format!("3.{minor}"), "--only-binary", ":all:"]);
     }
     if !is_here || macos.is_some() {
-        command.args(["--python-platform", uv_platform(platform)]);
+        command.args(["--python-platform", platform_name]);
     }
     if let Some(macos) = macos {
         // Without it uv takes a macOS so old that it picks old releases without a word.
@@ -62,6 +88,7 @@ pub(crate) async fn resolve(
         python: format!("3.{minor}"),
         requirements: normalise(&requirements.index_options, &ended.stdout),
         macos,
+        root: None,
     })
 }
 
@@ -100,6 +127,15 @@ fn uv_platform(platform: Platform) -> &'static str {
         Platform::X86_64Linux => "x86_64-manylinux_2_35",
         Platform::Aarch64Linux => "aarch64-manylinux_2_35",
         Platform::Aarch64Darwin => "aarch64-apple-darwin",
+    }
+}
+
+/// uv's name for a platform with a system library that is older than most.
+pub(crate) fn uv_platform_of_roots(platform: Platform) -> &'static str {
+    match platform {
+        Platform::X86_64Linux => "x86_64-manylinux2014",
+        Platform::Aarch64Linux => "aarch64-manylinux2014",
+        Platform::Aarch64Darwin => uv_platform(platform),
     }
 }
 

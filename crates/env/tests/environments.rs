@@ -100,6 +100,7 @@ fn small_lock(environments: &Environments, requirements: &str) -> EnvLock {
         python: environments.pythons().last().unwrap().clone(),
         requirements: requirements.to_owned(),
         macos: None,
+        root: None,
     }
 }
 
@@ -375,4 +376,23 @@ async fn torch_brings_its_cuda_libraries_to_linux_and_none_to_a_mac() {
     assert!(version(&on_mac, "torch").starts_with('2'), "{on_mac:?}");
     assert!(of_nvidia(&on_linux) > 5, "{on_linux:?}");
     assert_eq!(of_nvidia(&on_mac), 0, "{on_mac:?}");
+}
+
+#[tokio::test]
+async fn packages_for_roots_are_there_without_their_python_and_stay_there() {
+    let (root, environments) = fresh().await;
+    for python in ["3.11", "3.13"] {
+        let image = spec(&[]).sdk_alone(python);
+        let lock = environments.lock_for_roots(&image, &silent()).await.unwrap();
+        assert_eq!(lock.python, python);
+        let there = environments.packages(&lock, &silent()).await.unwrap();
+        assert!(there.python.join("beta9/__init__.py").is_file());
+        assert!(!there.dir.join("bin").exists());
+        let compiled = there.python.join("beta9/__pycache__").is_dir();
+        assert_eq!(compiled, environments.pythons().iter().any(|known| known == python));
+        assert!(environments.cached().contains(&lock.hash()));
+    }
+    let cached = environments.cached();
+    drop(environments);
+    assert_eq!(open(&root).await.cached(), cached, "what is complete is no leftover");
 }

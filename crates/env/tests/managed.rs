@@ -70,6 +70,7 @@ async fn a_machine_without_a_python_installs_one_and_makes_environments_with_it(
         python: version.to_owned(),
         requirements: String::new(),
         macos: None,
+        root: None,
     };
     assert!(environments.has_python(&lock));
     let built = environments.ensure(&lock, &(Arc::new(|_: &str| ()) as _)).await.unwrap();

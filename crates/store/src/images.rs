@@ -173,6 +173,7 @@ mod tests {
         python: String::new(),
         requirements: String::new(),
         macos: None,
+        root: None,
     };
 
     fn image(python: &str) -> ImageSpec {

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{ImageId, MacosVersion};
+use crate::root::RootLock;
+use crate::{ImageId, MacosVersion, WorkspaceId};
 
 /// One step of an image's build, in the client's order.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -46,6 +47,14 @@ pub struct ImageSpec {
     pub ignore_python: bool,
     /// The SDK the caller runs, as `0.1.291`; the environment gets the same one.
     pub sdk_version: String,
+    /// Whose it is, if it has a root filesystem: what one workspace's credentials and secrets made is
+    /// nobody else's. Nothing for what everybody makes alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<WorkspaceId>,
+    /// Names of the secrets by which the registry of the base image knows the workspace. They do not
+    /// make it another image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<String>,
 }
 
 /// Something an image asks for that a native worker cannot give.
@@ -69,8 +78,11 @@ impl ImageSpec {
     /// The image's name: the same for equal specs, whoever asks.
     #[must_use]
     pub fn id(&self) -> ImageId {
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        let hash = Sha256::digest(&text);
+        let text = match self.credentials.is_empty() {
+            true => serde_json::to_vec(self),
+            false => serde_json::to_vec(&Self { credentials: Vec::new(), ..self.clone() }),
+        };
+        let hash = Sha256::digest(text.unwrap_or_default());
         ImageId(hash[..8].iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
@@ -115,7 +127,7 @@ impl ImageSpec {
             refuse(&format!("command `{command}`"), host, &hint);
         }
         if self.build_steps.iter().any(|step| step.kind == "micromamba")
-            || self.python_version.starts_with("micromamba")
+            || self.is_micromamba()
         {
             refuse(
                 "micromamba",
@@ -159,7 +171,7 @@ impl ImageSpec {
             );
         }
         if let Err(error) = self.python_version.parse::<PythonVersion>()
-            && !self.python_version.starts_with("micromamba")
+            && !self.is_micromamba()
         {
             refuse("python_version", &error, "use `python3`, or a version as `python3.11`");
         }
@@ -298,6 +310,10 @@ pub struct EnvLock {
     /// On a Mac, the oldest macOS it fits; nothing if nobody has asked for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub macos: Option<MacosVersion>,
+    /// The root filesystem that `requirements` are for and are added to; nothing where an environment
+    /// is made on the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<RootLock>,
 }
 
 impl EnvLock {
@@ -336,6 +352,10 @@ impl EnvLock {
         hasher.update(&self.python);
         hasher.update([0]);
         hasher.update(&self.requirements);
+        if self.root.is_some() {
+            // Whichever it is: they are installed for a Python that is somewhere else.
+            hasher.update("\0root");
+        }
         hasher.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -391,6 +411,7 @@ mod tests {
             python: "3.12".into(),
             requirements: String::new(),
             macos: Some(version("14.0")),
+            root: None,
         };
         assert!(lock.fits(Target::mac(version("14.0"))) && lock.fits(Target::mac(version("26.4"))));
         assert!(!lock.fits(Target::mac(version("13.6"))));
@@ -407,6 +428,7 @@ mod tests {
             python: "3.12".into(),
             requirements: "--index-url https://a\nsix==1 \\\n    --hash=sha256:0\nrich==2\n".into(),
             macos: None,
+            root: None,
         };
         assert_eq!(lock.package_count(), 2);
     }
@@ -418,6 +440,7 @@ mod tests {
             python: "3.12".into(),
             requirements: requirements.into(),
             macos: None,
+            root: None,
         };
         assert!(lock("--index-url https://a\nsix==1 \\\n    --hash=sha256:0\n").is_hashed());
         assert!(!lock("six==1 \\\n    --hash=sha256:0\nx @ git+https://a/x@1\n").is_hashed());

@@ -16,6 +16,7 @@ mod moment;
 mod offer;
 mod outcome;
 mod resources;
+mod root;
 mod serving;
 mod status;
 mod stub;
@@ -33,6 +34,7 @@ pub use moment::Moment;
 pub use offer::{Offer, Runtime};
 pub use outcome::{CallOutcome, Phase};
 pub use resources::Resources;
+pub use root::{RootLock, RootSource};
 pub use serving::Serving;
 pub use status::TaskStatus;
 pub use stub::{

@@ -66,6 +66,7 @@ mod tests {
             python: "3.12".into(),
             requirements: "a==1 \\\n    --hash=sha256:0\nb==1\n".into(),
             macos: None,
+            root: None,
         };
         let offline = metal9_env::EnvError::Offline { output: "dns error".into() };
         let mac = Target::from(Platform::Aarch64Darwin);

@@ -11,6 +11,7 @@ fn lock(requirements: &str) -> EnvLock {
         python: "3.11".into(),
         requirements: requirements.into(),
         macos: None,
+        root: None,
     }
 }
 

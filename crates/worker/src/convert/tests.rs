@@ -160,6 +160,7 @@ fn a_build_tells_its_lock_or_its_error() {
         python: "3.12".into(),
         requirements: String::new(),
         macos: None,
+        root: None,
     };
     let built = built(Ok(lock));
     assert!(built.error.is_empty());
