@@ -152,6 +152,15 @@ impl Settings {
         self.section("juicefs")
     }
 
+    /// `[images]`, which workers read.
+    ///
+    /// # Errors
+    ///
+    /// If the values do not fit together.
+    pub(crate) fn images(&self) -> Result<metal9_worker::ImageSettings, SettingsError> {
+        self.section("images")
+    }
+
     /// `[worker]`.
     ///
     /// # Errors

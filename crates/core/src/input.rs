@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metal9_types::{
-    AttemptId, CallOutcome, ContainerId, Failure, GpuRequest, Offer, Power, Resources, SessionId,
-    StubId, TaskId, Thermal, WorkerId, WorkspaceId,
+    AttemptId, CallOutcome, ContainerId, Failure, GpuRequest, Offer, Power, Resources, RootSource,
+    SessionId, StubId, TaskId, Thermal, WorkerId, WorkspaceId,
 };
 
 /// The scheduler's settings.
@@ -102,6 +102,8 @@ pub struct StubSpec {
     pub gpu: GpuRequest,
     /// The pool it must run in.
     pub pool: Option<String>,
+    /// What its containers need for a root filesystem.
+    pub root: RootSource,
     /// How long an idle container is kept; zero for a fresh container each call.
     pub keep_warm: Duration,
     /// What makes a worker's caches useful for it: image id and object id as texts.
@@ -144,6 +146,7 @@ impl StubSpec {
             resources: Resources::default(),
             gpu: GpuRequest::default(),
             pool: None,
+            root: RootSource::Host,
             keep_warm: Duration::ZERO,
             image: String::new(),
             object: String::new(),

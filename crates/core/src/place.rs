@@ -13,6 +13,8 @@ use crate::state::{GroupKey, Strain, Worker};
 pub(crate) enum Obstacle {
     /// It is in another pool.
     Pool,
+    /// Its containers cannot have the root filesystem that the image is.
+    Root,
     /// It is on a Mac with a fitting device, but runs its jobs in a virtual machine.
     NotNative,
     /// It has no accelerator of a kind asked for.
@@ -68,6 +70,9 @@ pub(crate) fn obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
     let offer = &worker.offer;
     if spec.pool.as_ref().is_some_and(|pool| *pool != offer.pool) {
         return Some(Obstacle::Pool);
+    }
+    if spec.root > offer.root {
+        return Some(Obstacle::Root);
     }
     if let Some(obstacle) = gpu_obstacle(spec, worker) {
         return Some(obstacle);
@@ -126,10 +131,15 @@ fn gpu_obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
 /// How far down the stub's list of accelerators the best is that a worker like this has, were it
 /// empty; nothing if it can never run the stub, whatever its size.
 pub(crate) fn rank(spec: &StubSpec, offer: &Offer) -> Option<usize> {
-    if spec.pool.as_ref().is_some_and(|pool| *pool != offer.pool) {
+    if !is_for(spec, offer) {
         return None;
     }
     pick_devices(spec, offer, |_| true).map(|spot| spot.rank)
+}
+
+/// Whether a worker like this is one that the stub may run on, whatever its size and accelerators.
+pub(crate) fn is_for(spec: &StubSpec, offer: &Offer) -> bool {
+    spec.pool.as_ref().is_none_or(|pool| *pool == offer.pool) && spec.root <= offer.root
 }
 
 /// Where the stub would go on this worker now; nothing if there is no room for it.
@@ -137,9 +147,7 @@ pub(crate) fn rank(spec: &StubSpec, offer: &Offer) -> Option<usize> {
 /// Does not look at [`obstacle`]s other than accelerators, size and pool, nor at how many
 /// containers are starting.
 pub(crate) fn spot(spec: &StubSpec, worker: &Worker, group: GroupKey) -> Option<Spot> {
-    if spec.pool.as_ref().is_some_and(|pool| *pool != worker.offer.pool)
-        || !worker.available(group).fits(spec.resources)
-    {
+    if !is_for(spec, &worker.offer) || !worker.available(group).fits(spec.resources) {
         return None;
     }
     if worker.gpus_rest && !spec.gpu.is_none() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use metal9_proto::worker as wire;
-use metal9_types::{EnvLock, SessionId};
+use metal9_types::{EnvLock, ObjectId, RootLock, SessionId};
 use tokio::sync::mpsc;
 
 /// Lines that may wait for a client that reads slowly; further ones are dropped.
@@ -32,6 +32,8 @@ pub(crate) enum BuildEvent {
 #[derive(Debug)]
 struct Build {
     session: SessionId,
+    /// What it copies from.
+    context: Option<ObjectId>,
     events: mpsc::Sender<BuildEvent>,
 }
 
@@ -64,11 +66,17 @@ impl Builds {
     }
 
     /// Begins a build on this session.
-    pub(crate) fn begin(&self, session: SessionId) -> Awaited<'_> {
+    pub(crate) fn begin(&self, session: SessionId, context: Option<ObjectId>) -> Awaited<'_> {
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let (sender, events) = mpsc::channel(QUEUE);
-        self.lock().insert(id, Build { session, events: sender });
+        self.lock().insert(id, Build { session, context, events: sender });
         Awaited { id, events, builds: self }
+    }
+
+    /// Whether a build on this session copies from this object.
+    pub(crate) fn copies_from(&self, session: SessionId, object: ObjectId) -> bool {
+        let on = |build: &Build| build.session == session && build.context == Some(object);
+        self.lock().values().any(on)
     }
 
     pub(crate) fn progress(&self, build: u64, text: String) {
@@ -84,8 +92,9 @@ impl Builds {
         let lock = finished.lock.and_then(|lock| {
             let platform = lock.platform.parse().ok()?;
             let macos = lock.macos.parse().ok();
+            let root = lock.root.map(|root| RootLock { base: root.base });
             let (python, requirements) = (lock.python, lock.requirements);
-            Some(EnvLock { platform, python, requirements, macos })
+            Some(EnvLock { platform, python, requirements, macos, root })
         });
         let event = match lock {
             Some(lock) if finished.error.is_empty() => BuildEvent::Built(lock),

@@ -8,8 +8,8 @@ use metal9_core::Action;
 use metal9_proto::worker as wire;
 use metal9_tasks::CancellationToken;
 use metal9_types::{
-    AttemptId, Condition, ContainerId, MacosVersion, Platform, SessionId, StubId, Target, TaskId,
-    WorkerId,
+    AttemptId, Condition, ContainerId, MacosVersion, Platform, RootSource, SessionId, StubId,
+    Target, TaskId, WorkerId,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -48,6 +48,8 @@ pub(crate) struct Connection {
     pub(crate) platform: Platform,
     /// Its macOS, if it is a Mac.
     pub(crate) macos: Option<MacosVersion>,
+    /// Which root filesystems its containers can have.
+    pub(crate) root: RootSource,
     /// How it says it isolates jobs.
     pub(crate) isolation: String,
     /// How it last said that its machine is doing.

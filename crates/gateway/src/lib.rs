@@ -44,6 +44,7 @@ mod rates;
 mod references;
 mod retention;
 mod revocations;
+mod roots;
 mod scales;
 mod schedules;
 mod serves;

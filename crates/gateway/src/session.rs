@@ -219,6 +219,7 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
             pool: offer.pool.clone(),
             platform: offer.platform,
             macos: macs::macos(offer.platform, &offer.machine.os),
+            root: offer.root,
             isolation,
             condition: condition.clone(),
             queue,

@@ -178,9 +178,8 @@ impl RootfsError {
             }
             Self::NoPython { python } => {
                 return Some(format!(
-                    "install {python} in the image's commands, ask for the version that the base \
-                     image has with `python_version=`, or give `ignore_python=True` if nothing in \
-                     the image needs it"
+                    "install {python} in the image's commands, or ask for the version that the base \
+                     image has with `python_version=`"
                 ));
             }
             Self::NoMicromamba => {

@@ -2,8 +2,7 @@
 //!
 //! [`Images`] is a cache: [`Images::pull`] fetches an image from a registry, [`Images::load`] takes it
 //! from an OCI image layout. Layers are unpacked once and shared; an [`Image`] names their
-//! directories, keeps them with its [`Lease`], and [`Overlay`] mounts them under a directory that
-//! gets what is written. [`Builder`] makes new images with buildah.
+//! directories, and keeps them with its [`Lease`]. [`Builder`] makes new images with buildah.
 //!
 //! Nothing that an image says is believed: digests are checked, sizes counted while bytes come, and no
 //! name, link or attribute in a layer reaches anything outside of the layer's directory.
@@ -24,9 +23,6 @@ mod layout;
 mod lease;
 mod load;
 mod manifest;
-#[cfg(any(target_os = "linux", test))]
-mod mountinfo;
-mod overlay;
 mod pull;
 mod room;
 #[cfg_attr(not(target_os = "linux"), path = "tree/elsewhere.rs")]
@@ -40,4 +36,3 @@ pub use error::RootfsError;
 pub use images::{Credentials, Image, Images, Progress, Settings};
 pub use lease::Lease;
 pub use manifest::ImageConfig;
-pub use overlay::{Mounted, Overlay, leftovers};

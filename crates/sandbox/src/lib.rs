@@ -23,6 +23,8 @@ mod isolation;
 mod launch;
 mod memory;
 mod oci;
+#[cfg(target_os = "linux")]
+mod overlay;
 mod process;
 mod receive;
 mod run;
@@ -43,6 +45,8 @@ pub use isolation::{
 };
 pub use launch::{Launch, Limits, RUNNER_FD_VARIABLE};
 pub use oci::{Container, Engine, OciRuntime, RuntimeError, UserRange, remove_cgroups};
+#[cfg(target_os = "linux")]
+pub use overlay::Overlay;
 pub use process::{Process, spawn};
 pub use run::{Output, run};
 pub use shim::{SHIM_COMMAND, shim_main};

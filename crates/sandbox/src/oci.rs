@@ -44,6 +44,9 @@ pub struct Container {
     pub users: Option<UserRange>,
     /// The network namespace that it is in; `None` for the one that the policy says.
     pub network: Option<PathBuf>,
+    /// The directories of its root filesystem, the top one first, which nobody may write to; none for
+    /// one that has nothing in it but what the launch's rules say.
+    pub layers: Vec<PathBuf>,
 }
 
 impl Container {

@@ -26,7 +26,7 @@ impl ImageCache {
 
 /// Adds an image, or notes that it is used.
 const PUT_IMAGE: &str = "INSERT INTO images (id, spec, created_at, used_at) VALUES (?1, ?2, ?3, ?3) \
-     ON CONFLICT (id) DO UPDATE SET used_at = excluded.used_at";
+     ON CONFLICT (id) DO UPDATE SET used_at = excluded.used_at, spec = excluded.spec";
 
 impl Store {
     /// Keeps an image, which is about to be built or named; one that is there already stays as it
@@ -109,6 +109,8 @@ impl Store {
             })
         })
         .await?;
+        // By other credentials, perhaps.
+        self.inner.images.specs.forget(|image, _| image == id);
         self.inner
             .images
             .locks

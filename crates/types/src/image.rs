@@ -126,9 +126,7 @@ impl ImageSpec {
             };
             refuse(&format!("command `{command}`"), host, &hint);
         }
-        if self.build_steps.iter().any(|step| step.kind == "micromamba")
-            || self.is_micromamba()
-        {
+        if self.build_steps.iter().any(|step| step.kind == "micromamba") || self.is_micromamba() {
             refuse(
                 "micromamba",
                 "native workers make environments with uv",

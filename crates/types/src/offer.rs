@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Device, Machine, OnBattery, Platform, Resources};
+use crate::{Device, Machine, OnBattery, Platform, Resources, RootSource};
 
 /// How a container is isolated.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -64,6 +64,8 @@ pub struct Offer {
     pub on_battery: OnBattery,
     /// Ways it can isolate a container.
     pub runtimes: Vec<Runtime>,
+    /// Which root filesystems its containers can have.
+    pub root: RootSource,
     /// Python versions it can make environments for, as `3.11`.
     pub pythons: Vec<String>,
     /// Free-form labels.

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::image::{ImageSpec, PythonVersion, Refusal};
 
 /// Where the root filesystem of a container comes from; what comes later needs more of a worker.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum RootSource {
     /// The machine itself: any worker.
@@ -165,9 +167,8 @@ mod tests {
 
     #[test]
     fn the_python_of_a_root_has_the_name_that_it_has_in_images() {
-        let named = |version: &str| {
-            ImageSpec { python_version: version.into(), ..spec() }.python_program()
-        };
+        let named =
+            |version: &str| ImageSpec { python_version: version.into(), ..spec() }.python_program();
         let names = ["python3", "python3.12", "micromamba3.9", "micromamba"].map(named);
         assert_eq!(names, ["python3", "python3.12", "python3.9", "python3"]);
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GpuRequest, ImageId, ObjectId, Resources, Serving, VolumeId};
+use crate::{GpuRequest, ImageId, ObjectId, Resources, RootSource, Serving, VolumeId};
 
 /// What a stub is for. The texts are the client API's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -188,6 +188,9 @@ pub struct StubConfig {
     pub object: ObjectId,
     /// The environment.
     pub image: ImageId,
+    /// What the image needs for a root filesystem.
+    #[serde(default, skip_serializing_if = "is_host")]
+    pub root: RootSource,
     /// `module.path:function`.
     pub handler: String,
     /// `module.path:function` run once per container before the first call; empty for none.
@@ -254,6 +257,11 @@ impl StubConfig {
     pub fn stub_type(&self) -> StubType {
         StubType { kind: self.kind, stage: self.stage }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_host(root: &RootSource) -> bool {
+    *root == RootSource::Host
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

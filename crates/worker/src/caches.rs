@@ -73,6 +73,15 @@ async fn collect(makings: &Makings, budget: u64, missing: u64) {
         }
         Err(error) => tracing::warn!(%error, "could not remove unused files of volumes"),
     }
+    if let Some(roots) = &makings.roots {
+        match roots.collect().await {
+            Ok(collected) if collected.layers > 0 || collected.storage => {
+                tracing::info!(?collected, "removed images that were not used for long");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = chain(&error), "could not remove images"),
+        }
+    }
     let environments =
         allowed(budget.saturating_sub(2 * code), missing, makings.environments.disk_bytes().await);
     match makings.environments.collect(environments).await {

@@ -174,6 +174,11 @@ impl Code {
         let _ = share.set_times(FileTimes::new().set_modified(SystemTime::now()));
         path.is_dir().then_some(Self { path, _share: share })
     }
+
+    /// The directory, in which nothing may be changed.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// Runs slow work on files on a thread of its own.

@@ -30,6 +30,7 @@ use crate::event::Event;
 use crate::gateway::Gateway;
 use crate::output::Sink;
 use crate::report::{Ended, Stream};
+use crate::roots::Means;
 use crate::runner::{CallFrame, CancelReason, Runner, ToRunner};
 use crate::tunnel::Sockets;
 use crate::volumes::{Mount, SharedDisk};
@@ -75,6 +76,8 @@ pub(crate) struct ContainerSpec {
     pub(crate) juicefs: Option<Access>,
     /// Processes that serve requests; 0 if it is called.
     pub(crate) processes: u32,
+    /// What making its root filesystem takes.
+    pub(crate) means: Means,
 }
 
 impl ContainerSpec {
@@ -112,6 +115,7 @@ impl ContainerSpec {
             shared: SharedDisk::default(),
             juicefs: None,
             processes: 0,
+            means: Means::default(),
         }
     }
 }

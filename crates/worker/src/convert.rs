@@ -12,13 +12,16 @@ use metal9_proto::worker as wire;
 use metal9_proto::worker::gateway_message::Message as Inbound;
 use metal9_proto::worker::worker_message::Message as Outbound;
 use metal9_sandbox::Network;
-use metal9_types::{AttemptId, ContainerId, EnvLock, Offer, Platform, StubId, Target, VolumeId};
+use metal9_types::{
+    AttemptId, ContainerId, EnvLock, Offer, Platform, RootLock, StubId, Target, VolumeId,
+};
 use metal9_volume::{MountPath, VolumePath};
 
 use crate::buckets::{Bucket, Keys};
 use crate::container::{Arguments, Call, ContainerSpec};
 use crate::event::{BuildTask, NotBuilt, Order, Welcome};
 use crate::report::{Presence, Report, Stream};
+use crate::roots::Means;
 use crate::volumes::{Mount, SharedDisk};
 
 /// A message that makes no sense; who sent it is newer, older or broken.
@@ -73,6 +76,7 @@ pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire:
         process: *PROCESS,
         interruption: presence.interruption,
         mounts_juicefs: presence.mounts_juicefs,
+        root_source: offer.root.as_str().to_owned(),
     }))
 }
 
@@ -144,6 +148,7 @@ pub(crate) fn report(report: Report) -> wire::WorkerMessage {
                     python: lock.python,
                     requirements: lock.requirements,
                     macos: lock.macos.map(|macos| macos.to_string()).unwrap_or_default(),
+                    root: lock.root.map(|root| wire::RootLock { base: root.base }),
                 }),
             })
         }
@@ -207,7 +212,10 @@ pub(crate) fn order(message: wire::GatewayMessage) -> Result<Order, ConvertError
         Inbound::BuildImage(build) => Order::Build {
             build: build.build_id,
             image_spec: build.image_spec,
-            task: BuildTask::Here { macos: build.macos.parse().ok() },
+            task: BuildTask::Here {
+                macos: build.macos.parse().ok(),
+                means: means(build.root_means),
+            },
         },
         Inbound::ResolveImage(resolve) => {
             let macos = resolve.macos.parse().ok();
@@ -289,7 +297,15 @@ fn container_spec(spec: wire::ContainerSpec) -> Result<ContainerSpec, String> {
         shared: SharedDisk { root: spec.volumes_root.into(), marker: spec.volumes_marker },
         juicefs: spec.juicefs.map(|told| Access::told(told.metadata_url, told.password)),
         processes: spec.serving_processes,
+        means: means(spec.root_means),
     })
+}
+
+fn means(told: Option<wire::RootMeans>) -> Means {
+    let pairs =
+        |list: Vec<wire::EnvVar>| list.into_iter().map(|entry| (entry.name, entry.value)).collect();
+    let told = told.unwrap_or_default();
+    Means { credentials: pairs(told.credentials), secrets: pairs(told.secrets) }
 }
 
 fn mount(mount: wire::VolumeMount) -> Result<Mount, String> {
@@ -320,6 +336,7 @@ fn env_lock(lock: wire::Lock) -> Result<EnvLock, String> {
         python: lock.python,
         requirements: lock.requirements,
         macos: lock.macos.parse().ok(),
+        root: lock.root.map(|root| RootLock { base: root.base }),
     })
 }
 

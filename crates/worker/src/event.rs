@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::container::{Call, ContainerSpec};
 use crate::gateway::TransferError;
 use crate::report::{Ended, Presence, Report, Stream};
+use crate::roots::Means;
 use crate::runner::Runner;
 use crate::spares::{Key, Kind};
 
@@ -25,10 +26,11 @@ pub(crate) struct Welcome {
 }
 
 /// What is wanted of an image.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum BuildTask {
-    /// Its environment on this machine; on a Mac one that fits others of this macOS, too.
-    Here { macos: Option<MacosVersion> },
+    /// Its environment on this machine; on a Mac one that fits others of this macOS, too. With what
+    /// its root filesystem takes, if it has one.
+    Here { macos: Option<MacosVersion>, means: Means },
     /// No environment, only the packages for machines of some kind.
     /// Nothing for a kind that this worker does not know.
     Resolve(Option<Target>),

@@ -89,6 +89,7 @@ mod tests {
             simulate_devices: Vec::new(),
             simulate_machine: None,
             simulate_condition: None,
+            images: crate::options::ImageSettings::default(),
             labels: BTreeMap::new(),
             credential_age: None,
             cgroups: false,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use metal9_sandbox::Network;
 use metal9_types::{OnBattery, Runtime};
+use serde::Deserialize;
 
 /// Whether jobs are isolated from the machine and from each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,20 @@ pub const CACHE_MIB: u64 = 20 * 1024;
 /// How often the caches are measured if nobody says otherwise: that is a look at every file of
 /// theirs.
 pub const CACHE_CHECK: Duration = Duration::from_secs(600);
+
+/// `[images]`: root filesystems of containers. What is not set is as usual.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSettings {
+    /// Room for layers and what builds keep, in MiB.
+    pub cache_mib: Option<u64>,
+    /// The image that a build begins with whose client names none; `{version}` is a version of Python.
+    pub base: Option<String>,
+    /// Registries that are spoken to without TLS, as `host:port`, separated by commas.
+    pub insecure_registries: Option<String>,
+    /// How long a build may take.
+    pub build_timeout_seconds: Option<u64>,
+}
 
 /// Everything [`crate::run`] needs to know.
 #[derive(Clone, Debug)]
@@ -98,6 +113,8 @@ pub struct Options {
     pub writable: Vec<PathBuf>,
     /// Whether jobs work on copies of volumes also where the worker sees the gateway's disk.
     pub copy_volumes: bool,
+    /// Root filesystems of containers.
+    pub images: ImageSettings,
     /// How the worker mounts the file system of volumes itself.
     pub juicefs: metal9_juicefs::Settings,
     /// Whether the machine is kept awake while jobs run.

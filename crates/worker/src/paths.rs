@@ -69,6 +69,11 @@ impl Paths {
         self.environments().join("uv-cache")
     }
 
+    /// Layers of container images.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
     pub(crate) fn code(&self) -> PathBuf {
         self.root.join("code")
     }

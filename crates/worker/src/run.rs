@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use metal9_env::{EnvError, Environments};
-use metal9_types::{Device, Machine, Offer, Platform};
+use metal9_types::{Device, Machine, Offer, Platform, RootSource};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,7 @@ use crate::containment::Containment;
 use crate::credential::Credential;
 use crate::devices::{self, DevicesError, Found};
 use crate::dial::Dial;
+use crate::errors::chain;
 use crate::gateway::Gateway;
 use crate::identity::{Identity, IdentityError};
 use crate::interrupted::{Boot, Interruption};
@@ -27,6 +28,7 @@ use crate::manager::{Attendant, Manager};
 use crate::options::Options;
 use crate::paths::{Paths, PathsError};
 use crate::relay::Relays;
+use crate::roots::Roots;
 use crate::runner::{Guard, IsolationError, Launcher};
 use crate::runner_files::{self, RunnerFilesError};
 use crate::session;
@@ -147,6 +149,16 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         Guard::find(&options, &identity.worker_id, paths.root(), &paths.containers()).await?;
     let isolation = guard.describe();
 
+    let roots = match guard.shift() {
+        Some(shift) => match Roots::open(&options.images, &paths.images(), shift).await {
+            Ok(roots) => Some(roots),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "containers have no images for their files");
+                None
+            }
+        },
+        None => None,
+    };
     let relays = match dial.trust() {
         Some(trust) => Some(Relays::open(trust.clone()).await.map_err(RunError::Relay)?),
         None => None,
@@ -169,6 +181,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         machine,
         devices: equipment.devices.clone(),
         platform: pretended.unwrap_or(platform),
+        root: roots.as_ref().map_or(RootSource::Host, Roots::source),
         runtimes: runtimes.unwrap_or_else(|| vec![options.runtime]),
         ..offer(&options, &identity, platform, &opened)
     };
@@ -177,6 +190,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let tools = Arc::new(Tools {
         workshop: Workshop::Real(Box::new(Makings {
             environments: opened,
+            roots,
             blobs: Arc::new(Blobs::new(paths.volumes(), paths.temporary())),
             copy_volumes: options.copy_volumes,
             own_mount: Arc::clone(&own_mount),
@@ -304,6 +318,7 @@ fn offer(
         devices: Vec::new(),
         on_battery: options.on_battery,
         runtimes: Vec::new(),
+        root: RootSource::Host,
         pythons: environments.pythons(),
         labels: BTreeMap::clone(&options.labels),
         version: env!("CARGO_PKG_VERSION").to_owned(),

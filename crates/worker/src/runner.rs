@@ -39,7 +39,7 @@ use frames::FrameReader;
 pub use gpu::gpu_obstacle;
 pub(crate) use isolation::Guard;
 pub use isolation::IsolationError;
-pub(crate) use launch::{LaunchError, Launcher};
+pub(crate) use launch::{Base, LaunchError, Launcher};
 pub(crate) use messages::{CallFrame, CancelReason, FromRunner, Load, ToRunner};
 pub(crate) use networks::OwnNetwork;
 pub use oci::OciError;
@@ -68,6 +68,8 @@ pub(crate) struct Runner {
     pub(crate) copies: Copies,
     /// Keeps its environment.
     pub(crate) environment: Lease,
+    /// Keeps its root filesystem.
+    pub(crate) root: Option<metal9_rootfs::Lease>,
     /// Where its own network is listened on for connections to the gateway.
     pub(crate) listeners: Vec<TcpListener>,
     /// Carries them there, once it is known where that is.
@@ -97,6 +99,7 @@ impl Runner {
             python,
             copies: Copies::default(),
             environment: Lease::default(),
+            root: None,
             listeners: Vec::new(),
             relay: None,
             reader,

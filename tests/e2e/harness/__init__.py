@@ -10,6 +10,7 @@ from .gate import Gate
 from .machines import Machines
 from .program import App, Finished, Program
 from .proxy import Proxy
+from .registry import IMAGE_ENV, Layer, Registry, python_layer
 from .secure import SecureFleet
 from .served import Served, serve
 from .serving import Serving, start_serving
@@ -29,10 +30,13 @@ __all__ = [
     "DevFleet",
     "Finished",
     "Gate",
+    "IMAGE_ENV",
+    "Layer",
     "Machines",
     "ObjectStore",
     "Program",
     "Proxy",
+    "Registry",
     "SecureFleet",
     "Served",
     "Serving",
@@ -42,6 +46,7 @@ __all__ = [
     "eventually",
     "let_jobs_write",
     "new_workspace",
+    "python_layer",
     "second_workspace",
     "serve",
     "start_serving",

@@ -17,7 +17,7 @@ const EDGES: [(&str, &[&str], &[&str]); 22] = [
     ("metal9-faults", &[], &[]),
     ("metal9-proto", &[], &[]),
     ("metal9-tls", &[], &[]),
-    ("metal9-rootfs", &["archive", "env", "tls"], &[]),
+    ("metal9-rootfs", &["archive", "env", "tls"], &["sandbox"]),
     ("metal9-tunnel", &["proto"], &[]),
     ("metal9-service", &[], &[]),
     ("metal9-core", &["types"], &[]),

@@ -202,9 +202,10 @@ fn serve(context: &Context, arguments: &Run) -> Result<(), Failure> {
     ]);
     let settings = context.settings(flags)?;
     let juicefs = settings.juicefs().map_err(Failure::usage)?;
+    let images = settings.images().map_err(Failure::usage)?;
     let settings = settings.worker().map_err(Failure::usage)?;
     context.start_log("info")?;
-    let mut options = options(settings, juicefs)?;
+    let mut options = Options { images, ..options(settings, juicefs)? };
     options.simulate_machine.clone_from(&arguments.simulate_machine);
     options.simulate_condition.clone_from(&arguments.simulate_condition);
     if arguments.exit_with_stdin {
@@ -273,6 +274,7 @@ fn options(
         simulate_devices: names(&settings.simulate_devices),
         simulate_machine: None,
         simulate_condition: None,
+        images: metal9_worker::ImageSettings::default(),
         labels: settings.labels,
         cgroups: settings.cgroups.unwrap_or(true),
         pids: settings.pids,

@@ -39,7 +39,7 @@ impl Key {
             ("worker", "isolation") => Some(Value::String("on".to_owned())),
             ("worker", "on_battery") => Some(Value::String("run".to_owned())),
             ("worker", "network") => Some(Value::String("full".to_owned())),
-            ("worker" | "juicefs", _) => None,
+            ("worker" | "juicefs" | "images", _) => None,
             // `dev` listens where a gateway would.
             (_, name) => gateway_defaults().remove(name),
         }
@@ -108,6 +108,10 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "readable", Kind::Directories, "directories of this machine that jobs may read"),
     key("worker", "writable", Kind::Directories, "directories of this machine that jobs may write"),
     key("worker", "credential_hours", Kind::Count, "how old its credential gets; a week if not set, 0 for ever"),
+    key("images", "cache_mib", Kind::Count, "room for container images and what builds keep; 40960 if not set"),
+    key("images", "base", Kind::Text, "what a build begins with that names nothing; python:{version}-slim if not set"),
+    key("images", "insecure_registries", Kind::Text, "registries without TLS, as host:port, separated by commas"),
+    key("images", "build_timeout_seconds", Kind::Count, "how long a build may take; 1800 if not set"),
     key("juicefs", "metadata", Kind::Secret, "where the file system of volumes has its metadata, as redis://:PASSWORD@host/1"),
     key("juicefs", "program", Kind::Path, "the juicefs; found or installed if not set"),
     key("juicefs", "cache_dir", Kind::Path, "where what was read is kept, if not below the state directory"),

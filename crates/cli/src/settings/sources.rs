@@ -157,7 +157,7 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<Strin
 }
 
 fn sections() -> String {
-    list(["[gateway]", "[worker]", "[juicefs]", "[dev]"])
+    list(["[gateway]", "[worker]", "[images]", "[juicefs]", "[dev]"])
 }
 
 fn list<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String {

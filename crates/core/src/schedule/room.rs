@@ -109,7 +109,7 @@ impl Core {
     fn clearing(&self, key: GroupKey, worker: &Worker) -> Option<(Clearing, Vec<ContainerId>)> {
         let spec = &self.stubs.get(&key.stub)?.spec;
         let rests = worker.gpus_rest && !spec.gpu.is_none();
-        if rests || spec.pool.as_ref().is_some_and(|pool| *pool != worker.offer.pool) {
+        if rests || !place::is_for(spec, &worker.offer) {
             return None;
         }
         let mut ending = Ending::default();

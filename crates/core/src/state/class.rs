@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use metal9_types::{ContainerId, Device, Moment, Offer, Platform, Runtime, WorkerId};
+use metal9_types::{ContainerId, Device, Moment, Offer, Platform, RootSource, Runtime, WorkerId};
 
 /// What makes workers alike: all that decides whether one can ever run a stub, except its size.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -10,6 +10,7 @@ pub(crate) struct ClassKey {
     pool: String,
     platform: Platform,
     native: bool,
+    root: RootSource,
     devices: Vec<Device>,
 }
 
@@ -19,6 +20,7 @@ impl ClassKey {
             pool: offer.pool.clone(),
             platform: offer.platform,
             native: offer.runtimes.contains(&Runtime::Native),
+            root: offer.root,
             devices: offer.devices.clone(),
         }
     }

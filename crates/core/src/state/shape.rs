@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use metal9_types::{GpuRequest, Resources};
+use metal9_types::{GpuRequest, Resources, RootSource};
 
 use super::class::Asking;
 use super::{GroupKey, Reason};
@@ -15,11 +15,17 @@ pub(crate) struct ShapeKey {
     resources: Resources,
     gpu: GpuRequest,
     pool: Option<String>,
+    root: RootSource,
 }
 
 impl ShapeKey {
     pub(crate) fn of(spec: &StubSpec) -> Self {
-        Self { resources: spec.resources, gpu: spec.gpu.clone(), pool: spec.pool.clone() }
+        Self {
+            resources: spec.resources,
+            gpu: spec.gpu.clone(),
+            pool: spec.pool.clone(),
+            root: spec.root,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which worker a task goes to.
 
-use metal9_types::{GpuRequest, Platform, Runtime, Vendor};
+use metal9_types::{GpuRequest, Platform, RootSource, Runtime, Vendor};
 
 use super::env::{TestEnv, device, hello, mac, stub_spec, task, task_spec, worker};
 use crate::{Input, StubSpec};
@@ -27,6 +27,33 @@ fn metal_jobs_go_to_native_workers_on_macs_only() {
     );
     env.connect(mac(3, 3, "M1", ""));
     env.waiting(task(1));
+    assert_eq!(env.given().worker, worker(3));
+}
+
+#[test]
+fn an_image_that_is_a_root_goes_to_containers_that_can_have_it() {
+    let mut env = TestEnv::new();
+    env.define(StubSpec { root: RootSource::Pulled, ..stub_spec(1) });
+    env.define(StubSpec { root: RootSource::Built, ..stub_spec(2) });
+    env.hello(1, 1, 4);
+    env.submit(1);
+    assert_eq!(
+        env.waiting(task(1)),
+        "waiting: the image is the root of a container, which takes a worker with containers \
+         (`runtime = \"runc\"` or \"runsc\"); 1 worker has none"
+    );
+    let mut pulls = hello(2, 2, 4, 16_384);
+    pulls.offer.root = RootSource::Pulled;
+    env.connect(pulls);
+    env.waiting(task(1));
+    assert_eq!(env.given().worker, worker(2));
+    env.handle(Input::Submit(crate::TaskSpec { stub: stub_spec(2).stub, ..task_spec(2) }));
+    let sentence = env.waiting(task(2));
+    assert!(sentence.contains("and buildah; 2 workers have none"), "{sentence}");
+    let mut builds = hello(3, 3, 4, 16_384);
+    builds.offer.root = RootSource::Built;
+    env.connect(builds);
+    env.waiting(task(2));
     assert_eq!(env.given().worker, worker(3));
 }
 

@@ -46,6 +46,7 @@ pub(crate) fn stub_spec(scales: &Scales, stub: &StubRow) -> StubSpec {
         resources: config.resources,
         gpu: config.gpu.clone(),
         pool: config.pool.clone(),
+        root: config.root,
         keep_warm: Duration::from_secs_f32(seconds),
         image: config.image.to_string(),
         object: config.object.to_string(),

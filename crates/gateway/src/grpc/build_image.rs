@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use metal9_proto::beta9::image::{BuildImageRequest, BuildImageResponse};
 use metal9_proto::worker as worker_wire;
-use metal9_types::{ImageSpec, Platform, Refusal, SessionId};
+use metal9_store::Actor;
+use metal9_types::{ImageSpec, Platform, Refusal, RootSource, SessionId};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::codegen::BoxStream;
 
 use super::image_spec::from_build;
-use crate::auth::Leave;
+use crate::auth::Caller;
 use crate::builds::BuildEvent;
 use crate::error::ApiError;
 use crate::macs::{self, Verdict};
+use crate::roots;
 use crate::shared::{Shared, SharedRef};
-use crate::validate::image;
+use crate::validate::{image, shown};
 
 pub(super) type BuildStream = BoxStream<BuildImageResponse>;
 type Sender = mpsc::Sender<Result<BuildImageResponse, Status>>;
@@ -29,14 +31,15 @@ pub(super) fn build(
     shared: &SharedRef,
     request: BuildImageRequest,
     sdk_version: String,
-    mut leave: Leave,
+    caller: Caller,
 ) -> BuildStream {
     let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
     let shared = SharedRef::clone(shared);
-    let spec = from_build(request, sdk_version);
+    let spec = from_build(request, sdk_version, caller.workspace);
+    let (who, mut leave) = (caller.actor, caller.leave);
     metal9_tasks::spawn_infallible("image build", async move {
         let built = tokio::select! {
-            built = run(&shared, &spec, &sender) => built,
+            built = run(&shared, &spec, &who, &sender) => built,
             error = leave.over() => {
                 let _ = sender.send(Err(error.into())).await;
                 return;
@@ -90,11 +93,16 @@ impl From<metal9_store::StoreError> for BuildError {
 }
 
 /// Builds the image; the Python version it got.
-async fn run(shared: &Shared, spec: &ImageSpec, sender: &Sender) -> Result<String, BuildError> {
-    let refusals = spec.native_refusals();
+async fn run(
+    shared: &Shared,
+    spec: &ImageSpec,
+    who: &Actor,
+    sender: &Sender,
+) -> Result<String, BuildError> {
+    let refusals = spec.refusals();
     if !refusals.is_empty() {
         let lines: Vec<_> = refusals.iter().map(Refusal::to_string).collect();
-        let text = format!("this image cannot run on native workers\n{}", lines.join("\n"));
+        let text = format!("this image cannot be made\n{}", lines.join("\n"));
         // The SDK shows what came as progress, not the last message's text.
         say(sender, &format!("{text}\n")).await?;
         return Err(BuildError::Refused(text));
@@ -104,14 +112,25 @@ async fn run(shared: &Shared, spec: &ImageSpec, sender: &Sender) -> Result<Strin
         say(sender, &format!("{text}\n")).await?;
         return Err(BuildError::Refused(text));
     }
+    if let Err(refused) = has_context(shared, spec).await {
+        say(sender, &format!("{refused}\n")).await?;
+        return Err(BuildError::Refused(refused.to_string()));
+    }
+    let means = match roots::means(shared, spec, who).await {
+        Ok(means) => means,
+        Err(missing) => {
+            say(sender, &format!("{missing}\n")).await?;
+            return Err(BuildError::Refused(missing.to_string()));
+        }
+    };
     shared.store.put_image(spec).await?;
     let mut tries = 0;
     let mut tried = Vec::new();
     while tries < TRIES {
-        let (session, platform) = find_worker(shared, sender, &tried).await?;
-        match build_on(shared, session, spec, sender).await? {
+        let (session, platform) = find_worker(shared, spec, sender, &tried).await?;
+        match build_on(shared, session, spec, means.clone(), sender).await? {
             Built::Ready(python) => {
-                if platform != Platform::Aarch64Darwin {
+                if platform != Platform::Aarch64Darwin && spec.root() == RootSource::Host {
                     tell_of_macs(shared, spec, sender).await?;
                 }
                 return Ok(python);
@@ -122,7 +141,7 @@ async fn run(shared: &Shared, spec: &ImageSpec, sender: &Sender) -> Result<Strin
             }
             Built::Impossible(text) => {
                 tried.push(platform);
-                if others(shared, &tried).is_empty() {
+                if others(shared, spec.root(), &tried).is_empty() {
                     say(sender, &format!("{text}\n")).await?;
                     return Err(BuildError::Refused(text));
                 }
@@ -153,10 +172,25 @@ async fn tell_of_macs(
     Ok(())
 }
 
-/// Connected workers on none of these platforms.
-fn others(shared: &Shared, tried: &[Platform]) -> Vec<(SessionId, Platform)> {
+/// Refuses a context that the workspace has not sent.
+async fn has_context(shared: &Shared, spec: &ImageSpec) -> Result<(), ApiError> {
+    let (Some(owner), context) = (spec.owner, &spec.build_context) else { return Ok(()) };
+    if context.is_empty() {
+        return Ok(());
+    }
+    let missing = || ApiError::NotFound { kind: "build context", id: shown(context) };
+    let object = context.parse().map_err(|_| missing())?;
+    match shared.store.object_exists(owner, object).await? {
+        true => Ok(()),
+        false => Err(missing()),
+    }
+}
+
+/// Connected workers on none of these platforms, with roots of this kind.
+fn others(shared: &Shared, root: RootSource, tried: &[Platform]) -> Vec<(SessionId, Platform)> {
     let connections = shared.fleet.connections().into_iter();
-    let all = connections.map(|(session, connection)| (session, connection.platform));
+    let able = connections.filter(|(_, connection)| connection.root >= root);
+    let all = able.map(|(session, connection)| (session, connection.platform));
     all.filter(|(_, platform)| !tried.contains(platform)).collect()
 }
 
@@ -175,9 +209,11 @@ async fn say(sender: &Sender, text: &str) -> Result<(), BuildError> {
     sender.send(Ok(message)).await.map_err(|_| BuildError::Gone)
 }
 
-/// The first connected worker on none of the platforms that were tried; waits for one to connect.
+/// The first connected worker on none of the platforms that were tried; waits for one to connect, if
+/// none is. Where those that are cannot make the image, that is said at once.
 async fn find_worker(
     shared: &Shared,
+    spec: &ImageSpec,
     sender: &Sender,
     tried: &[Platform],
 ) -> Result<(SessionId, Platform), BuildError> {
@@ -186,8 +222,16 @@ async fn find_worker(
     let mut told = false;
     loop {
         let connected = shared.fleet.connected();
-        if let Some(found) = others(shared, tried).first() {
+        if let Some(found) = others(shared, spec.root(), tried).first() {
             return Ok(*found);
+        }
+        let connections = shared.fleet.connections();
+        if let Some(best) = connections.iter().map(|(_, connection)| connection.root).max()
+            && best < spec.root()
+        {
+            let text = roots::refusal(spec, best);
+            say(sender, &format!("{text}\n")).await?;
+            return Err(BuildError::Refused(text));
         }
         if !told {
             say(sender, "waiting: no worker is connected to build the image\n").await?;
@@ -210,15 +254,17 @@ async fn build_on(
     shared: &Shared,
     session: SessionId,
     spec: &ImageSpec,
+    root_means: Option<worker_wire::RootMeans>,
     sender: &Sender,
 ) -> Result<Built, BuildError> {
-    let mut build = shared.builds.begin(session);
+    let mut build = shared.builds.begin(session, spec.build_context.parse().ok());
     let macos = macs::connected(shared, None).and_then(|target| target.macos);
     let message = worker_wire::BuildImage {
         build_id: build.id,
         image_id: spec.id().to_string(),
         image_spec: serde_json::to_string(spec).unwrap_or_default(),
         macos: macos.map(|macos| macos.to_string()).unwrap_or_default(),
+        root_means,
     };
     let message = worker_wire::gateway_message::Message::BuildImage(message);
     shared.fleet.send(session, message.into());

@@ -2,8 +2,8 @@
 
 use metal9_proto::beta9::gateway::{GetOrCreateStubRequest, GetOrCreateStubResponse};
 use metal9_types::{
-    Device, GpuRequest, ImageId, MacosVersion, Refusal, Stage, StubConfig, StubKind, StubType,
-    Target,
+    Device, GpuRequest, ImageId, MacosVersion, Refusal, RootSource, Stage, StubConfig, StubKind,
+    StubType, Target,
 };
 
 use crate::auth::Caller;
@@ -100,7 +100,10 @@ async fn check(
     let image = ImageId(request.image_id);
     let spec = shared.store.image(&image).await?;
     let spec = spec.ok_or_else(|| missing("image", &image.to_string()))?;
-    if let Some(refusal) = spec.native_refusals().first() {
+    if spec.owner.is_some_and(|owner| owner != caller.workspace) {
+        return Err(missing("image", &image.to_string()));
+    }
+    if let Some(refusal) = spec.refusals().first() {
         return Err(invalid(Refusal::to_string(refusal)));
     }
     let (volumes, buckets) = mounts::mounts(shared, caller, request.volumes).await?;
@@ -127,6 +130,7 @@ async fn check(
         app,
         object,
         image,
+        root: spec.root(),
         handler,
         on_start,
         callback_url,
@@ -155,7 +159,7 @@ async fn check(
 async fn on_macs(shared: &Shared, config: &StubConfig) -> Result<Option<String>, ApiError> {
     let names = &config.gpu.any_of;
     let on_macs = names.iter().filter(|name| name.is_apple()).count();
-    if on_macs == 0 {
+    if on_macs == 0 || config.root != RootSource::Host {
         return Ok(None);
     }
     let image = shared.store.image(&config.image).await?;

@@ -24,9 +24,11 @@ impl wire::image_service_server::ImageService for ImageApi {
         &self,
         request: Request<wire::VerifyImageBuildRequest>,
     ) -> Result<Response<wire::VerifyImageBuildResponse>, Status> {
-        self.shared.grpc_caller(request.metadata()).await?.require_client()?;
+        let caller = self.shared.grpc_caller(request.metadata()).await?;
+        caller.require_client()?;
         let sdk = sdk_version(request.metadata());
-        let answer = verify_image_build::verify(&self.shared, request.into_inner(), sdk).await?;
+        let (request, workspace) = (request.into_inner(), caller.workspace);
+        let answer = verify_image_build::verify(&self.shared, request, sdk, workspace).await?;
         Ok(Response::new(answer))
     }
 
@@ -37,6 +39,6 @@ impl wire::image_service_server::ImageService for ImageApi {
         let caller = self.shared.grpc_caller(request.metadata()).await?;
         caller.require_client()?;
         let sdk = sdk_version(request.metadata());
-        Ok(Response::new(build_image::build(&self.shared, request.into_inner(), sdk, caller.leave)))
+        Ok(Response::new(build_image::build(&self.shared, request.into_inner(), sdk, caller)))
     }
 }

@@ -1,7 +1,7 @@
 //! Image requests become one [`ImageSpec`], whichever call they came with.
 
 use metal9_proto::beta9::image::{BuildImageRequest, BuildStep, VerifyImageBuildRequest};
-use metal9_types::ImageSpec;
+use metal9_types::{ImageSpec, RootSource, WorkspaceId};
 
 fn steps(steps: Vec<BuildStep>) -> Vec<metal9_types::BuildStep> {
     steps
@@ -21,26 +21,18 @@ fn env(lines: &[String]) -> Vec<(String, String)> {
         .collect()
 }
 
-pub(super) fn from_verify(request: VerifyImageBuildRequest, sdk_version: String) -> ImageSpec {
-    ImageSpec {
-        python_version: request.python_version,
-        python_packages: request.python_packages,
-        commands: request.commands,
-        build_steps: steps(request.build_steps),
-        env_vars: env(&request.env_vars),
-        base_image: request.existing_image_uri,
-        dockerfile: request.dockerfile,
-        build_context: request.build_ctx_object,
-        secrets: request.secrets,
-        gpu: request.gpu,
-        git_repository: request.git_source.map(|git| git.repo_url).unwrap_or_default(),
-        ignore_python: request.ignore_python,
-        sdk_version,
-    }
+/// Whose the image is, where what makes it may be one workspace's alone.
+fn owned(spec: ImageSpec, workspace: WorkspaceId) -> ImageSpec {
+    let owner = (spec.root() != RootSource::Host).then_some(workspace);
+    ImageSpec { owner, ..spec }
 }
 
-pub(super) fn from_build(request: BuildImageRequest, sdk_version: String) -> ImageSpec {
-    ImageSpec {
+pub(super) fn from_verify(
+    request: VerifyImageBuildRequest,
+    sdk_version: String,
+    workspace: WorkspaceId,
+) -> ImageSpec {
+    let spec = ImageSpec {
         python_version: request.python_version,
         python_packages: request.python_packages,
         commands: request.commands,
@@ -54,7 +46,37 @@ pub(super) fn from_build(request: BuildImageRequest, sdk_version: String) -> Ima
         git_repository: request.git_source.map(|git| git.repo_url).unwrap_or_default(),
         ignore_python: request.ignore_python,
         sdk_version,
-    }
+        owner: None,
+        credentials: Vec::new(),
+    };
+    owned(spec, workspace)
+}
+
+pub(super) fn from_build(
+    request: BuildImageRequest,
+    sdk_version: String,
+    workspace: WorkspaceId,
+) -> ImageSpec {
+    let mut credentials: Vec<String> = request.existing_image_creds.into_keys().collect();
+    credentials.sort();
+    let spec = ImageSpec {
+        python_version: request.python_version,
+        python_packages: request.python_packages,
+        commands: request.commands,
+        build_steps: steps(request.build_steps),
+        env_vars: env(&request.env_vars),
+        base_image: request.existing_image_uri,
+        dockerfile: request.dockerfile,
+        build_context: request.build_ctx_object,
+        secrets: request.secrets,
+        gpu: request.gpu,
+        git_repository: request.git_source.map(|git| git.repo_url).unwrap_or_default(),
+        ignore_python: request.ignore_python,
+        sdk_version,
+        owner: None,
+        credentials,
+    };
+    owned(spec, workspace)
 }
 
 #[cfg(test)]
@@ -75,7 +97,9 @@ mod tests {
             env_vars: vec!["A=b=c".into()],
             ..Default::default()
         };
-        let (verify, build) = (from_verify(verify, "1".into()), from_build(build, "1".into()));
+        let workspace = WorkspaceId::default();
+        let verify = from_verify(verify, "1".into(), workspace);
+        let build = from_build(build, "1".into(), workspace);
         assert_eq!(verify.id(), build.id());
         assert_eq!(verify.env_vars, [("A".to_owned(), "b=c".to_owned())]);
     }

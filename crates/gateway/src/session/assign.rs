@@ -11,6 +11,7 @@ use super::Session;
 use crate::error::ApiError;
 use crate::fleet::Assignment;
 use crate::references;
+use crate::roots;
 use crate::validate::mounts;
 
 /// Larger arguments are fetched by the worker instead of holding up the session.
@@ -85,8 +86,8 @@ impl Session {
         env.extend(references::resolve(store, stub.workspace, &config.env).await?);
         let mut used = config.secrets.clone();
         used.extend(mounts::secrets(&config.buckets));
+        let worker = Actor::worker(self.worker.workspace, self.worker.id, "");
         if !used.is_empty() {
-            let worker = Actor::worker(self.worker.workspace, self.worker.id, "");
             let used = worker.did("secret.use", used.join(","));
             store.audit_later(used.with(format!("stub {}", stub.id))).await?;
         }
@@ -115,6 +116,7 @@ impl Session {
                 python: lock.python,
                 requirements: lock.requirements,
                 macos: lock.macos.map(|macos| macos.to_string()).unwrap_or_default(),
+                root: lock.root.map(|root| wire::RootLock { base: root.base }),
             }),
             block_network: config.block_network,
             timeout_seconds: config
@@ -128,6 +130,7 @@ impl Session {
             serving_processes: config.served().map_or(0, |serving| serving.workers),
             buckets,
             juicefs: self.juicefs(stub),
+            root_means: roots::means(&self.shared, &image, &worker).await?,
         })
     }
 

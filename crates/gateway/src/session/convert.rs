@@ -6,7 +6,7 @@ use metal9_proto::worker as wire;
 use metal9_store::WorkerRow;
 use metal9_types::{
     AttemptId, CallOutcome, Condition, ContainerId, Failure, FailureKind, Offer, Phase, Platform,
-    Resources, Runtime, SessionId, WorkerId,
+    Resources, RootSource, Runtime, SessionId, WorkerId,
 };
 
 pub(super) mod machine;
@@ -54,6 +54,7 @@ pub(super) fn offer(
         devices,
         on_battery: machine::on_battery(&hello.on_battery)?,
         runtimes,
+        root: RootSource::named(&hello.root_source),
         pythons: hello.pythons.clone(),
         labels: hello.labels.clone().into_iter().collect(),
         version: hello.metal9_version.clone(),

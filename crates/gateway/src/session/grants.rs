@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use metal9_store::StubRow;
-use metal9_types::WorkerId;
+use metal9_types::{ObjectId, WorkerId};
 
 use crate::error::ApiError;
 use crate::shared::Shared;
@@ -29,4 +29,29 @@ pub(super) async fn stub_at_work(
         }
     }
     Ok(None)
+}
+
+/// Whether an image that the worker builds, or runs a container of, copies from an object.
+///
+/// # Errors
+/// As [`stub_at_work`].
+pub(super) async fn is_context(
+    shared: &Shared,
+    worker: WorkerId,
+    object: ObjectId,
+) -> Result<bool, ApiError> {
+    let own = shared.fleet.connections();
+    let mut own = own.iter().filter(|(_, connection)| connection.worker == worker);
+    if own.any(|(session, _)| shared.builds.copies_from(*session, object)) {
+        return Ok(true);
+    }
+    let stubs = shared.driver.query(move |core, _| core.stubs_at_work(worker)).await?;
+    for stub in stubs.unwrap_or_default() {
+        let Some(stub) = shared.store.stub(stub).await? else { continue };
+        let image = shared.store.image(&stub.config.image).await?;
+        if image.is_some_and(|image| image.build_context.parse() == Ok(object)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -8,7 +8,7 @@ use metal9_store::WorkerRow;
 use metal9_types::{AttemptId, ObjectId, WorkerId};
 use tonic::{Response, Status, Streaming};
 
-use super::grants::stub_at_work;
+use super::grants::{is_context, stub_at_work};
 use super::{BoxStream, PushedResults};
 use crate::error::ApiError;
 use crate::shared::Shared;
@@ -23,9 +23,10 @@ pub(super) async fn fetch_object(
     let missing = || ApiError::NotFound { kind: "object", id: request.object_id.clone() };
     let object: ObjectId = request.object_id.parse().map_err(|_| missing())?;
     // A worker runs jobs of every workspace, and gets the code of those that it runs.
-    stub_at_work(shared, worker.id, |stub| stub.config.object == object)
-        .await?
-        .ok_or_else(missing)?;
+    let code = stub_at_work(shared, worker.id, |stub| stub.config.object == object).await?;
+    if code.is_none() && !is_context(shared, worker.id, object).await? {
+        return Err(missing().into());
+    }
     let reader = shared.store.object_reader(object).await.map_err(ApiError::from)?;
     let (_, bytes) = reader.ok_or_else(missing)?;
     let chunks = bytes.map(|chunk| match chunk {

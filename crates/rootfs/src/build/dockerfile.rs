@@ -6,6 +6,9 @@ use super::spec::{BuildSpec, Step};
 pub(super) const NO_PYTHON: &str = "metal9: this image has no such python";
 pub(super) const NO_MICROMAMBA: &str = "metal9: this image has no micromamba";
 
+/// The label of images that were built with secrets.
+const OWNER: &str = "dev.metal9.owner";
+
 /// The name of the additional context with the file of this number.
 pub(super) fn context_name(number: usize) -> String {
     format!("metal9-file-{number}")
@@ -20,6 +23,10 @@ pub(super) fn render(spec: &BuildSpec, base: &str, directories: &[bool]) -> Stri
     });
     if spec.has_steps() {
         lines.push("USER 0");
+    }
+    if !spec.secrets.is_empty() {
+        // Steps are remembered whatever the values of secrets are, and by what was before them.
+        lines.push(&format!("LABEL {OWNER}={}", quoted(&spec.owner)));
     }
     for (name, value) in &spec.env {
         lines.push(&format!("ENV {name}={}", quoted(value)));

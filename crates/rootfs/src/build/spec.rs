@@ -28,6 +28,8 @@ pub struct BuildSpec {
     /// The environment of the shell, pip and micromamba steps alone. The image does not have it, and
     /// it does not count for whether the same was built before, but for its names.
     pub secrets: Vec<(String, String)>,
+    /// Who may have what is built with these secrets: for another owner it is built again.
+    pub owner: String,
     /// Files and directories of this machine, and where they go in the image.
     pub files: Vec<(PathBuf, PathBuf)>,
     /// Whether steps have a network.

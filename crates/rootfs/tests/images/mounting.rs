@@ -1,12 +1,23 @@
 //! Images as the kernel mounts them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use metal9_rootfs::{Image, Mounted, Overlay, RootfsError, leftovers};
+use metal9_rootfs::{Image, RootfsError};
+use metal9_sandbox::Overlay;
+use nix::mount::{MntFlags, umount2};
 
 use crate::made::{image, layer, top};
 use crate::server::{cache, settings};
+
+/// Where something is mounted.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        umount2(&self.0, MntFlags::MNT_DETACH).unwrap();
+    }
+}
 
 fn mount(image: &Image, directory: &Path) -> Mounted {
     let make = |name: &str| {
@@ -15,7 +26,8 @@ fn mount(image: &Image, directory: &Path) -> Mounted {
         path
     };
     let (upper, work, target) = (make("upper"), make("work"), make("target"));
-    Overlay { lower: image.layers.clone(), upper, work, target }.mount().unwrap()
+    Overlay { lower: image.layers.clone(), upper, work, target: target.clone() }.mount().unwrap();
+    Mounted(target)
 }
 
 /// The names in a directory.
@@ -40,14 +52,14 @@ async fn whiteouts_hide_what_is_below_them() {
     let loaded = images.load(source.path()).await.unwrap();
     let place = tempfile::tempdir().unwrap();
     let mounted = mount(&loaded, place.path());
-    let root = mounted.target().to_owned();
+    let root = mounted.0.clone();
     assert_eq!(names(&root), ["d", "f", "o"]);
     assert_eq!(names(&root.join("d")), ["stays"]);
     assert_eq!(names(&root.join("o")), ["new"]);
     fs::write(root.join("d/mine"), "x").unwrap();
     assert_eq!(names(&place.path().join("upper/d")), ["mine"]);
     assert!(!loaded.layers.iter().any(|layer| layer.join("d/mine").exists()));
-    mounted.unmount().unwrap();
+    drop(mounted);
     assert!(names(&root).is_empty());
 }
 
@@ -61,30 +73,8 @@ async fn an_image_of_very_many_layers_is_mounted() {
     let loaded = images.load(source.path()).await.unwrap();
     let place = tempfile::tempdir().unwrap();
     let mounted = mount(&loaded, place.path());
-    assert_eq!(names(mounted.target()).len(), 201);
-    assert_eq!(fs::read(mounted.target().join("last")).unwrap(), [199]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_process_left_mounted_is_taken_away() {
-    let source = tempfile::tempdir().unwrap();
-    image(&[layer(&[("f", b"1")])]).layout(source.path());
-    let (_directory, images) = cache(settings(&[])).await;
-    let loaded = images.load(source.path()).await.unwrap();
-    let place = tempfile::tempdir().unwrap();
-    let (one, two) = (place.path().join("one"), place.path().join("with space"));
-    for path in [&one, &two] {
-        fs::create_dir(path).unwrap();
-        // As if the process had ended here.
-        std::mem::forget(mount(&loaded, path));
-    }
-    let mut found = leftovers(place.path()).unwrap();
-    found.sort();
-    let place_of = |path: &Path| path.join("target").canonicalize().unwrap();
-    assert_eq!(found, [place_of(&one), place_of(&two)]);
-    assert!(names(&one.join("target")).is_empty());
-    assert!(leftovers(place.path()).unwrap().is_empty());
-    assert!(leftovers(&place.path().join("nothing")).unwrap().is_empty());
+    assert_eq!(names(&mounted.0).len(), 201);
+    assert_eq!(fs::read(mounted.0.join("last")).unwrap(), [199]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

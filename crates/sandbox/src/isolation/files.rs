@@ -67,6 +67,9 @@ pub struct JobPaths {
     pub programs: Vec<PathBuf>,
     /// The Python of its environment, a symbolic link to the base interpreter.
     pub python: PathBuf,
+    /// `true` if its root filesystem has all programs: of the machine's files it sees only what says
+    /// who is where.
+    pub rooted: bool,
     /// Its own directory.
     pub own: PathBuf,
     /// What it finds as `/tmp`; below its own directory.
@@ -175,6 +178,9 @@ const CONFIGURATION: &[&str] = &[
     "/etc/python3.14",
 ];
 
+/// What says who is where in the network.
+const NAMES: &[&str] = &["/etc/hosts", "/etc/resolv.conf"];
+
 /// What the kernel tells.
 const KERNEL: &[&str] = &["/proc", "/sys"];
 
@@ -198,8 +204,10 @@ const MAX_LINKS: usize = 16;
 #[must_use]
 pub fn file_rules(machine: &impl Machine, job: &JobPaths) -> Vec<FileRule> {
     let mut rules = Vec::new();
+    let (programs, configuration) =
+        if job.rooted { (&[][..], NAMES) } else { (PROGRAMS, CONFIGURATION) };
     for (paths, access) in
-        [(PROGRAMS, Access::Execute), (CONFIGURATION, Access::Read), (KERNEL, Access::Read)]
+        [(programs, Access::Execute), (configuration, Access::Read), (KERNEL, Access::Read)]
     {
         rules.extend(paths.iter().filter_map(|path| system(machine, Path::new(path), &access)));
     }
@@ -217,7 +225,9 @@ pub fn file_rules(machine: &impl Machine, job: &JobPaths) -> Vec<FileRule> {
     ] {
         rules.extend(paths.iter().filter_map(|path| at(machine, path, access.clone())));
     }
-    rules.extend(interpreter(machine, &job.python));
+    if !job.rooted {
+        rules.extend(interpreter(machine, &job.python));
+    }
     for volume in &job.volumes {
         let rule = at(machine, &volume.directory, volume.access());
         let other = rule.clone().zip(volume.elsewhere.clone());

@@ -171,6 +171,7 @@ mod tests {
             directory: "/state/7".into(),
             users: None,
             network: None,
+            layers: Vec::new(),
         };
         let told = |engine, network| {
             let container = container(engine);

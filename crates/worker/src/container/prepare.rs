@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use metal9_env::{Environment, Progress};
 use metal9_juicefs::Footing;
-use metal9_types::{Failure, FailureKind, ImageSpec, Phase};
+use metal9_types::{Failure, FailureKind, ImageSpec, Phase, RootSource};
 use tokio::sync::oneshot;
 
 use crate::code::{Code, CodeCache};
 use crate::container::{Command, Container, Halt, Job, Makings, Workshop, failure, phase};
+use crate::errors::chain;
 use crate::event::Event;
-use crate::runner::{ContainerDirectory, Runner};
+use crate::roots::{Root, RootError, Wanted};
+use crate::runner::{Base, ContainerDirectory, Runner};
 use crate::spares::Kind;
 use crate::volumes::copy::VolumeCopy;
 use crate::volumes::ground::Ground;
@@ -77,10 +79,18 @@ impl Container {
         let (volumes, copies) = self.volumes(makings, job).await?;
         let process = async {
             let begun = Instant::now();
-            let environment = self.environment(makings, job).await?;
+            let image = read_image(&self.spec.image_spec)?;
+            let (environment, root) = match image.root() {
+                RootSource::Host => (self.environment(makings, &image, job).await?, None),
+                _ => {
+                    let (packages, root) = self.rooted(makings, &image, job).await?;
+                    (packages, Some(root))
+                }
+            };
             let environment_took = begun.elapsed();
             let begun = Instant::now();
-            let runner = self.runner(makings, environment, &volumes).await?;
+            let base = Base { environment: &environment, root: root.as_ref() };
+            let runner = self.runner(makings, base, &volumes).await?;
             Ok((runner, environment_took, begun.elapsed()))
         };
         let code = async {
@@ -110,20 +120,56 @@ impl Container {
         Ok(runner)
     }
 
-    async fn environment(&self, makings: &Makings, job: &Job) -> Result<Environment, Failure> {
-        let environments = &makings.environments;
+    /// Writes what making it says to the log.
+    fn quietly(&self) -> Progress {
         let container = self.id;
-        let progress: Progress = Arc::new(move |line: &str| {
+        Arc::new(move |line: &str| {
             tracing::debug!(%container, line = line.trim_end(), "environment");
-        });
+        })
+    }
+
+    /// The root filesystem of its image, and the packages that are added to that.
+    async fn rooted(
+        &self,
+        makings: &Makings,
+        image: &ImageSpec,
+        job: &Job,
+    ) -> Result<(Environment, Root), Failure> {
+        let failed = |error: RootError| Failure::new(FailureKind::Setup, chain(&error).to_string());
+        let roots = makings.roots.as_ref().ok_or_else(|| failed(RootError::NoContainers))?;
+        let (environments, progress) = (&makings.environments, self.quietly());
+        let Makings { code, launcher, .. } = makings;
+        let wanted = Wanted { image, means: &self.spec.means, code, launcher };
+        let lock = match &self.spec.lock {
+            Some(lock) => lock.clone(),
+            None => {
+                let resolving = roots.resolve(&wanted, environments, &progress);
+                self.telling(job, "making the image", resolving).await.map_err(failed)?
+            }
+        };
+        let making = async {
+            let root = roots.ensure(&wanted, lock.root.as_ref(), &progress);
+            let packages = async { Ok(environments.packages(&lock, &progress).await?) };
+            tokio::try_join!(packages, root)
+        };
+        self.telling(job, "making the image", making).await.map_err(failed)
+    }
+
+    async fn environment(
+        &self,
+        makings: &Makings,
+        image: &ImageSpec,
+        job: &Job,
+    ) -> Result<Environment, Failure> {
+        let environments = &makings.environments;
+        let progress = self.quietly();
         let failed = |error| failure::environment(&error);
         // A lock that was made elsewhere may be for a Python that is not here; an image that asks
         // for any is then resolved anew.
         let lock = match &self.spec.lock {
             Some(lock) if environments.has_python(lock) => lock.clone(),
             _ => {
-                let image = read_image(&self.spec.image_spec)?;
-                let locking = environments.lock(&image, &progress);
+                let locking = environments.lock(image, &progress);
                 let what = "resolving the packages of the environment";
                 self.telling(job, what, locking).await.map_err(failed)?
             }
@@ -269,16 +315,17 @@ impl Container {
     async fn runner(
         &self,
         makings: &Makings,
-        environment: Environment,
+        base: Base<'_>,
         volumes: &[Mounted],
     ) -> Result<Runner, Failure> {
         let guard = &makings.launcher.guard;
         let shape = guard.shape(self.spec.network, self.uses_mac_gpu(), self.spec.memory_mib);
         // Stubs that want less network than is usual are rare: no spares are made for them.
-        // A spare has no volumes, and none can be given to it later.
-        if shape.network == guard.network() && volumes.is_empty() {
+        // A spare has neither volumes nor a root filesystem, and none can be given to it later.
+        let usual = base.root.is_none() && volumes.is_empty();
+        if shape.network == guard.network() && usual {
             let (reply, answer) = oneshot::channel();
-            let kind = Kind { environment: environment.clone(), shape };
+            let kind = Kind { environment: base.environment.clone(), shape };
             self.tell(Event::TakeSpare { kind, reply }).await;
             if let Ok(Some(spare)) = answer.await
                 && !spare.has_ended()
@@ -286,7 +333,7 @@ impl Container {
                 return Ok(*spare);
             }
         }
-        let started = makings.launcher.start(&environment, Some(self.id), shape, volumes).await;
+        let started = makings.launcher.start(base, Some(self.id), shape, volumes).await;
         started.map_err(|error| failure::launch(&error))
     }
 }

@@ -8,7 +8,8 @@ use metal9_types::{EnvLock, ImageSpec, MacosVersion, ObjectId, Platform, Target}
 use crate::code::CodeCache;
 use crate::errors::chain;
 use crate::event::NotBuilt;
-use crate::runner::{LaunchError, Launcher, Runner, Shape};
+use crate::roots::{Means, RootError, Roots, Wanted};
+use crate::runner::{Base, LaunchError, Launcher, Runner, Shape};
 use crate::spares::Kind;
 use crate::volumes::blobs::Blobs;
 use crate::volumes::own::OwnMount;
@@ -19,6 +20,8 @@ pub(crate) struct Makings {
     pub(crate) environments: Environments,
     pub(crate) code: CodeCache,
     pub(crate) launcher: Launcher,
+    /// Root filesystems of containers; nothing where there are none.
+    pub(crate) roots: Option<Roots>,
     /// Contents of files of volumes that are on another machine.
     pub(crate) blobs: Arc<Blobs>,
     /// Whether jobs work on copies of volumes wherever those are.
@@ -69,7 +72,8 @@ impl Workshop {
     pub(crate) async fn spare(&self, kind: &Kind) -> Option<Runner> {
         let made = match self {
             Self::Real(makings) => {
-                makings.launcher.start(&kind.environment, None, kind.shape, &[]).await
+                let base = Base::from(&kind.environment);
+                makings.launcher.start(base, None, kind.shape, &[]).await
             }
             #[cfg(test)]
             Self::Scripted(_) => return None,
@@ -98,6 +102,22 @@ impl Workshop {
         let lock = lock.map_err(|error| not_built(&error))?;
         let environment = environments.ensure(&lock, progress).await;
         Ok((lock, environment.map_err(|error| not_built(&error))?))
+    }
+
+    /// Makes the root filesystem of an image, and the packages that are added to it.
+    pub(crate) async fn build_root(
+        &self,
+        image: &ImageSpec,
+        means: &Means,
+        progress: &Progress,
+    ) -> Result<EnvLock, NotBuilt> {
+        let none = || NotBuilt { text: RootError::NoContainers.to_string(), is_final: true };
+        let makings = self.makings().ok_or_else(none)?;
+        let roots = makings.roots.as_ref().ok_or_else(none)?;
+        let Makings { environments, code, launcher, .. } = makings;
+        let wanted = Wanted { image, means, code, launcher };
+        let lock = roots.resolve(&wanted, environments, progress).await;
+        lock.map_err(|error| NotBuilt { text: chain(&error).to_string(), is_final: false })
     }
 
     /// Resolves an image for machines of some kind, in silence. The error's text is one line.

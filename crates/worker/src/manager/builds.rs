@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metal9_env::{Environment, Progress};
-use metal9_types::{EnvLock, ImageSpec};
+use metal9_types::{EnvLock, ImageSpec, RootSource};
 use tokio::sync::mpsc;
 
 use crate::container::Workshop;
@@ -55,7 +55,8 @@ async fn make(
         let text = format!("the image's specification could not be understood: {error}");
         NotBuilt { text, is_final: false }
     })?;
-    let refusals = image.native_refusals();
+    let has_root = image.root() != RootSource::Host;
+    let refusals = image.refusals();
     if !refusals.is_empty() {
         let texts: Vec<String> = refusals.iter().map(ToString::to_string).collect();
         return Err(NotBuilt { text: texts.join("\n"), is_final: true });
@@ -64,7 +65,14 @@ async fn make(
         let _ = lines.try_send(line.to_owned());
     });
     match task {
-        BuildTask::Here { macos } => {
+        BuildTask::Here { means, .. } if has_root => {
+            Ok((workshop.build_root(&image, &means, &progress).await?, None))
+        }
+        _ if has_root => {
+            let text = "containers are Linux's, and the image is the root of one".to_owned();
+            Err(NotBuilt { text, is_final: true })
+        }
+        BuildTask::Here { macos, .. } => {
             let (lock, environment) = workshop.build(&image, macos, &progress).await?;
             Ok((lock, Some(environment)))
         }

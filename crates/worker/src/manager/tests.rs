@@ -388,7 +388,7 @@ async fn a_build_that_cannot_be_read_is_answered() {
     rig.order(Order::Build {
         build: 3,
         image_spec: "{".into(),
-        task: BuildTask::Here { macos: None },
+        task: BuildTask::Here { macos: None, means: Means::default() },
     })
     .await;
     let Report::Built { build: 3, outcome: Err(error) } = rig.report().await else {

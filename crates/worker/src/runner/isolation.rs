@@ -14,6 +14,7 @@ use metal9_sandbox::{
 use metal9_types::Runtime;
 
 use crate::options::{Options, Wish};
+use crate::roots::Root;
 use crate::runner::account::{self, AccountError};
 use crate::runner::oci::{Oci, OciError};
 use crate::runner::{ContainerDirectory, Early, OwnNetwork, Shape, gpu};
@@ -180,7 +181,7 @@ impl Guard {
         let environment = [shim.to_owned()];
         let isolation = self.isolate(
             &environment,
-            shim,
+            Some(shim),
             &directory,
             Shape { network: Network::None, gpu: true, memory_mib: 0 },
             &[],
@@ -221,9 +222,25 @@ impl Guard {
         name: &str,
         aside: &Path,
         network: Option<&OwnNetwork>,
+        root: Option<&Root>,
     ) -> Option<OciContainer> {
         let container = self.oci.as_ref()?.container(name, aside.to_owned());
-        Some(OciContainer { network: network.map(OwnNetwork::path), ..container })
+        let network = network.map(OwnNetwork::path);
+        let layers = root.map(|root| root.layers.clone()).unwrap_or_default();
+        Some(OciContainer { network, layers, ..container })
+    }
+
+    /// The user of the machine that is root in containers; nothing where there are none.
+    pub(crate) fn shift(&self) -> Option<u32> {
+        Some(self.oci.as_ref()?.owner().map_or(0, |owner| owner.uid))
+    }
+
+    /// A network for what builds an image; nothing where containers share the machine's.
+    pub(crate) async fn build_network(&self, name: &str) -> io::Result<Option<OwnNetwork>> {
+        match &self.oci {
+            Some(oci) => oci.network(name).await,
+            None => Ok(None),
+        }
     }
 
     /// A network for a container that may reach everything, where containers have one of their own.
@@ -329,15 +346,24 @@ impl Guard {
         directory: &ContainerDirectory,
         shape: Shape,
         volumes: &[Mounted],
+        rooted: bool,
     ) -> Option<Isolation> {
         let programs = [environment.dir.clone(), runner_dir.to_owned()];
-        self.isolate(&programs, &environment.python, directory, shape, volumes)
+        let python = (!rooted).then_some(&*environment.python);
+        self.isolate(&programs, python, directory, shape, volumes)
     }
 
+    /// How a program is isolated that is in a root filesystem and needs nothing else.
+    pub(crate) fn isolation_in_root(&self, directory: &ContainerDirectory) -> Option<Isolation> {
+        let shape = Shape { network: Network::None, gpu: false, memory_mib: 0 };
+        self.isolate(&[], None, directory, shape, &[])
+    }
+
+    /// Without an interpreter of the machine, programs are those of a root filesystem.
     fn isolate(
         &self,
         programs: &[PathBuf],
-        interpreter: &Path,
+        interpreter: Option<&Path>,
         directory: &ContainerDirectory,
         shape: Shape,
         volumes: &[Mounted],
@@ -345,7 +371,8 @@ impl Guard {
         let means = self.means?;
         let job = JobPaths {
             programs: programs.to_vec(),
-            python: interpreter.to_owned(),
+            python: interpreter.map(Path::to_owned).unwrap_or_default(),
+            rooted: interpreter.is_none(),
             own: directory.path().to_owned(),
             temporary: directory.temporary(),
             readable: self.readable.clone(),

@@ -1,5 +1,7 @@
 //! Starting a runner.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,13 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metal9_env::Environment;
-use metal9_sandbox::{Group, Launch, Limits, Network, SpawnError};
+use metal9_sandbox::{Group, Launch, Limits, Network, Output, SpawnError};
 use metal9_types::ContainerId;
 use tokio::sync::mpsc;
 
 use crate::containment::Containment;
 use crate::event::Event;
 use crate::output::Pump;
+use crate::roots::Root;
 use crate::runner::{
     ContainerDirectory, FrameError, FromRunner, Guard, Happening, Runner, Shape, Supervisor,
 };
@@ -63,6 +66,21 @@ fn said(output: &str) -> String {
     if output.trim().is_empty() { String::new() } else { format!(":\n{}", output.trim_end()) }
 }
 
+/// What a runner's process is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Base<'a> {
+    /// Its environment, or the packages that are added to its root filesystem.
+    pub(crate) environment: &'a Environment,
+    /// Its root filesystem; nothing for the machine's own files.
+    pub(crate) root: Option<&'a Root>,
+}
+
+impl<'a> From<&'a Environment> for Base<'a> {
+    fn from(environment: &'a Environment) -> Self {
+        Self { environment, root: None }
+    }
+}
+
 /// Starts runners.
 #[derive(Debug)]
 pub(crate) struct Launcher {
@@ -84,11 +102,12 @@ impl Launcher {
     /// `container` is nothing for a spare, which gets a directory of its own.
     pub(crate) async fn start(
         &self,
-        environment: &Environment,
+        base: Base<'_>,
         container: Option<ContainerId>,
         shape: Shape,
         volumes: &[Mounted],
     ) -> Result<Runner, LaunchError> {
+        let Base { environment, root } = base;
         let network = shape.network;
         if let Some(reason) = self.guard.no_gpu().filter(|_| shape.gpu) {
             return Err(LaunchError::NoGpu(reason.to_owned()));
@@ -101,7 +120,7 @@ impl Launcher {
         }
         let name = match container {
             Some(container) => container.to_string(),
-            None => format!("spare-{}", self.spares.fetch_add(1, Ordering::Relaxed)),
+            None => self.name("spare"),
         };
         let path = self.containers.join(&name);
         let failed = |source| LaunchError::Directory { path: path.clone(), source };
@@ -110,10 +129,10 @@ impl Launcher {
         let aside = path.with_extension("oci");
         let own_network = self.guard.own_network(&name, network).await;
         let own_network = own_network.map_err(LaunchError::OwnNetwork)?;
-        let container = self.guard.container(&name, &aside, own_network.as_ref());
+        let container = self.guard.container(&name, &aside, own_network.as_ref(), root);
         let aside = container.is_some().then(|| ContainerDirectory::bare(aside));
         let aside = aside.transpose().map_err(failed)?;
-        let launch = self.launch(environment, &directory, shape, volumes);
+        let launch = self.launch(base, &directory, shape, volumes);
         let launch = Launch { group: self.group(&name), container, ..launch };
         let mut process =
             metal9_sandbox::spawn(&self.shim, launch).await.map_err(LaunchError::Spawn)?;
@@ -122,6 +141,7 @@ impl Launcher {
         let listeners = process.take_listeners();
         let mut runner = Runner::new(Supervisor::Process(process), channel, pump, directory);
         runner.environment = environment.lease.clone();
+        runner.root = root.map(|root| root.lease.clone());
         runner.listeners = listeners;
         runner.aside = aside;
         runner.own_network = own_network;
@@ -136,12 +156,43 @@ impl Launcher {
         }
     }
 
-    fn variables(
+    /// A name that no container has.
+    pub(crate) fn name(&self, what: &str) -> String {
+        format!("{what}-{}", self.spares.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Runs a root filesystem's Python to its end, alone and without a network.
+    pub(crate) async fn run_in(
         &self,
-        environment: &Environment,
-        directory: &ContainerDirectory,
-    ) -> Vec<(String, String)> {
-        let mut variables = variables(environment, directory);
+        root: &Root,
+        args: Vec<OsString>,
+        within: Duration,
+    ) -> Result<Output, LaunchError> {
+        let name = self.name("probe");
+        let path = self.containers.join(&name);
+        let failed = |source| LaunchError::Directory { path: path.clone(), source };
+        let directory = ContainerDirectory::make(path.clone()).map_err(failed)?;
+        self.guard.hand_over(directory.path()).map_err(failed)?;
+        let aside = ContainerDirectory::bare(path.with_extension("oci")).map_err(failed)?;
+        let launch = Launch {
+            program: root.python.clone().into(),
+            args,
+            env: root.env.clone(),
+            cwd: "/".into(),
+            limits: Limits { processes: self.containment.pids, ..Limits::default() },
+            group: self.group(&name),
+            container: self.guard.container(&name, aside.path(), None, Some(root)),
+            account: None,
+            isolation: self.guard.isolation_in_root(&directory),
+        };
+        let output = metal9_sandbox::run(&self.shim, launch, within).await;
+        directory.remove().await;
+        aside.remove().await;
+        output.map_err(LaunchError::Spawn)
+    }
+
+    fn variables(&self, base: Base<'_>, directory: &ContainerDirectory) -> Vec<(String, String)> {
+        let mut variables = variables(base, directory);
         if self.guard.is_opaque() {
             variables.push((ENDS_STRAYS.to_owned(), "1".to_owned()));
         }
@@ -160,16 +211,17 @@ impl Launcher {
     /// The process of a runner: nothing of the worker's own environment is passed on.
     fn launch(
         &self,
-        environment: &Environment,
+        base: Base<'_>,
         directory: &ContainerDirectory,
         shape: Shape,
         volumes: &[Mounted],
     ) -> Launch {
+        let Base { environment, root } = base;
         let program = runner_files::program(&self.runner_dir);
         Launch {
-            program: environment.python.clone(),
+            program: root.map_or_else(|| environment.python.clone(), |root| (&root.python).into()),
             args: vec!["-s".into(), program.into_os_string()],
-            env: self.variables(environment, directory),
+            env: self.variables(base, directory),
             cwd: directory.code(),
             limits: Limits {
                 open_files: None,
@@ -186,6 +238,7 @@ impl Launcher {
                 directory,
                 shape,
                 volumes,
+                root.is_some(),
             ),
         }
     }
@@ -194,19 +247,36 @@ impl Launcher {
 /// Tells a runner that nobody else ends what its calls leave behind.
 const ENDS_STRAYS: &str = "METAL9_ENDS_STRAYS";
 
-fn variables(environment: &Environment, directory: &ContainerDirectory) -> Vec<(String, String)> {
+/// Tells a runner where the packages are that a root filesystem's own Python does not have.
+const PACKAGES: &str = "METAL9_PACKAGES";
+
+fn variables(base: Base<'_>, directory: &ContainerDirectory) -> Vec<(String, String)> {
+    let Base { environment, root } = base;
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let bin = text(&environment.dir.join("bin"));
-    [
-        ("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin")),
+    let own = match root {
+        None => vec![
+            (
+                "PATH",
+                format!("{}:/usr/local/bin:/usr/bin:/bin", text(&environment.dir.join("bin"))),
+            ),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("VIRTUAL_ENV", text(&environment.dir)),
+        ],
+        Some(_) => vec![(PACKAGES, text(&environment.python))],
+    };
+    let always = [
         ("HOME", text(&directory.home())),
         ("TMPDIR", text(&directory.temporary())),
-        ("LANG", "C.UTF-8".to_owned()),
         ("PYTHONUNBUFFERED", "1".to_owned()),
-        ("VIRTUAL_ENV", text(&environment.dir)),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    ];
+    let own = own.into_iter().chain(always).map(|(name, value)| (name.to_owned(), value));
+    let mut variables: BTreeMap<String, String> =
+        root.map(|root| root.env.iter().cloned().collect()).unwrap_or_default();
+    if root.is_some() {
+        variables.entry("LANG".to_owned()).or_insert_with(|| "C.UTF-8".to_owned());
+    }
+    variables.extend(own);
+    variables.into_iter().collect()
 }
 
 /// Waits for the first message and measures what the runner needs by itself.

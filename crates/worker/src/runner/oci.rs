@@ -147,6 +147,7 @@ impl Oci {
             directory,
             users: self.users,
             network: None,
+            layers: Vec::new(),
         }
     }
 

@@ -15,6 +15,7 @@ fn container(engine: Engine, users: Option<UserRange>) -> Container {
         directory: "/state/containers/7.oci".into(),
         users,
         network: None,
+        layers: Vec::new(),
     }
 }
 

@@ -15,6 +15,7 @@ use super::network;
 use crate::isolation::{FileRule, Network, Step};
 use crate::launch::Launch;
 use crate::oci::{Container, RootFiles, UserRange};
+use crate::overlay::Overlay;
 use crate::shim::receive::{Control, send_with};
 use crate::wire::Reply;
 
@@ -43,6 +44,7 @@ pub(in crate::shim) struct Surroundings {
     given: Option<File>,
     users: Option<UserRange>,
     files: RootFiles,
+    layers: Vec<PathBuf>,
     control: OwnedFd,
 }
 
@@ -51,6 +53,7 @@ impl Surroundings {
     pub(in crate::shim) fn place(files: &[FileRule], container: &Container) -> io::Result<Place> {
         let mut used: Vec<&Path> = files.iter().map(|rule| rule.source.as_path()).collect();
         used.push(&container.directory);
+        used.extend(container.layers.iter().map(PathBuf::as_path));
         let is_free = |place: &&&str| {
             Path::new(place).is_dir() && !used.iter().any(|path| path.starts_with(place))
         };
@@ -70,7 +73,8 @@ impl Surroundings {
         let control = control.as_fd().try_clone_to_owned()?;
         let users = container.users;
         let given = container.network.as_ref().map(File::open).transpose()?;
-        Ok(Self { network, place, given, users, files, control })
+        let layers = container.layers.clone();
+        Ok(Self { network, place, given, users, files, layers, control })
     }
 
     /// Makes them. What failed is told to the worker before the error is returned.
@@ -116,7 +120,12 @@ impl Surroundings {
         mount(Some("tmpfs"), base, Some("tmpfs"), flags, Some("mode=0755,size=16m"))?;
         let root = self.place.root();
         fs::create_dir(&root)?;
-        let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+        // What is added to layers is made before they are there: nothing in them can lead it elsewhere.
+        let upper = if self.layers.is_empty() { root.clone() } else { base.join("upper") };
+        if !self.layers.is_empty() {
+            fs::create_dir(&upper)?;
+        }
+        let inside = |path: &Path| upper.join(path.strip_prefix("/").unwrap_or(path));
         for directory in &self.files.directories {
             fs::create_dir_all(inside(directory))?;
         }
@@ -134,7 +143,13 @@ impl Surroundings {
             symlink(target, path)?;
         }
         // Its root makes the places for mounts.
-        self.users.map_or(Ok(()), |users| hand_over(&root, users))
+        self.users.map_or(Ok(()), |users| hand_over(&upper, users))?;
+        if self.layers.is_empty() {
+            return Ok(());
+        }
+        let work = base.join("work");
+        fs::create_dir(&work)?;
+        Overlay { lower: self.layers.clone(), upper, work, target: root }.mount()
     }
 }
 

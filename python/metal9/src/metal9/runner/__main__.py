@@ -22,9 +22,10 @@ def _run():
         fork()
     from metal9.runner.start import main
 
-    # Last from here on, so that what the user's environment installs wins over this directory.
+    # Last from here on, so that what the user's environment installs wins over this directory. An image with a Python
+    # of its own gets the SDK from elsewhere.
     sys.path.remove(parent)
-    sys.path.append(parent)
+    sys.path.extend(filter(None, [os.environ.get("METAL9_PACKAGES"), parent]))
     main()
 
 

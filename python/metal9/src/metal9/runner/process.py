@@ -39,6 +39,17 @@ def take_socket() -> socket.socket:
     return sock
 
 
+# Where an image with a Python of its own has the SDK.
+PACKAGES_VARIABLE = "METAL9_PACKAGES"
+_PACKAGES = os.environ.get(PACKAGES_VARIABLE)
+
+
+def environment() -> dict:
+    """The environment of another process of this runner's."""
+    own = {PACKAGES_VARIABLE: _PACKAGES} if _PACKAGES else {}
+    return {**os.environ, **own}
+
+
 def clean_environment() -> None:
     """Drops what is meant for this process only."""
     for name in [name for name in os.environ if name.startswith("METAL9_")]:

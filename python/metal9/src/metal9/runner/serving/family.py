@@ -25,7 +25,7 @@ class Child:
 
     def __init__(self, number: int, sock, load, token) -> None:
         ours, theirs = socket.socketpair()
-        env = dict(os.environ)
+        env = process.environment()
         env[process.FD_VARIABLE] = str(theirs.fileno())
         main = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
         self._process = subprocess.Popen(
