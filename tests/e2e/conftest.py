@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, List
 
 # Both are read when grpc is first imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -16,7 +16,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 
-from harness import Api, App, DevFleet, SplitFleet, let_jobs_write, second_workspace
+from harness import (
+    IMAGE_ENV,
+    Api,
+    App,
+    DevFleet,
+    Layer,
+    Registry,
+    SplitFleet,
+    let_jobs_write,
+    python_layer,
+    second_workspace,
+)
 
 WARM_UP = """
 from beta9 import function
@@ -163,3 +174,18 @@ def pytest_runtest_makereport(item, call):
     if report.failed and LOGS in item.stash:
         report.sections.append(("what the system logged", item.stash[LOGS]()))
     return report
+
+
+@pytest.fixture(scope="session")
+def python_image() -> List[bytes]:
+    """The layers of an image with a Python."""
+    extra = Layer().write("etc/made-for", "the tests\n").write("etc/.wh.gone", "")
+    return [python_layer(), Layer().write("etc/gone", "").packed(), extra.packed()]
+
+
+@pytest.fixture(scope="session")
+def registry(python_image) -> Iterator[Registry]:
+    """A registry with that image, which it calls `base`."""
+    with Registry() as registry:
+        registry.base = registry.put("python", python_image, IMAGE_ENV, tag="3.11")
+        yield registry

@@ -1,11 +1,15 @@
 """Images that are the root filesystem of containers: pulled, built, refused, cached, kept apart."""
 
+import json
 import os
-import shutil
+from dataclasses import dataclass
 
 import pytest
+from beta9.clients.gateway import PoolConfig
+from beta9.clients.image import BuildImageRequest, BuildStep, VerifyImageBuildRequest
+from beta9.clients.secret import CreateSecretRequest, SecretServiceStub
 
-from harness import IMAGE_ENV, App, Layer, Registry, SplitFleet, eventually, python_layer
+from harness import IMAGE_ENV, Api, App, Layer, Registry, SplitFleet, eventually, new_workspace, processes, serve
 
 KINDS = ["runc", "runsc"]
 
@@ -40,22 +44,13 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def registry():
-    registry = Registry()
-    extra = Layer().write("etc/made-for", "the tests\n").write("etc/.wh.gone", "")
-    layers = [python_layer(), Layer().write("etc/gone", "").packed(), extra.packed()]
-    registry.base = registry.put("python", layers, IMAGE_ENV, tag="3.11")
-    yield registry
-    registry.close()
-
-
-@pytest.fixture(scope="module")
 def mixed(fleet, registry, tmp_path_factory):
     """A gateway with a native worker, and one of each runtime."""
     if os.geteuid() != 0:
         pytest.skip("only root can make containers")
     root = tmp_path_factory.mktemp("images")
     with SplitFleet(root, workers=0, environments=fleet.environments) as mixed:
+        # Jobs in user namespaces could not enter the directories of the tests.
         mixed.env.pop("METAL9_WORKER_WRITABLE", None)
         mixed.env["METAL9_IMAGES_INSECURE_REGISTRIES"] = registry.host
         mixed.env["METAL9_IMAGES_BASE"] = f"{registry.host}/python:{{version}}"
@@ -65,12 +60,279 @@ def mixed(fleet, registry, tmp_path_factory):
 
 @pytest.fixture
 def app(mixed, tmp_path):
-    (tmp_path / "app").mkdir()
-    return App(tmp_path / "app", mixed.config)
+    app = App(tmp_path, mixed.config)
+    yield app
+    app.close()
+
+
+def result(done):
+    """What a program printed last."""
+    assert done.code == 0, done
+    return json.loads(done.stdout.split("RESULT ")[1])
+
+
+@dataclass
+class Built:
+    """How a build went, as an unmodified client sees it."""
+
+    ok: bool
+    image: str
+    said: str
+
+
+def build(api: Api, **spec) -> Built:
+    said, spec = [], {"python_version": "python3.11", **spec}
+    for message in api.images.build_image(BuildImageRequest(**spec)):
+        said.append(message.msg)
+        if message.done:
+            return Built(message.success, message.image_id, "".join(said))
+    raise AssertionError("the build has no end")
+
+
+def shell(*commands: str):
+    return [BuildStep(type="shell", command=command) for command in commands]
+
+
+READ = {
+    "app.py": """
+    import os, subprocess
+
+    def read(path):
+        return open(path).read()
+
+    def run(*words):
+        done = subprocess.run(words, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    def variables():
+        return dict(os.environ)
+
+    def wait():
+        import time
+        print("here", flush=True)
+        time.sleep(600)
+    """
+}
+
+
+def stub(api, image, handler, kind="runc", **fields):
+    return api.stub(READ, f"app:{handler}", image_id=image, pool=PoolConfig(name=kind), **fields)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_function_runs_in_the_image_that_it_names(app, registry, kind):
-    done = app(WHERE.format(base=registry.base, kind=kind), within=180)
-    assert done.code == 0, done
-    print(done)
+    seen = result(app(WHERE.format(base=registry.base, kind=kind), within=180))
+    home = [path for path in seen["writes"] if path.endswith("/home/x")]
+    assert seen == {
+        "marker": "the tests\n",
+        # Nothing of the machine's.
+        "usr": ["local"],
+        "gone": False,
+        "python": "/usr/local/bin/python3.11",
+        "env": {"FROM_THE_IMAGE": "yes", "FROM_THE_CLIENT": "yes"},
+        "writes": {"/etc/x": False, "/x": False, home[0]: True, "/tmp/x": True},
+        "names": True,
+    }
+
+
+BUILT = """
+import json
+from beta9 import Image, function
+
+image = (
+    Image(python_version="python3.11", python_packages=["six==1.16.0"])
+    .add_commands(["mkdir -p /opt/made", "echo by a command > /opt/made/note"])
+    .add_python_packages(["colorama==0.4.6"])
+)
+
+@function(image=image)
+def look():
+    import colorama, six
+    return [open("/opt/made/note").read(), six.__version__, colorama.__version__, six.__file__]
+
+if __name__ == "__main__":
+    print("RESULT", json.dumps(look.remote()))
+"""
+
+
+def test_packages_and_commands_are_built_in_and_go_where_there_are_containers(app):
+    """It names no pool, and the native worker cannot have it."""
+    done = app(BUILT, within=240)
+    place = "/usr/local/lib/python3.11/site-packages/six.py"
+    assert result(done) == ["by a command\n", "1.16.0", "0.4.6", place]
+    assert "Successfully installed six-1.16.0" in done.stdout, "the build is not shown"
+
+
+FILE = """
+import json
+from beta9 import Image, function
+
+image = Image.from_dockerfile("./Dockerfile")
+
+@function(image=image, pool="runc")
+def look():
+    return [open("/srv/" + name).read() for name in ("copied", "made")]
+
+if __name__ == "__main__":
+    print("RESULT", json.dumps(look.remote()))
+"""
+
+
+def test_a_dockerfile_copies_from_its_context(app, registry):
+    text = f"FROM {registry.base}\nCOPY data.txt /srv/copied\nRUN cat /srv/copied > /srv/made\n"
+    done = app(FILE, files={"Dockerfile": text, "data.txt": "of the context\n"}, within=180)
+    assert result(done) == ["of the context\n"] * 2
+
+
+def test_a_build_has_secrets_and_the_image_has_not(mixed):
+    secret = SecretServiceStub(mixed.api.channel)
+    assert secret.create_secret(CreateSecretRequest(name="BUILD_TOKEN", value="sesame")).ok
+    command = "echo ${#BUILD_TOKEN} > /opt-length && env | cat > /dev/null"
+    built = build(mixed.api, build_steps=shell(command), secrets=["BUILD_TOKEN"])
+    assert built.ok and "sesame" not in built.said, built
+    assert mixed.api.call(stub(mixed.api, built.image, "read"), "/opt-length").value == "6\n"
+    assert "BUILD_TOKEN" not in mixed.api.call(stub(mixed.api, built.image, "variables")).value
+    missing = build(mixed.api, build_steps=shell("true"), secrets=["NOBODYS"])
+    assert not missing.ok and "NOBODYS" in missing.said
+
+
+def test_a_private_image_wants_the_accounts_secrets(mixed, tmp_path, fleet, python_image):
+    """And is nobody else's."""
+    with Registry(account=["ann", "sesame"]) as registry:
+        name = registry.put("private", [*python_image, Layer().write("etc/private", "yes").packed()], IMAGE_ENV)
+        worker = mixed.add_worker(
+            pool="private",
+            METAL9_WORKER_RUNTIME="runc",
+            METAL9_IMAGES_INSECURE_REGISTRIES=registry.host,
+        )
+        for kind in KINDS:
+            mixed.of[kind].stop()
+        try:
+            assert "base_image_creds" in build(mixed.api, existing_image_uri=name).said
+            secrets = SecretServiceStub(mixed.api.channel)
+            for ending, value in {"USERNAME": "ann", "PASSWORD": "sesame", "TOKEN": "wrong"}.items():
+                assert secrets.create_secret(CreateSecretRequest(name=f"HERE_{ending}", value=value)).ok
+            wrong = {"HERE_USERNAME": "", "HERE_TOKEN": ""}
+            refused = build(mixed.api, existing_image_uri=name, existing_image_creds=wrong)
+            assert not refused.ok and "refused the credentials" in refused.said, refused
+            right = {"HERE_USERNAME": "", "HERE_PASSWORD": ""}
+            built = build(mixed.api, existing_image_uri=name, existing_image_creds=right)
+            assert built.ok, built
+            api = mixed.api
+            assert api.call(stub(api, built.image, "read", "private"), "/etc/private").value == "yes"
+
+            other = new_workspace(mixed.api)
+            spec = {"python_version": "python3.11", "existing_image_uri": name}
+            known = other.images.verify_image_build(VerifyImageBuildRequest(**spec))
+            assert known.image_id != built.image and not known.exists
+            named = other.images.verify_image_build(VerifyImageBuildRequest(image_id=built.image))
+            assert not named.exists
+            assert not build(other, existing_image_uri=name).ok
+            theirs = other.try_stub(other.upload(READ), "app:read", image_id=built.image)
+            assert not theirs.ok and built.image in theirs.err_msg
+        finally:
+            worker.stop()
+            for kind in KINDS:
+                mixed.of[kind].start()
+
+
+@pytest.mark.parametrize(
+    "spec, said",
+    [
+        ({"existing_image_uri": "{host}/nothing:here"}, "has no image `{host}/nothing:here`"),
+        ({"existing_image_uri": "no name"}, "`no name` is no name of an image"),
+        ({"python_version": "python3.9"}, "has no image `{host}/python:3.9`"),
+        (
+            {"python_version": "python3.9", "existing_image_uri": "{host}/python:3.11"},
+            "the image's `python3.9` does not run",
+        ),
+        (
+            {
+                "python_version": "python3.9",
+                "existing_image_uri": "{host}/python:3.11",
+                "build_steps": shell("echo a"),
+            },
+            "the image has no `python3.9`",
+        ),
+        ({"build_steps": shell("echo about to fail; exit 3")}, "about to fail"),
+        ({"build_steps": shell("true"), "gpu": "A100"}, "images are built without accelerators"),
+        ({"dockerfile": "FROM {host}/python:3.11", "build_ctx_object": "no id"}, "no id"),
+        ({"dockerfile": "FROM {host}/python:3.11\nRUN a \\"}, "goes on"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_what_is_wrong(mixed, registry, spec, said):
+    spec = {key: value.format(host=registry.host) if isinstance(value, str) else value for key, value in spec.items()}
+    if spec.keys() == {"python_version"}:
+        spec["build_steps"] = shell("true")
+    refused = build(mixed.api, **spec)
+    assert not refused.ok and said.format(host=registry.host) in refused.said, refused
+
+
+def test_an_image_that_is_here_needs_neither_registry_nor_builder(mixed, fleet, python_image, tmp_path):
+    """The worker is started anew, so nothing is remembered but what is on its disk."""
+    with Registry() as registry:
+        base = registry.put("python", python_image, IMAGE_ENV, tag="3.11")
+        worker = mixed.add_worker(
+            pool="kept", METAL9_WORKER_RUNTIME="runc", METAL9_IMAGES_INSECURE_REGISTRIES=registry.host
+        )
+        for kind in KINDS:
+            mixed.of[kind].stop()
+        try:
+            spec = {"existing_image_uri": base, "build_steps": shell("echo kept > /note")}
+            built = build(mixed.api, **spec)
+            assert built.ok, built
+            asked = len(registry.asked)
+            read = stub(mixed.api, built.image, "read", "kept")
+            assert mixed.api.call(read, "/note").value == "kept\n"
+            worker.stop()
+            worker.start()
+            assert mixed.api.call(read, "/note").value == "kept\n"
+            assert len(registry.asked) == asked
+        finally:
+            worker.stop()
+            for kind in KINDS:
+                mixed.of[kind].start()
+
+
+def test_a_killed_workers_build_dies_with_it_and_is_made_again(mixed, tmp_path):
+    """Neither buildah nor what a step has started is left."""
+    step = shell(f"echo beginning; : {tmp_path}; sleep 600; true")
+    stream = mixed.api.images.build_image(BuildImageRequest(python_version="python3.11", build_steps=step))
+    said = ""
+    while "\nbeginning\n" not in said:
+        said += next(stream).msg
+    of = {mixed.of[kind].pid: kind for kind in KINDS}
+    [pid, *_] = [seen.pid for seen in processes.mentioning(tmp_path) if "sleep 600" in str(seen)]
+    while pid not in of:
+        pid = processes.parent(pid)
+    mixed.of[of[pid]].kill()
+    gone = lambda: [seen for seen in processes.mentioning(tmp_path) if "sleep 600" in str(seen)]  # noqa: E731
+    eventually(gone, lambda left: not left, what="the step is gone", within=30)
+    mixed.of[of[pid]].start()
+    stream.close()
+    built = build(mixed.api, build_steps=shell("echo again > /again"))
+    assert built.ok, built
+
+
+ENDPOINT = """
+from beta9 import Image, endpoint
+
+image = Image(python_version="python3.11", base_image="{base}")
+
+@endpoint(image=image, pool="runc", workers=2)
+def hello(name="nobody"):
+    return {{"to": name, "in": open("/etc/made-for").read()}}
+"""
+
+
+def test_an_endpoint_serves_from_an_image(app, mixed, registry):
+    served = serve(app, mixed.facts, ENDPOINT.format(base=registry.base), "hello")
+    answers = [served.request("POST", json={"name": "ann"}).json() for _ in range(4)]
+    assert answers == [{"to": "ann", "in": "the tests\n"}] * 4
+
+
+def test_a_native_fleet_says_what_to_use_instead(api, fleet):
+    refused = build(api, existing_image_uri="debian:12", build_steps=shell("apt-get install -y jq"))
+    assert not refused.ok
+    for text in ["cannot run on native workers", "base image `debian:12`", "leave `base_image` out", 'runtime = "runc"']:
+        assert text in refused.said, refused

@@ -39,6 +39,8 @@ pub struct Builder {
     buildah: PathBuf,
     /// Puts buildah into namespaces of its own.
     unshare: PathBuf,
+    /// Lets it die with us.
+    setpriv: PathBuf,
     runtime: Option<PathBuf>,
 }
 
@@ -55,7 +57,12 @@ impl Builder {
         let paths = [std::env::var("PATH").unwrap_or_default(), DIRECTORIES.to_owned()].join(":");
         let find = |name: &str| which::which_in(name, Some(&paths), "/").ok();
         let runtime = RUNTIMES.iter().find_map(|name| find(name));
-        Some(Self { buildah: find("buildah")?, unshare: find("unshare")?, runtime })
+        Some(Self {
+            buildah: find("buildah")?,
+            unshare: find("unshare")?,
+            setpriv: find("setpriv")?,
+            runtime,
+        })
     }
 
     /// Builds an image, unless the same was built before and is still here. `log` gets what is
@@ -225,11 +232,18 @@ impl Builder {
         self.run(command, spec, options, begun, &mut |_: &str| ()).await
     }
 
-    /// Buildah in process and mount namespaces of its own: when it is killed, its steps are gone with
-    /// it, and all that it mounted.
+    /// Buildah in process and mount namespaces of its own: when it is killed, as it is when this
+    /// process dies, its steps are gone with it, and all that it mounted.
     fn buildah(&self, place: &Path) -> Command {
-        let mut command = Command::new(&self.unshare);
-        command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--"]);
+        let mut command = Command::new(&self.setpriv);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.unshare).args([
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount",
+            "--mount-proc",
+            "--",
+        ]);
         command.arg(&self.buildah).current_dir(place).env_clear();
         command.env("PATH", DIRECTORIES).env("HOME", place).env("TMPDIR", place);
         command.env("CONTAINERS_STORAGE_CONF", place.join(configuration::STORAGE));

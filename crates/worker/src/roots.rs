@@ -48,16 +48,17 @@ pub(crate) enum RootError {
          hint: install the package `buildah` on the worker's machine and start the worker again"
     )]
     NoBuilder,
-    #[error("{}", told(.0))]
-    Image(#[from] RootfsError),
-    #[error(transparent)]
-    Packages(#[from] EnvError),
+    // With their causes, after which comes what to do.
+    #[error("{}", told(.0, .0.hint()))]
+    Image(RootfsError),
+    #[error("{}", told(.0, .0.hint()))]
+    Packages(EnvError),
     #[error("the build context could not be had")]
     Context(#[from] CodeError),
     #[error("{0}")]
     Credentials(String),
-    #[error("no container of the image could be started")]
-    Start(#[source] LaunchError),
+    #[error("the image's `{python}` does not run in a container")]
+    Start { python: String, source: LaunchError },
     #[error("could not make the network of the build")]
     Network(#[source] std::io::Error),
     #[error("{0}")]
@@ -66,10 +67,22 @@ pub(crate) enum RootError {
     Files { path: PathBuf, source: std::io::Error },
 }
 
-/// An error of images with its causes and what to do.
-fn told(error: &RootfsError) -> String {
-    let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+/// An error with its causes and what to do.
+fn told(error: &(dyn std::error::Error + 'static), hint: Option<String>) -> String {
+    let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
     format!("{}{hint}", crate::errors::chain(error))
+}
+
+impl From<RootfsError> for RootError {
+    fn from(error: RootfsError) -> Self {
+        Self::Image(error)
+    }
+}
+
+impl From<EnvError> for RootError {
+    fn from(error: EnvError) -> Self {
+        Self::Packages(error)
+    }
 }
 
 /// What a workspace's secrets have for an image: names and values.

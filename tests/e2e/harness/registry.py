@@ -99,7 +99,10 @@ class Registry:
         self.blobs[digest(data)] = data
         return {"mediaType": kind, "digest": digest(data), "size": len(data)}
 
-    def close(self) -> None:
+    def __enter__(self) -> "Registry":
+        return self
+
+    def __exit__(self, *_) -> None:
         self._server.shutdown()
         self._server.server_close()
 

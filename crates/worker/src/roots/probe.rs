@@ -17,7 +17,10 @@ const PROGRAM: &str = "import sys, sysconfig; \
 /// The version of an image's Python, as `3.11`.
 pub(super) async fn python(launcher: &Launcher, root: &Root) -> Result<String, RootError> {
     let args = ["-I", "-c", PROGRAM].map(Into::into).to_vec();
-    let output = launcher.run_in(root, args, WITHIN).await.map_err(RootError::Start)?;
+    let output = launcher
+        .run_in(root, args, WITHIN)
+        .await
+        .map_err(|source| RootError::Start { python: root.python.clone(), source })?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let failed = || {
         let stderr = String::from_utf8_lossy(&output.stderr);
