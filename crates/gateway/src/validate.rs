@@ -3,6 +3,7 @@
 //! Every refusal says what was asked, why it cannot be, and what to do instead. The limits are
 //! listed for users in `docs/limits.md`.
 
+pub(crate) mod allow_list;
 pub(crate) mod buckets;
 pub(crate) mod environment;
 pub(crate) mod gpu;

@@ -148,6 +148,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let guard =
         Guard::find(&options, &identity.worker_id, paths.root(), &paths.containers()).await?;
     let isolation = guard.describe();
+    let allow_lists = guard.keeps_lists();
 
     let roots = match guard.shift() {
         Some(shift) => match Roots::open(&options.images, &paths.images(), shift).await {
@@ -182,6 +183,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         devices: equipment.devices.clone(),
         platform: pretended.unwrap_or(platform),
         root: roots.as_ref().map_or(RootSource::Host, Roots::source),
+        allow_lists,
         runtimes: runtimes.unwrap_or_else(|| vec![options.runtime]),
         ..offer(&options, &identity, platform, &opened)
     };
@@ -319,6 +321,7 @@ fn offer(
         on_battery: options.on_battery,
         runtimes: Vec::new(),
         root: RootSource::Host,
+        allow_lists: false,
         pythons: environments.pythons(),
         labels: BTreeMap::clone(&options.labels),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -25,6 +25,9 @@ const MOST_PRIORITY: i32 = 100;
 /// for functions: it always says 1.
 const MAX_CONTAINERS_VARIABLE: &str = "METAL9_MAX_CONTAINERS";
 
+/// The one by which it says what its containers are isolated by.
+pub(crate) const RUNTIME_VARIABLE: &str = "METAL9_RUNTIME";
+
 /// The value of a stub's environment variable, if it is of this type; the last one counts.
 fn variable<T: std::str::FromStr>(stub: &StubRow, wanted: &str) -> Option<T> {
     let mut values = stub.config.env.iter().rev().filter(|(name, _)| name == wanted);
@@ -46,7 +49,9 @@ pub(crate) fn stub_spec(scales: &Scales, stub: &StubRow) -> StubSpec {
         resources: config.resources,
         gpu: config.gpu.clone(),
         pool: config.pool.clone(),
+        runtime: variable(stub, RUNTIME_VARIABLE),
         root: config.root,
+        allow_list: !config.allow_list.is_empty(),
         keep_warm: Duration::from_secs_f32(seconds),
         image: config.image.to_string(),
         object: config.object.to_string(),

@@ -55,6 +55,7 @@ pub(super) fn offer(
         on_battery: machine::on_battery(&hello.on_battery)?,
         runtimes,
         root: RootSource::named(&hello.root_source),
+        allow_lists: hello.allow_lists,
         pythons: hello.pythons.clone(),
         labels: hello.labels.clone().into_iter().collect(),
         version: hello.metal9_version.clone(),

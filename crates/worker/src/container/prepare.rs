@@ -91,6 +91,7 @@ impl Container {
             let begun = Instant::now();
             let base = Base { environment: &environment, root: root.as_ref() };
             let runner = self.runner(makings, base, &volumes).await?;
+            self.hold(makings, &runner).await?;
             Ok((runner, environment_took, begun.elapsed()))
         };
         let code = async {

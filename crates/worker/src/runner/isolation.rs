@@ -255,6 +255,11 @@ impl Guard {
         }
     }
 
+    /// Whether jobs can be held to a list of networks, of which they reach all.
+    pub(crate) fn keeps_lists(&self) -> bool {
+        self.network == Network::Full && self.oci.as_ref().is_some_and(Oci::keeps_lists)
+    }
+
     /// Whether the processes of jobs are none of the machine's.
     pub(crate) fn is_opaque(&self) -> bool {
         self.oci.as_ref().is_some_and(Oci::is_opaque)

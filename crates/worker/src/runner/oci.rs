@@ -151,6 +151,11 @@ impl Oci {
         }
     }
 
+    /// Whether a container can be held to a list of networks.
+    pub(crate) fn keeps_lists(&self) -> bool {
+        self.networks.as_ref().is_some_and(|networks| networks.keep_lists())
+    }
+
     /// A network for a container; nothing where containers share the machine's.
     pub(crate) async fn network(&self, name: &str) -> io::Result<Option<OwnNetwork>> {
         let Some(networks) = self.networks.clone() else { return Ok(None) };
