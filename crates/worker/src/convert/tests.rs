@@ -47,6 +47,7 @@ fn spec() -> wire::ContainerSpec {
             python: "3.11".into(),
             requirements: "a==1".into(),
             macos: String::new(),
+            root: None,
         }),
         ..wire::ContainerSpec::default()
     }
