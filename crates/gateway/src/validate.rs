@@ -13,6 +13,7 @@ pub(crate) mod names;
 pub(crate) mod policy;
 pub(crate) mod quota;
 pub(crate) mod resources;
+pub(crate) mod runtime;
 pub(crate) mod schema;
 pub(crate) mod serving;
 

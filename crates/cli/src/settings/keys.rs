@@ -82,6 +82,7 @@ pub(super) const KEYS: &[Key] = &[
     key("gateway", "max_connections", Kind::Count, "connections on both ports together"),
     key("gateway", "min_free_disk_mib", Kind::Count, "free space below which nothing new is accepted"),
     key("gateway", "allow_simulated_devices", Kind::Switch, "whether workers may offer devices that only pretend to be there"),
+    key("gateway", "untrusted_pools", Kind::Text, "pools for code that nobody trusts, separated by commas: gVisor only"),
     key("worker", "state_dir", Kind::Path, "where the worker keeps environments, code and containers"),
     key("worker", "gateway", Kind::Text, "the gateway's gRPC address, if not the one that was joined"),
     key("worker", "pool", Kind::Text, "the pool, if not the one that was joined"),
@@ -147,7 +148,14 @@ mod tests {
             KEYS.iter().filter(|key| key.section == "gateway").map(|key| key.name).collect();
         let mut options: BTreeSet<String> = gateway_defaults().keys().cloned().collect();
         // What is not set does not show in TOML.
-        let unset = ["advertise_host", "volumes_dir", "tls_cert", "tls_key", "tls_names"];
+        let unset = [
+            "advertise_host",
+            "volumes_dir",
+            "tls_cert",
+            "tls_key",
+            "tls_names",
+            "untrusted_pools",
+        ];
         options.extend(unset.map(str::to_owned));
         assert_eq!(settings, options.iter().map(String::as_str).collect());
     }

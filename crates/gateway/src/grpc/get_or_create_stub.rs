@@ -7,12 +7,14 @@ use metal9_types::{
 };
 
 use crate::auth::Caller;
+use crate::driver::RUNTIME_VARIABLE;
 use crate::error::ApiError;
 use crate::macs::{self, Verdict};
 use crate::references;
 use crate::shared::Shared;
 use crate::validate::{
-    allow_list, environment, gpu, mounts, names, policy, quota, resources, schema, serving, shown,
+    allow_list, environment, gpu, mounts, names, policy, quota, resources, runtime, schema,
+    serving, shown,
 };
 
 /// Gives the stub for this configuration; an equal one is the same stub.
@@ -89,6 +91,8 @@ async fn check(
         .and_then(|pool| [pool.selector, pool.name].into_iter().find(|name| !name.is_empty()))
         .map(names::pool)
         .transpose()?;
+    let untrusted = pool.as_deref().filter(|pool| shared.options.is_untrusted(pool));
+    runtime::runtime(&env, RUNTIME_VARIABLE, untrusted)?;
     let gpu = gpu_request(shared, &request.gpu, request.gpu_count).await?;
     let workspaces = shared.store.workspaces().await?;
     if let Some(own) = workspaces.iter().find(|row| row.id == caller.workspace) {

@@ -38,6 +38,18 @@ fn an_allow_list_has_addresses() {
 }
 
 #[test]
+fn a_runtime_is_asked_for_by_its_name() {
+    let check = |value: &str, pool| {
+        let env = [("A".to_owned(), "b".to_owned()), ("R".to_owned(), value.to_owned())];
+        runtime::runtime(&env, "R", pool)
+    };
+    assert!(runtime::runtime(&[], "R", Some("public")).is_ok());
+    assert!(check("runc", None).is_ok() && check(" runsc ", Some("public")).is_ok());
+    assert!(text(check("docker", None)).contains("`docker` in R is no runtime"));
+    assert!(text(check("native", Some("public"))).contains("pool `public` run in gVisor"));
+}
+
+#[test]
 fn times_follow_the_client_api() {
     assert_eq!(policy::timeout(-1).unwrap(), None);
     assert_eq!(policy::timeout(0).unwrap(), Some(policy::DEFAULT_TIMEOUT));
