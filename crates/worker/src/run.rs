@@ -171,7 +171,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let (events, inbox) = mpsc::channel(EVENTS);
     let (looking, wanted) = (Instant::now(), options.clone());
     let unseen = guard.no_gpu().map(str::to_owned);
-    let found = tokio::task::spawn_blocking(move || devices::find(&wanted, unseen)).await;
+    let gpus = guard.gpus().cloned();
+    let found =
+        tokio::task::spawn_blocking(move || devices::find(&wanted, unseen, gpus.as_ref())).await;
     let Ok(found) = found else { return Ok(()) };
     let Found { machine, equipment, gauge, platform: pretended, runtimes } = found?;
     tracing::debug!(took = ?looking.elapsed(), ?machine, "looked at the machine");

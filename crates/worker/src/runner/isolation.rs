@@ -17,7 +17,7 @@ use crate::options::{Options, Wish};
 use crate::roots::Root;
 use crate::runner::account::{self, AccountError};
 use crate::runner::oci::{Oci, OciError};
-use crate::runner::{ContainerDirectory, Early, OwnNetwork, Shape, gpu};
+use crate::runner::{ContainerDirectory, Early, Gpus, OwnNetwork, Shape, gpu};
 use crate::volumes::Mounted;
 
 /// Why jobs cannot be isolated as the settings want it.
@@ -270,6 +270,11 @@ impl Guard {
         self.oci.as_ref()?.cannot_serve()
     }
 
+    /// How containers get GPUs; nothing where jobs are processes of the machine.
+    pub(crate) fn gpus(&self) -> Option<&Gpus> {
+        Some(&self.oci.as_ref()?.gpus)
+    }
+
     /// Why jobs do not see a GPU, where one might expect that they do.
     pub(crate) fn no_gpu(&self) -> Option<&str> {
         self.no_gpu.as_deref()
@@ -423,7 +428,8 @@ async fn containers_of(
         hidden: vec![root.to_owned()],
         ..JobPaths::default()
     };
-    Oci::find(runtime, worker, &options.shim, containers, &shared).await.map_err(failed)
+    let cdi = &options.cdi_dirs;
+    Oci::find(runtime, worker, &options.shim, containers, &shared, cdi).await.map_err(failed)
 }
 
 async fn try_out(shim: &Path, containers: &Path, sought: Sought) -> Result<Means, IsolationError> {
