@@ -78,7 +78,8 @@ fn called(name: &str) -> String {
     format!("nvidia.com/gpu={name}")
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::path::Path;
 
