@@ -96,6 +96,23 @@ PROGRAM = {
         with socket.create_connection((host, port), timeout=10) as connection:
             return connection.recv(100).decode()
 
+    def datagram(host):
+        import socket
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 53))
+            try:
+                probe.send(b"?")
+            except OSError as error:
+                return type(error).__name__
+            # Of one that is let go nothing is heard, or that nobody listens there.
+            probe.settimeout(1)
+            try:
+                probe.recv(1)
+            except ConnectionRefusedError:
+                return "sent"
+            except OSError as error:
+                return type(error).__name__
+
     def listen():
         import socket
         with socket.create_server(("0.0.0.0", 7001)) as server:
@@ -305,7 +322,7 @@ def beyond():
     if os.geteuid() != 0:
         pytest.skip("only root can make networks")
     name, link = f"m9t{os.getpid()}", f"m9t{os.getpid()}"
-    inside = f"addr add {BEYOND[0]}/24 dev eth0\nlink set eth0 up\n"
+    inside = f"addr add {BEYOND[0]}/24 dev eth0\naddr add {NEIGHBOUR[0]}/24 dev eth0\nlink set eth0 up\nlink set lo up\n"
     try:
         for words in (
             f"netns add {name}",
@@ -316,7 +333,7 @@ def beyond():
             subprocess.run(["ip", *words.split()], check=True)
         subprocess.run(["ip", "-n", name, "-batch", "-"], input=inside, text=True, check=True)
         server = subprocess.Popen(
-            ["ip", "netns", "exec", name, sys.executable, "-c", ECHO, *map(str, BEYOND)], stdout=subprocess.PIPE
+            ["ip", "netns", "exec", name, sys.executable, "-c", ECHO, str(BEYOND[1])], stdout=subprocess.PIPE
         )
         assert server.stdout.readline() == b"listening\n"
         yield BEYOND
@@ -327,10 +344,10 @@ def beyond():
 
 
 # Addresses for documentation, which no network has.
-HERE, BEYOND = "198.51.100.1", ("198.51.100.2", 7000)
+HERE, BEYOND, NEIGHBOUR = "198.51.100.1", ("198.51.100.2", 7000), ("198.51.100.3", 7000)
 ECHO = """
 import socket, sys
-with socket.create_server((sys.argv[1], int(sys.argv[2]))) as server:
+with socket.create_server(("0.0.0.0", int(sys.argv[1]))) as server:
     print("listening", flush=True)
     while True:
         connection, (peer, _) = server.accept()
@@ -353,6 +370,60 @@ def test_the_network_of_a_job(place, beyond, listener):  # noqa: F811
     asked = place.api.call(place.api.stub(ATTACKER, "app:ask_gateway")).value
     assert asked[:2] == ("connected", 200)
     assert call(place, "peer", *beyond).value == HERE, "the address is not translated"
+
+
+def test_a_job_is_held_to_its_allow_list(place, beyond, listener):  # noqa: F811
+    """Of what a container may reach at all, and by a spare process as by one that is started for it."""
+    stub = place.api.stub(ATTACKER, "app:reach", allow_list=[beyond[0]])
+    if place.runtime == "native":
+        waits = place.api.call(stub, {}).until("waiting: the function has an `allow_list`")
+        place.api.cancel(waits.task_id)
+        waits.leave()
+        return
+    assert call(place, "peer", *NEIGHBOUR).value == HERE, "nobody is there"
+    targets = {"beyond": beyond, "its neighbour": NEIGHBOUR, "elsewhere": ("192.0.2.1", 80)}
+    outcomes, _, _ = place.api.call(stub, targets).value
+    assert outcomes["beyond"] == "connected"
+    # At once, rather than after a time without an answer.
+    assert outcomes["its neighbour"] == outcomes["elsewhere"] == "ConnectionRefusedError", outcomes
+    assert outcomes["own loopback"] == "connected"
+    wide = place.api.stub(ATTACKER, "app:reach", allow_list=["0.0.0.0/0", "::/0"])
+    targets |= {
+        "a port of the machine": listener,
+        "by another address": (HERE, listener[1]),
+        "where clouds tell secrets": ("169.254.169.254", 80),
+    }
+    outcomes, _, _ = place.api.call(wide, targets).value
+    assert outcomes["beyond"] == outcomes["its neighbour"] == "connected"
+    assert set(refused(outcomes)) == set(targets) - {"beyond", "its neighbour"}
+    # The way to the gateway is the worker's, and no part of the list.
+    asking = place.api.stub(ATTACKER, "app:ask_gateway", allow_list=["192.0.2.0/24"])
+    assert place.api.call(asking).value[:2] == ("connected", 200)
+    assert call(place, "peer", *NEIGHBOUR).value == HERE, "the list is anothers', too"
+
+
+def test_names_are_not_looked_up_beside_a_list(place, beyond):
+    """What is asked of a resolver leaves the machine, so only one on the list is asked."""
+    if place.runtime == "native":
+        return
+    stub = place.api.stub(PROGRAM, "app:datagram", allow_list=[beyond[0]])
+    sent, refused_ = place.api.call(stub, beyond[0]).value, place.api.call(stub, NEIGHBOUR[0]).value
+    assert sent == "sent" and refused_ != "sent", (sent, refused_)
+
+
+@pytest.mark.parametrize(
+    "fields, told",
+    [
+        ({"allow_list": ["api.example.com"]}, "`api.example.com` in `allow_list` is no address"),
+        ({"allow_list": ["10.0.0.0/99"]}, "`10.0.0.0/99` in `allow_list` is no address"),
+        ({"allow_list": ["169.254.169.254/32"]}, "link-local network, which no job reaches"),
+        ({"allow_list": [f"10.0.0.{n}" for n in range(65)]}, "has 65 entries, and may have 64"),
+        ({"allow_list": ["10.0.0.1"], "block_network": True}, "leave one of them out"),
+    ],
+)
+def test_a_list_that_makes_no_sense_is_refused(fleet, fields, told):
+    answer = fleet.api.try_stub(fleet.api.upload(PROGRAM), "app:give", **fields)
+    assert not answer.ok and told in answer.err_msg, answer
 
 
 def test_containers_do_not_reach_each_other(place):

@@ -31,7 +31,8 @@ def mixed(fleet, tmp_path_factory):
     if os.geteuid() != 0:
         pytest.skip("only root can make containers")
     root = tmp_path_factory.mktemp("mixed")
-    with SplitFleet(root, workers=0, environments=fleet.environments) as mixed:
+    settings = {"METAL9_GATEWAY_UNTRUSTED_POOLS": "runsc, strangers"}
+    with SplitFleet(root, workers=0, environments=fleet.environments, **settings) as mixed:
         # Jobs in user namespaces could not enter the directories of the tests.
         mixed.env.pop("METAL9_WORKER_WRITABLE", None)
         mixed.of = {
@@ -52,6 +53,54 @@ def test_a_pool_makes_containers_of_its_kind(mixed, kind):
 
 def test_without_a_pool_any_worker_will_do(mixed):
     assert mixed.api.call(mixed.api.stub(PROGRAM, "app:where")).value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_function_chooses_how_it_is_isolated(mixed, kind):
+    chosen = mixed.api.stub(PROGRAM, "app:where", env=[f"METAL9_RUNTIME={kind}"])
+    host, _ = mixed.api.call(chosen).value
+    assert host.startswith(f"metal9-{mixed.of[kind].id[-12:]}") == (kind != "native"), host
+
+
+def test_a_function_is_never_isolated_by_less_than_it_asks_for(mixed):
+    asks = stub(mixed, "where", "native", env=["METAL9_RUNTIME=runsc"])
+    sentence = 'waiting: needs runtime "runsc"; 1 worker of pool "native" has native'
+    waits = mixed.api.call(asks).until(sentence)
+    told = mixed.api.get(f"/api/v1/task/{mixed.api.workspace}/{waits.task_id}/explain").json()
+    assert told["sentence"] == sentence and '1 worker: without runtime "runsc"' in told["detail"]
+    mixed.api.cancel(waits.task_id)
+    waits.leave()
+
+
+@pytest.mark.parametrize(
+    "pool, runtime, told",
+    [
+        ("native", "docker", "`docker` in METAL9_RUNTIME is no runtime"),
+        ("strangers", "runc", "functions of pool `strangers` run in gVisor (runsc) only"),
+    ],
+)
+def test_a_runtime_that_cannot_be_is_refused(mixed, pool, runtime, told):
+    code, fields = mixed.api.upload(PROGRAM), {"env": [f"METAL9_RUNTIME={runtime}"]}
+    answer = mixed.api.try_stub(code, "app:where", pool=PoolConfig(name=pool), **fields)
+    assert not answer.ok and told in answer.err_msg
+
+
+def test_what_nobody_trusts_runs_in_gvisor_only(mixed):
+    """Workers with anything else are not let into the pool, and its functions go to no other."""
+    waits = mixed.api.call(stub(mixed, "where", "strangers")).until('pool "strangers" has no workers')
+    weak = mixed.join_worker(pool="strangers", METAL9_WORKER_RUNTIME="runc")
+    weak.start()
+    refusal = "is for code that nobody trusts"
+    eventually(weak.log.read_text, lambda text: refusal in text and "this one has runc" in text, what="it is refused", within=30)
+    assert not mixed.is_connected(weak)
+    weak.stop()
+    mixed.workers.remove(weak)
+    strong = mixed.add_worker(pool="strangers", METAL9_WORKER_RUNTIME="runsc")
+    assert strong.id[-12:] in waits.value[0]
+    workers = mixed.api.get("/api/v1/status").json()["workers"]
+    untrusted = {worker["pool"] for worker in workers if worker["untrusted"]}
+    assert untrusted == {"runsc", "strangers"}
+    mixed.remove_worker(strong)
 
 
 def test_workers_say_which_runtime_they_have(mixed):

@@ -97,6 +97,8 @@ pub(crate) struct WorkerSettings {
     pub(crate) readable: Vec<PathBuf>,
     #[serde(default)]
     pub(crate) writable: Vec<PathBuf>,
+    #[serde(default)]
+    pub(crate) cdi_dirs: Vec<PathBuf>,
     pub(crate) credential_hours: Option<u64>,
 }
 

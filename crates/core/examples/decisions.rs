@@ -340,6 +340,7 @@ fn offer(number: u64, seed: &mut Seed) -> Offer {
         on_battery: OnBattery::Run,
         runtimes: vec![Runtime::Native],
         root: metal9_types::RootSource::Host,
+        allow_lists: false,
         pythons: vec!["3.11".into()],
         labels: BTreeMap::new(),
         version: "0.1.0".into(),

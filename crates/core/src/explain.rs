@@ -1,10 +1,11 @@
 //! Saying why a task waits, from the same answers that placement uses.
 
 mod gpu;
+mod kind;
 
 use std::collections::BTreeMap;
 
-use metal9_types::{Moment, RootSource, TaskId, WorkerId};
+use metal9_types::{Moment, TaskId, WorkerId};
 use serde::Serialize;
 
 use crate::StubSpec;
@@ -152,7 +153,9 @@ impl Survey {
         let ask = spec.resources;
         match furthest {
             Obstacle::Pool => nobody(spec),
-            Obstacle::Root => root(self, spec),
+            Obstacle::Runtime | Obstacle::Root | Obstacle::AllowList => {
+                kind::verdict(self, core, furthest, spec)
+            }
             Obstacle::NotNative | Obstacle::Gpu => gpu::verdict(self, core, spec),
             Obstacle::GpuCount => {
                 format!("needs {} × gpu {}; no worker has as many", spec.gpu.count, names(spec))
@@ -364,22 +367,6 @@ fn nobody(spec: &StubSpec) -> String {
     }
 }
 
-/// No worker has containers of the kind that the image needs.
-fn root(survey: &Survey, spec: &StubSpec) -> String {
-    let count = survey.count(Obstacle::Root);
-    let (all, have) = (workers(count), if count == 1 { "has" } else { "have" });
-    match spec.root {
-        RootSource::Built => format!(
-            "the image has to be built, which takes a worker with containers (`runtime = \"runc\"` or \
-             \"runsc\") and buildah; {all} {have} none"
-        ),
-        _ => format!(
-            "the image is the root of a container, which takes a worker with containers (`runtime = \
-             \"runc\"` or \"runsc\"); {all} {have} none"
-        ),
-    }
-}
-
 fn only(count: usize, what: &str) -> String {
     match count {
         1 => format!("the only worker that can run it {what}"),
@@ -403,10 +390,7 @@ fn told(obstacle: Obstacle, spec: &StubSpec) -> String {
         Obstacle::Pool => {
             format!("not in pool \"{}\"", spec.pool.as_deref().unwrap_or_default())
         }
-        Obstacle::Root if spec.root == RootSource::Built => {
-            "whose containers cannot have an image that is built".into()
-        }
-        Obstacle::Root => "without containers that have an image".into(),
+        Obstacle::Runtime | Obstacle::Root | Obstacle::AllowList => kind::told(obstacle, spec),
         Obstacle::NotNative => {
             "on a Mac, but in a container or a guest, which cannot reach Metal".into()
         }

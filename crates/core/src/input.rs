@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metal9_types::{
     AttemptId, CallOutcome, ContainerId, Failure, GpuRequest, Offer, Power, Resources, RootSource,
-    SessionId, StubId, TaskId, Thermal, WorkerId, WorkspaceId,
+    Runtime, SessionId, StubId, TaskId, Thermal, WorkerId, WorkspaceId,
 };
 
 /// The scheduler's settings.
@@ -102,8 +102,12 @@ pub struct StubSpec {
     pub gpu: GpuRequest,
     /// The pool it must run in.
     pub pool: Option<String>,
+    /// How its containers are isolated; nothing for any way.
+    pub runtime: Option<Runtime>,
     /// What its containers need for a root filesystem.
     pub root: RootSource,
+    /// Whether they must be held to a list of networks.
+    pub allow_list: bool,
     /// How long an idle container is kept; zero for a fresh container each call.
     pub keep_warm: Duration,
     /// What makes a worker's caches useful for it: image id and object id as texts.
@@ -146,7 +150,9 @@ impl StubSpec {
             resources: Resources::default(),
             gpu: GpuRequest::default(),
             pool: None,
+            runtime: None,
             root: RootSource::Host,
+            allow_list: false,
             keep_warm: Duration::ZERO,
             image: String::new(),
             object: String::new(),

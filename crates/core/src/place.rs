@@ -13,8 +13,12 @@ use crate::state::{GroupKey, Strain, Worker};
 pub(crate) enum Obstacle {
     /// It is in another pool.
     Pool,
+    /// It isolates its jobs in another way than the stub asks for.
+    Runtime,
     /// Its containers cannot have the root filesystem that the image is.
     Root,
+    /// It cannot hold a job to a list of networks.
+    AllowList,
     /// It is on a Mac with a fitting device, but runs its jobs in a virtual machine.
     NotNative,
     /// It has no accelerator of a kind asked for.
@@ -68,13 +72,7 @@ pub(crate) struct Score {
 /// What keeps this worker from ever running the stub; nothing if it could.
 pub(crate) fn obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
     let offer = &worker.offer;
-    if spec.pool.as_ref().is_some_and(|pool| *pool != offer.pool) {
-        return Some(Obstacle::Pool);
-    }
-    if spec.root > offer.root {
-        return Some(Obstacle::Root);
-    }
-    if let Some(obstacle) = gpu_obstacle(spec, worker) {
+    if let Some(obstacle) = kind_obstacle(spec, offer).or_else(|| gpu_obstacle(spec, worker)) {
         return Some(obstacle);
     }
     if spec.resources.cpu_millicores > offer.capacity.cpu_millicores {
@@ -102,6 +100,20 @@ pub(crate) fn obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
         Strain::Hot => Obstacle::TooHot,
         Strain::OnBattery => Obstacle::OnBattery,
     })
+}
+
+/// What keeps every worker of a kind from running the stub, whatever its size and accelerators.
+fn kind_obstacle(spec: &StubSpec, offer: &Offer) -> Option<Obstacle> {
+    if spec.pool.as_ref().is_some_and(|pool| *pool != offer.pool) {
+        return Some(Obstacle::Pool);
+    }
+    if spec.runtime.is_some_and(|runtime| !offer.runtimes.contains(&runtime)) {
+        return Some(Obstacle::Runtime);
+    }
+    if spec.root > offer.root {
+        return Some(Obstacle::Root);
+    }
+    (spec.allow_list && !offer.allow_lists).then_some(Obstacle::AllowList)
 }
 
 fn gpu_obstacle(spec: &StubSpec, worker: &Worker) -> Option<Obstacle> {
@@ -139,7 +151,7 @@ pub(crate) fn rank(spec: &StubSpec, offer: &Offer) -> Option<usize> {
 
 /// Whether a worker like this is one that the stub may run on, whatever its size and accelerators.
 pub(crate) fn is_for(spec: &StubSpec, offer: &Offer) -> bool {
-    spec.pool.as_ref().is_none_or(|pool| *pool == offer.pool) && spec.root <= offer.root
+    kind_obstacle(spec, offer).is_none()
 }
 
 /// Where the stub would go on this worker now; nothing if there is no room for it.

@@ -184,7 +184,7 @@ async fn accept_task(
     }
     metal9_faults::point("accepted").await;
     ::metrics::counter!(metrics::TASKS_ACCEPTED).increment(1);
-    let (stub, spec) = (Box::new(stub_spec(&shared.scales, &stub)), task_spec(task, &stub));
+    let (stub, spec) = (Box::new(stub_spec(&shared, &stub)), task_spec(task, &stub));
     shared.driver.send(Command::Submit(stub, spec)).await?;
     Ok(Call::New(Unattended { shared, task, live: Some(live) }))
 }

@@ -123,7 +123,7 @@ pub(crate) async fn keep_containers(shared: &Shared) -> Result<(), ApiError> {
     // The scheduler is to know before the first container is asked for, and of what is not kept.
     for stub in shared.scales.keep_only(counts) {
         if let Some(stub) = shared.store.stub(stub).await? {
-            shared.driver.input(Input::DefineStub(stub_spec(&shared.scales, &stub))).await?;
+            shared.driver.input(Input::DefineStub(stub_spec(shared, &stub))).await?;
         }
     }
     shared.floors.keep_only(queues);

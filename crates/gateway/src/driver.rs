@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 pub(crate) use actions::Finished;
 pub(crate) use handle::{Command, DriverHandle};
 pub(crate) use persist::Change;
-pub(crate) use recover::{stub_spec, task_spec, workspace_input};
+pub(crate) use recover::{RUNTIME_VARIABLE, stub_spec, task_spec, workspace_input};
 
 use crate::shared::SharedRef;
 

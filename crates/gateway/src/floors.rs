@@ -197,7 +197,7 @@ async fn ask(shared: &SharedRef, task: TaskId, row: &StubRow) {
         warm_up: true,
         ..task_spec(task, row)
     };
-    let stub = Box::new(stub_spec(&shared.scales, row));
+    let stub = Box::new(stub_spec(shared, row));
     if shared.driver.send(Command::Submit(stub, spec)).await.is_err() {
         tracing::debug!("the gateway is stopping");
     }

@@ -85,6 +85,8 @@ pub struct Options {
     pub max_connections: usize,
     /// Whether workers may offer devices that only pretend to be there.
     pub allow_simulated_devices: bool,
+    /// Pools whose functions run in gVisor and nothing else, separated by commas.
+    pub untrusted_pools: Option<String>,
     /// MiB of the state's disk below which nothing new is accepted; 0 to accept until it is full.
     pub min_free_disk_mib: u64,
     /// The JuiceFS file system that volumes are kept on; a section of its own in settings.
@@ -127,9 +129,16 @@ impl Options {
             max_value_mib_per_workspace: 4096,
             max_connections: 16_384,
             allow_simulated_devices: false,
+            untrusted_pools: None,
             min_free_disk_mib: 512,
             juicefs: JuiceFs::default(),
         }
+    }
+
+    /// Whether functions of this pool run in gVisor and nothing else.
+    pub(crate) fn is_untrusted(&self, pool: &str) -> bool {
+        let pools = self.untrusted_pools.as_deref().unwrap_or_default().split(',');
+        pools.map(str::trim).any(|name| name == pool)
     }
 
     /// Where volumes are kept.

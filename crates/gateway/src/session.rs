@@ -137,10 +137,7 @@ impl WorkerApi {
         let stubs: BTreeSet<StubId> = hello.containers.iter().map(|(_, stub)| *stub).collect();
         for stub in stubs {
             if let Some(stub) = self.shared.store.stub(stub).await? {
-                self.shared
-                    .driver
-                    .input(Input::DefineStub(stub_spec(&self.shared.scales, &stub)))
-                    .await?;
+                self.shared.driver.input(Input::DefineStub(stub_spec(&self.shared, &stub))).await?;
             }
         }
         Ok(())
@@ -201,8 +198,7 @@ impl wire::worker_service_server::WorkerService for WorkerApi {
         let worker = self.worker(&request).await?;
         let (metadata, _, mut stream) = request.into_parts();
         let hello = read_hello(&mut stream).await?;
-        let allowed = self.shared.options.allow_simulated_devices;
-        let offer = convert::offer(&hello, &worker, allowed)
+        let offer = convert::offer(&hello, &worker, &self.shared.options)
             .inspect_err(
                 |reason| tracing::warn!(worker = %worker.id, reason, "a worker is refused"),
             )

@@ -3,6 +3,7 @@
 //! Every refusal says what was asked, why it cannot be, and what to do instead. The limits are
 //! listed for users in `docs/limits.md`.
 
+pub(crate) mod allow_list;
 pub(crate) mod buckets;
 pub(crate) mod environment;
 pub(crate) mod gpu;
@@ -12,6 +13,7 @@ pub(crate) mod names;
 pub(crate) mod policy;
 pub(crate) mod quota;
 pub(crate) mod resources;
+pub(crate) mod runtime;
 pub(crate) mod schema;
 pub(crate) mod serving;
 

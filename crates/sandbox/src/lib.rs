@@ -12,6 +12,7 @@
 //! This is the only crate of the workspace with `unsafe` code.
 
 mod account;
+mod cdi;
 mod cgroup;
 mod control;
 mod darwin;
@@ -33,6 +34,7 @@ mod tree;
 mod wire;
 
 pub use account::Account;
+pub use cdi::{CdiError, Edits, Node, Registry, node};
 pub use cgroup::{Cgroups, Cleaned, Controller, Group, GroupLimits, Layout, Tally, clean};
 pub use darwin::{
     Facts, Plan, PlanStep, Profile, ProfileError, Reach, darwin_file_rules, plan, profile,

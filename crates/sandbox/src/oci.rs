@@ -5,6 +5,7 @@
 //! then on everything is as with any other job. What a job sees of the machine is the same list of
 //! [`crate::FileRule`]s that native isolation enforces, here as mounts.
 
+mod devices;
 mod leftovers;
 mod mounts;
 mod runtime;
@@ -14,6 +15,8 @@ mod spec;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use crate::cdi::Edits;
 
 pub use leftovers::remove_cgroups;
 #[cfg(target_os = "linux")]
@@ -47,6 +50,8 @@ pub struct Container {
     /// The directories of its root filesystem, the top one first, which nobody may write to; none for
     /// one that has nothing in it but what the launch's rules say.
     pub layers: Vec<PathBuf>,
+    /// What it gets for the devices that it was given.
+    pub edits: Edits,
 }
 
 impl Container {

@@ -185,6 +185,7 @@ async fn answer(
                 python: "3.11".into(),
                 requirements: String::new(),
                 macos: String::new(),
+                root: None,
             };
             let finished = wire::BuildFinished {
                 build_id: build.build_id,

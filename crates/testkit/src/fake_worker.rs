@@ -210,6 +210,7 @@ impl Session {
             python: "3.11".into(),
             requirements: String::new(),
             macos: resolve.macos,
+            root: None,
         };
         let finished = wire::BuildFinished {
             build_id: resolve.build_id,

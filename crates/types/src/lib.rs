@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod allow_list;
 mod failure;
 mod gpu;
 pub mod gpu_names;
@@ -21,6 +22,7 @@ mod serving;
 mod status;
 mod stub;
 
+pub use allow_list::{AllowList, AllowListError, MOST_ALLOWED};
 pub use failure::{Failure, FailureKind, Tier};
 pub use gpu::{Device, GpuRequest, GpuSelector, Vendor};
 pub use ids::{

@@ -1,6 +1,7 @@
 //! What a worker offers.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,12 @@ impl Runtime {
         Self::ALL.into_iter().find(|runtime| runtime.as_str() == name)
     }
 
+    /// All names, for messages.
+    #[must_use]
+    pub fn names() -> String {
+        Self::ALL.map(Self::as_str).join(", ")
+    }
+
     /// Whether it makes containers, of images and with files of their own.
     #[must_use]
     pub fn is_container(self) -> bool {
@@ -42,6 +49,14 @@ impl Runtime {
             Self::Runc => "runc",
             Self::Runsc => "runsc",
         }
+    }
+}
+
+impl FromStr for Runtime {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::named(name).ok_or_else(|| format!("`{name}` is not one of {}", Self::names()))
     }
 }
 
@@ -66,6 +81,8 @@ pub struct Offer {
     pub runtimes: Vec<Runtime>,
     /// Which root filesystems its containers can have.
     pub root: RootSource,
+    /// Whether it can hold a job to a list of networks.
+    pub allow_lists: bool,
     /// Python versions it can make environments for, as `3.11`.
     pub pythons: Vec<String>,
     /// Free-form labels.

@@ -193,6 +193,6 @@ mod tests {
         let known = ImageSpec { credentials: vec!["A_USERNAME".into()], ..plain.clone() };
         assert_eq!(plain.id(), known.id());
         let owner = "01890c2f-7b9a-7000-8000-000000000000".parse().ok();
-        assert_ne!(plain.id(), ImageSpec { owner, ..plain.clone() }.id());
+        assert_ne!(plain.id(), ImageSpec { owner, ..plain }.id());
     }
 }

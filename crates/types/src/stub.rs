@@ -226,7 +226,7 @@ pub struct StubConfig {
     pub outputs: Option<Schema>,
     /// `true` if the job may not use the network.
     pub block_network: bool,
-    /// Networks the job may reach although `block_network` is set.
+    /// Networks the job may reach; empty for whatever its worker allows.
     pub allow_list: Vec<String>,
     /// Shared directories.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

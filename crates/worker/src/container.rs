@@ -1,6 +1,7 @@
 //! One container: prepared, loaded, called, ended. A task of its own, told what to do by the
 //! manager and telling it everything as events.
 
+mod allowed;
 mod buckets;
 mod call;
 mod end;
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use metal9_juicefs::Access;
 use metal9_sandbox::Network;
-use metal9_types::{AttemptId, ContainerId, EnvLock, Failure, ObjectId, Phase, StubId};
+use metal9_types::{AllowList, AttemptId, ContainerId, EnvLock, Failure, ObjectId, Phase, StubId};
 use tokio::sync::mpsc;
 
 use crate::buckets::Bucket;
@@ -68,6 +69,8 @@ pub(crate) struct ContainerSpec {
     pub(crate) devices: Vec<usize>,
     /// What the stub asks for; the worker's own policy may be stricter.
     pub(crate) network: Network,
+    /// The networks that it may reach; nothing for all that the policy allows.
+    pub(crate) allow_list: Option<AllowList>,
     pub(crate) volumes: Vec<Mount>,
     pub(crate) buckets: Vec<Bucket>,
     /// How to find out whether the volumes are on a disk that this machine sees.
@@ -110,6 +113,7 @@ impl ContainerSpec {
             keep_warm_seconds: 0.0,
             devices: Vec::new(),
             network: Network::Full,
+            allow_list: None,
             volumes: Vec::new(),
             buckets: Vec::new(),
             shared: SharedDisk::default(),

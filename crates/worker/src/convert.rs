@@ -13,7 +13,7 @@ use metal9_proto::worker::gateway_message::Message as Inbound;
 use metal9_proto::worker::worker_message::Message as Outbound;
 use metal9_sandbox::Network;
 use metal9_types::{
-    AttemptId, ContainerId, EnvLock, Offer, Platform, RootLock, StubId, Target, VolumeId,
+    AllowList, AttemptId, ContainerId, EnvLock, Offer, Platform, RootLock, StubId, Target, VolumeId,
 };
 use metal9_volume::{MountPath, VolumePath};
 
@@ -77,6 +77,7 @@ pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire:
         interruption: presence.interruption,
         mounts_juicefs: presence.mounts_juicefs,
         root_source: offer.root.as_str().to_owned(),
+        allow_lists: offer.allow_lists,
     }))
 }
 
@@ -288,6 +289,7 @@ fn container_spec(spec: wire::ContainerSpec) -> Result<ContainerSpec, String> {
         keep_warm_seconds: spec.keep_warm_seconds,
         devices: spec.devices.iter().filter_map(|&place| usize::try_from(place).ok()).collect(),
         network: if spec.block_network { Network::None } else { Network::Full },
+        allow_list: allow_list(&spec.allow_list)?,
         volumes: spec.volumes.into_iter().map(mount).collect::<Result<_, _>>()?,
         buckets: spec
             .buckets
@@ -306,6 +308,11 @@ fn means(told: Option<wire::RootMeans>) -> Means {
         |list: Vec<wire::EnvVar>| list.into_iter().map(|entry| (entry.name, entry.value)).collect();
     let told = told.unwrap_or_default();
     Means { credentials: pairs(told.credentials), secrets: pairs(told.secrets) }
+}
+
+fn allow_list(entries: &[String]) -> Result<Option<AllowList>, String> {
+    let list = AllowList::parse(entries).map_err(|error| error.to_string())?;
+    Ok(Some(list).filter(|_| !entries.is_empty()))
 }
 
 fn mount(mount: wire::VolumeMount) -> Result<Mount, String> {

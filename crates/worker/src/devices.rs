@@ -10,6 +10,7 @@ use metal9_types::{Condition, Device, Machine, Platform, Runtime, Vendor};
 use serde_json::json;
 
 use crate::options::Options;
+use crate::runner::Gpus;
 use simulated::Pretence;
 
 /// Why the worker cannot say what it has.
@@ -58,13 +59,27 @@ pub(crate) struct Equipment {
     cuda: Vec<Option<String>>,
 }
 
+/// A GPU of NVIDIA's that a job was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NvidiaGpu {
+    /// What CUDA calls it.
+    pub(crate) name: String,
+    /// Whether it only pretends to be there.
+    pub(crate) simulated: bool,
+}
+
 /// Looks at the machine. Starts a process on a Mac, to ask Metal. `unseen` is why jobs see no GPU
-/// there, if they see none: then it is not offered.
+/// there, if they see none: then it is not offered. `gpus` is how containers get those of NVIDIA's, for a
+/// worker that makes such: one that they cannot get is not offered either.
 ///
 /// # Errors
 ///
 /// If something is to be simulated that cannot be.
-pub(crate) fn find(options: &Options, unseen: Option<String>) -> Result<Found, DevicesError> {
+pub(crate) fn find(
+    options: &Options,
+    unseen: Option<String>,
+    gpus: Option<&Gpus>,
+) -> Result<Found, DevicesError> {
     let pretence = options.simulate_machine.as_deref().map(Pretence::read).transpose()?;
     let mut inventory = match &pretence {
         Some(_) => Inventory::default(),
@@ -74,6 +89,9 @@ pub(crate) fn find(options: &Options, unseen: Option<String>) -> Result<Found, D
             probe::run(command)
         }),
     };
+    if let Some(gpus) = gpus {
+        inventory.withhold(|name| gpus.why_not(name));
+    }
     for name in &options.simulate_devices {
         inventory.simulate(&metal9_device::simulate(name)?);
     }
@@ -114,6 +132,15 @@ impl Equipment {
     /// Whether the real GPU of a Mac is among these.
     pub(crate) fn has_mac_gpu(&self, given: &[usize]) -> bool {
         self.given(given).any(|device| device.vendor == Vendor::Apple && !device.simulated)
+    }
+
+    /// Those of NVIDIA's at these places.
+    pub(crate) fn nvidia(&self, places: &[usize]) -> Vec<NvidiaGpu> {
+        let named = places.iter().filter_map(|&place| {
+            let name = self.cuda.get(place)?.clone()?;
+            Some(NvidiaGpu { name, simulated: self.devices.get(place)?.simulated })
+        });
+        named.collect()
     }
 
     /// The devices at these places.
@@ -210,6 +237,14 @@ mod tests {
         assert_eq!(cuda(&[2]), ("CUDA_VISIBLE_DEVICES", "1".to_owned()));
         assert_eq!(cuda(&[1, 2]), ("CUDA_VISIBLE_DEVICES", "0,1".to_owned()));
         assert_eq!(cuda(&[]), ("CUDA_VISIBLE_DEVICES", String::new()));
+    }
+
+    #[test]
+    fn a_container_is_told_to_have_the_gpus_of_nvidia_that_it_was_given() {
+        let equipment = equipment(&["M1", "H100", "T4"]);
+        let wanted = |name: &str| NvidiaGpu { name: name.to_owned(), simulated: true };
+        assert_eq!(equipment.nvidia(&[2, 1]), [wanted("1"), wanted("0")]);
+        assert_eq!(equipment.nvidia(&[0, 7]), []);
     }
 
     #[test]

@@ -149,16 +149,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         Guard::find(&options, &identity.worker_id, paths.root(), &paths.containers()).await?;
     let isolation = guard.describe();
 
-    let roots = match guard.shift() {
-        Some(shift) => match Roots::open(&options.images, &paths.images(), shift).await {
-            Ok(roots) => Some(roots),
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "containers have no images for their files");
-                None
-            }
-        },
-        None => None,
-    };
+    let roots = roots(&options, &paths, &guard).await;
     let relays = match dial.trust() {
         Some(trust) => Some(Relays::open(trust.clone()).await.map_err(RunError::Relay)?),
         None => None,
@@ -168,20 +159,14 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let fresh = credential.keep_fresh(shutdown.clone());
     metal9_tasks::spawn_infallible("keep the credential fresh", fresh);
     let (events, inbox) = mpsc::channel(EVENTS);
-    let (looking, wanted) = (Instant::now(), options.clone());
-    let unseen = guard.no_gpu().map(str::to_owned);
-    let found = tokio::task::spawn_blocking(move || devices::find(&wanted, unseen)).await;
-    let Ok(found) = found else { return Ok(()) };
+    let Some(found) = look(&options, &guard).await else { return Ok(()) };
     let Found { machine, equipment, gauge, platform: pretended, runtimes } = found?;
-    tracing::debug!(took = ?looking.elapsed(), ?machine, "looked at the machine");
-    for note in &machine.notes {
-        tracing::info!(note, "about this machine");
-    }
     let offer = Offer {
         machine,
         devices: equipment.devices.clone(),
         platform: pretended.unwrap_or(platform),
         root: roots.as_ref().map_or(RootSource::Host, Roots::source),
+        allow_lists: guard.keeps_lists(),
         runtimes: runtimes.unwrap_or_else(|| vec![options.runtime]),
         ..offer(&options, &identity, platform, &opened)
     };
@@ -245,6 +230,31 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     };
     let _ = tokio::task::spawn_blocking(clean_up).await;
     Ok(())
+}
+
+/// What makes root filesystems of containers, if there can be any.
+async fn roots(options: &Options, paths: &Paths, guard: &Guard) -> Option<Roots> {
+    let opened = Roots::open(&options.images, &paths.images(), guard.shift()?).await;
+    opened
+        .inspect_err(|error| {
+            tracing::warn!(error = chain(error), "containers have no images for their files");
+        })
+        .ok()
+}
+
+/// What this machine has; nothing if the worker is ending.
+async fn look(options: &Options, guard: &Guard) -> Option<Result<Found, DevicesError>> {
+    let (looking, wanted) = (Instant::now(), options.clone());
+    let (unseen, gpus) = (guard.no_gpu().map(str::to_owned), guard.gpus().cloned());
+    let find = move || devices::find(&wanted, unseen, gpus.as_ref());
+    let found = tokio::task::spawn_blocking(find).await.ok()?;
+    if let Ok(Found { machine, .. }) = &found {
+        tracing::debug!(took = ?looking.elapsed(), ?machine, "looked at the machine");
+        for note in &machine.notes {
+            tracing::info!(note, "about this machine");
+        }
+    }
+    Some(found)
 }
 
 /// What mounts the volumes' file system, if the gateway has one and jobs may get it.
@@ -319,6 +329,7 @@ fn offer(
         on_battery: options.on_battery,
         runtimes: Vec::new(),
         root: RootSource::Host,
+        allow_lists: false,
         pythons: environments.pythons(),
         labels: BTreeMap::clone(&options.labels),
         version: env!("CARGO_PKG_VERSION").to_owned(),

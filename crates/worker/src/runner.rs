@@ -1,6 +1,7 @@
 //! A runner: the Python process inside a container, its socket, its outputs and its directory.
 
 mod account;
+mod cdi;
 mod directory;
 pub(crate) mod frames;
 mod gpu;
@@ -33,6 +34,7 @@ use crate::memory::{Excess, MemoryWatch};
 use crate::output::Pump;
 use crate::volumes::Copies;
 pub use account::AccountError;
+pub(crate) use cdi::Gpus;
 pub(crate) use directory::ContainerDirectory;
 pub(crate) use frames::FrameError;
 use frames::FrameReader;

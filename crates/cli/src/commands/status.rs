@@ -37,8 +37,9 @@ fn text(status: &Value) -> String {
     if workers.is_empty() {
         text.push_str("\nno worker is connected\n");
     } else {
-        let headings =
-            ["worker", "pool", "state", "platform", "cpu", "memory", "devices", "running"];
+        let headings = [
+            "worker", "pool", "state", "platform", "runtime", "cpu", "memory", "devices", "running",
+        ];
         let _ = write!(text, "\n{}", output::table(headings, workers.iter().map(row)));
     }
     for worker in workers.iter().filter(|worker| worker["isolation"] == "off") {
@@ -59,7 +60,7 @@ fn text(status: &Value) -> String {
     text
 }
 
-fn row(worker: &Value) -> [String; 8] {
+fn row(worker: &Value) -> [String; 9] {
     let amount = |name: &str| {
         let of = |whole: &str| worker[whole][name].as_u64();
         match (of("free"), of("capacity")) {
@@ -73,11 +74,15 @@ fn row(worker: &Value) -> [String; 8] {
     let users = |index: usize| worker["device_users"][index].as_u64().unwrap_or(0);
     let devices = devices.iter().enumerate().map(|(index, one)| device(one, users(index)));
     let devices: Vec<String> = devices.collect();
+    let untrusted = if worker["untrusted"] == true { " (untrusted)" } else { "" };
+    let runtimes = worker["runtimes"].as_array().map_or(&[][..], Vec::as_slice);
+    let runtimes: Vec<String> = runtimes.iter().map(word).collect();
     [
         word(&worker["hostname"]),
-        word(&worker["pool"]),
+        format!("{}{untrusted}", word(&worker["pool"])),
         state(worker).to_owned(),
         word(&worker["platform"]),
+        if runtimes.is_empty() { "-".to_owned() } else { runtimes.join(", ") },
         format!("{}/{}", cores(free_cpu), cores(all_cpu)),
         format!("{free_memory}/{all_memory} MiB"),
         if devices.is_empty() { "-".to_owned() } else { devices.join(", ") },
@@ -165,7 +170,7 @@ mod tests {
                 "connected": true, "suspect": false, "leaving": false,
                 "capacity": { "cpu_millicores": 2000, "memory_mib": 4000 },
                 "free": { "cpu_millicores": 1500, "memory_mib": 3000 },
-                "devices": [], "running": 1,
+                "devices": [], "running": 1, "runtimes": ["runsc"], "untrusted": true,
             }],
             "containers": 2,
             "tasks": { "COMPLETE": 3 },
@@ -175,7 +180,19 @@ mod tests {
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(
             words,
-            ["attic", "default", "ready", "x86_64-linux", "1.5/2", "3000/4000", "MiB", "-", "1"]
+            [
+                "attic",
+                "default",
+                "(untrusted)",
+                "ready",
+                "x86_64-linux",
+                "runsc",
+                "1.5/2",
+                "3000/4000",
+                "MiB",
+                "-",
+                "1"
+            ]
         );
         assert!(text.ends_with("\ntasks: 3 complete\ncontainers: 2\n"), "{text}");
     }

@@ -287,6 +287,7 @@ fn options(
         job_user: settings.job_user,
         readable: settings.readable,
         writable: settings.writable,
+        cdi_dirs: settings.cdi_dirs,
         copy_volumes: settings.copy_volumes.unwrap_or(false),
         juicefs,
         keep_awake: settings.keep_awake.unwrap_or(cfg!(target_os = "macos")),

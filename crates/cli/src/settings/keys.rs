@@ -82,6 +82,7 @@ pub(super) const KEYS: &[Key] = &[
     key("gateway", "max_connections", Kind::Count, "connections on both ports together"),
     key("gateway", "min_free_disk_mib", Kind::Count, "free space below which nothing new is accepted"),
     key("gateway", "allow_simulated_devices", Kind::Switch, "whether workers may offer devices that only pretend to be there"),
+    key("gateway", "untrusted_pools", Kind::Text, "pools for code that nobody trusts, separated by commas: gVisor only"),
     key("worker", "state_dir", Kind::Path, "where the worker keeps environments, code and containers"),
     key("worker", "gateway", Kind::Text, "the gateway's gRPC address, if not the one that was joined"),
     key("worker", "pool", Kind::Text, "the pool, if not the one that was joined"),
@@ -107,6 +108,7 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "job_user", Kind::Text, "the user that jobs run as; the worker's own if not set"),
     key("worker", "readable", Kind::Directories, "directories of this machine that jobs may read"),
     key("worker", "writable", Kind::Directories, "directories of this machine that jobs may write"),
+    key("worker", "cdi_dirs", Kind::Directories, "where files say what containers need for GPUs; /etc/cdi:/var/run/cdi if not set"),
     key("worker", "credential_hours", Kind::Count, "how old its credential gets; a week if not set, 0 for ever"),
     key("images", "cache_mib", Kind::Count, "room for container images and what builds keep; 40960 if not set"),
     key("images", "base", Kind::Text, "what a build begins with that names nothing; python:{version}-slim if not set"),
@@ -147,7 +149,14 @@ mod tests {
             KEYS.iter().filter(|key| key.section == "gateway").map(|key| key.name).collect();
         let mut options: BTreeSet<String> = gateway_defaults().keys().cloned().collect();
         // What is not set does not show in TOML.
-        let unset = ["advertise_host", "volumes_dir", "tls_cert", "tls_key", "tls_names"];
+        let unset = [
+            "advertise_host",
+            "volumes_dir",
+            "tls_cert",
+            "tls_key",
+            "tls_names",
+            "untrusted_pools",
+        ];
         options.extend(unset.map(str::to_owned));
         assert_eq!(settings, options.iter().map(String::as_str).collect());
     }

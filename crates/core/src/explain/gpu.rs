@@ -29,7 +29,7 @@ pub(super) fn verdict(survey: &Survey, core: &Core, spec: &StubSpec) -> String {
     let all_apple = spec.gpu.any_of.iter().all(|name| name.is_apple());
     let asks_apple = spec.gpu.any_of.iter().any(|name| name.is_apple());
     if all_apple && place::apple_devices(looked.iter().copied()) == 0 {
-        let instead = match macs(&looked).as_slice() {
+        let instead = match macs(&looked, spec).as_slice() {
             [] => "none is connected".to_owned(),
             some => some.join("; "),
         };
@@ -43,21 +43,23 @@ pub(super) fn verdict(survey: &Survey, core: &Core, spec: &StubSpec) -> String {
         some => format!("there is {}", some.join(", ")),
     }];
     if asks_apple {
-        told.extend(macs(&looked));
+        told.extend(macs(&looked, spec));
     } else {
-        told.extend(noted(looked.iter().filter(|worker| !worker.offer.machine.is_guest_on_mac)));
+        let workers = looked.iter().filter(|worker| !worker.offer.machine.is_guest_on_mac);
+        told.extend(noted(workers, spec));
     }
     format!("gpu {} is on no worker; {}", names(spec), told.join("; "))
 }
 
 /// Why the Macs among the workers offer no GPU.
-fn macs(looked: &[&Worker]) -> Vec<String> {
+fn macs(looked: &[&Worker], spec: &StubSpec) -> Vec<String> {
     let gpuless = |worker: &&&Worker| place::apple_devices(std::iter::once(**worker)) == 0;
     let native = |worker: &&&Worker| place::reaches_metal(&worker.offer);
     let on_mac = |worker: &&&Worker| place::is_on_mac(&worker.offer) && !native(worker);
     let guest = |worker: &&&Worker| worker.offer.machine.is_guest_on_mac;
     let mut told = Vec::new();
-    told.extend(noted(looked.iter().filter(native).filter(gpuless)).or_else(|| {
+    let natives = looked.iter().filter(native).filter(gpuless);
+    told.extend(noted(natives, spec).or_else(|| {
         let silent = looked.iter().filter(native).find(gpuless)?;
         Some(format!("worker `{}` is one, but reports no gpu", silent.offer.hostname))
     }));
@@ -77,11 +79,18 @@ fn macs(looked: &[&Worker]) -> Vec<String> {
     told
 }
 
-/// What the first worker says that says why it has no accelerator.
-fn noted<'a>(workers: impl Iterator<Item = &'a &'a Worker>) -> Option<String> {
-    let (worker, note) = workers
-        .filter_map(|worker| Some((worker, worker.offer.machine.notes.first()?)))
-        .min_by_key(|(worker, _)| &worker.offer.hostname)?;
+/// What a worker says of why it has no accelerator: of one that the stub asks for, if any does, else the
+/// first that any of them says.
+fn noted<'a>(workers: impl Iterator<Item = &'a &'a Worker>, spec: &StubSpec) -> Option<String> {
+    let asked: Vec<String> = spec.gpu.any_of.iter().map(ToString::to_string).collect();
+    let is_asked = |note: &str| asked.iter().any(|name| note.contains(name.as_str()));
+    let notes = workers.flat_map(|worker| {
+        let notes = worker.offer.machine.notes.iter().enumerate();
+        notes.map(move |(place, note)| (worker, place, note))
+    });
+    let (worker, _, note) = notes.min_by_key(|(worker, place, note)| {
+        (!is_asked(note), worker.offer.hostname.as_str(), *place)
+    })?;
     let simulated = if worker.offer.machine.simulated { " (simulated)" } else { "" };
     let note = note.trim_end_matches('.');
     Some(format!("worker `{}`{simulated} says: {note}", worker.offer.hostname))

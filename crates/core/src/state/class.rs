@@ -9,8 +9,9 @@ use metal9_types::{ContainerId, Device, Moment, Offer, Platform, RootSource, Run
 pub(crate) struct ClassKey {
     pool: String,
     platform: Platform,
-    native: bool,
+    runtimes: Vec<Runtime>,
     root: RootSource,
+    allow_lists: bool,
     devices: Vec<Device>,
 }
 
@@ -19,8 +20,9 @@ impl ClassKey {
         Self {
             pool: offer.pool.clone(),
             platform: offer.platform,
-            native: offer.runtimes.contains(&Runtime::Native),
+            runtimes: offer.runtimes.clone(),
             root: offer.root,
+            allow_lists: offer.allow_lists,
             devices: offer.devices.clone(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use metal9_types::{GpuRequest, Resources, RootSource};
+use metal9_types::{GpuRequest, Resources, RootSource, Runtime};
 
 use super::class::Asking;
 use super::{GroupKey, Reason};
@@ -15,7 +15,9 @@ pub(crate) struct ShapeKey {
     resources: Resources,
     gpu: GpuRequest,
     pool: Option<String>,
+    runtime: Option<Runtime>,
     root: RootSource,
+    allow_list: bool,
 }
 
 impl ShapeKey {
@@ -24,7 +26,9 @@ impl ShapeKey {
             resources: spec.resources,
             gpu: spec.gpu.clone(),
             pool: spec.pool.clone(),
+            runtime: spec.runtime,
             root: spec.root,
+            allow_list: spec.allow_list,
         }
     }
 }

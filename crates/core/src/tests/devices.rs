@@ -271,6 +271,23 @@ fn each_reason_why_there_is_no_metal_has_its_sentence() {
 }
 
 #[test]
+fn of_several_notes_the_one_about_what_is_asked_for_is_told() {
+    let mut env = TestEnv::new();
+    env.define(gpu_stub(1, "T4", 1));
+    let mut server = hello(1, 1, 4, 16_384);
+    let notes =
+        ["NVIDIA device 1 (unknown) is not offered: lost", "T4 (GPU-7) is not offered: so."];
+    server.offer.machine.notes = notes.map(str::to_owned).to_vec();
+    env.connect(server);
+    env.submit(1);
+    assert_eq!(
+        env.waiting(task(1)),
+        "waiting: gpu \"T4\" is on no worker; there is no gpu at all; worker `w1` says: T4 (GPU-7) is \
+         not offered: so"
+    );
+}
+
+#[test]
 fn a_mixed_list_is_told_what_there_is_and_why_not_metal() {
     let mut env = TestEnv::new();
     env.define(gpu_stub(1, "M4,H100", 100));

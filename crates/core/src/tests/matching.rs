@@ -47,7 +47,7 @@ fn an_image_that_is_a_root_goes_to_containers_that_can_have_it() {
     env.connect(pulls);
     env.waiting(task(1));
     assert_eq!(env.given().worker, worker(2));
-    env.handle(Input::Submit(crate::TaskSpec { stub: stub_spec(2).stub, ..task_spec(2) }));
+    env.ok(Input::Submit(task_spec(2, 2)));
     let sentence = env.waiting(task(2));
     assert!(sentence.contains("and buildah; 2 workers have none"), "{sentence}");
     let mut builds = hello(3, 3, 4, 16_384);
@@ -55,6 +55,51 @@ fn an_image_that_is_a_root_goes_to_containers_that_can_have_it() {
     env.connect(builds);
     env.waiting(task(2));
     assert_eq!(env.given().worker, worker(3));
+}
+
+#[test]
+fn a_stub_with_an_allow_list_goes_only_where_it_is_held_to_it() {
+    let mut env = TestEnv::new();
+    env.define(StubSpec { allow_list: true, ..stub_spec(1) });
+    env.hello(1, 1, 4);
+    env.submit(1);
+    let sentence = env.waiting(task(1));
+    assert!(sentence.contains("has an `allow_list`, which takes a worker whose"), "{sentence}");
+    assert!(sentence.ends_with("; 1 worker has none"), "{sentence}");
+    let mut able = hello(2, 2, 4, 16_384);
+    able.offer.runtimes = vec![Runtime::Runc];
+    able.offer.allow_lists = true;
+    env.connect(able);
+    env.waiting(task(1));
+    assert_eq!(env.given().worker, worker(2));
+}
+
+#[test]
+fn a_stub_goes_only_to_the_runtime_that_it_asks_for() {
+    let mut env = TestEnv::new();
+    let pool = Some("default".to_owned());
+    env.define(StubSpec { runtime: Some(Runtime::Runsc), pool, ..stub_spec(1) });
+    env.hello(1, 1, 4);
+    let with = |number, runtime| {
+        let mut hello = hello(number, number, 4, 16_384);
+        hello.offer.runtimes = vec![runtime];
+        hello
+    };
+    env.connect(with(2, Runtime::Runc));
+    env.submit(1);
+    assert_eq!(
+        env.waiting(task(1)),
+        "waiting: needs runtime \"runsc\"; 2 workers of pool \"default\" have native or runc"
+    );
+    env.connect(with(3, Runtime::Runsc));
+    env.waiting(task(1));
+    let given = env.given();
+    assert_eq!(given.worker, worker(3));
+    // Neither is its container anybody's but who may be there.
+    env.finish(given);
+    env.define(StubSpec { runtime: Some(Runtime::Native), ..stub_spec(2) });
+    env.ok(Input::Submit(task_spec(2, 2)));
+    assert_eq!(env.given().worker, worker(1));
 }
 
 #[test]

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use metal9_core::{Input, Pace, StubSpec, TaskSpec, WorkspaceRules};
 use metal9_store::{StoreError, StubRow, TaskChange, TaskRow, WorkspaceRow};
-use metal9_types::{Failure, FailureKind, StubConfig, StubKind, TaskId};
+use metal9_types::{Failure, FailureKind, Runtime, StubConfig, StubKind, TaskId};
 
 use super::Driver;
-use crate::scales::Scales;
 use crate::shared::Shared;
 use crate::timestamps;
 
@@ -25,6 +24,9 @@ const MOST_PRIORITY: i32 = 100;
 /// for functions: it always says 1.
 const MAX_CONTAINERS_VARIABLE: &str = "METAL9_MAX_CONTAINERS";
 
+/// The one by which it says what its containers are isolated by: the SDK has no such option.
+pub(crate) const RUNTIME_VARIABLE: &str = "METAL9_RUNTIME";
+
 /// The value of a stub's environment variable, if it is of this type; the last one counts.
 fn variable<T: std::str::FromStr>(stub: &StubRow, wanted: &str) -> Option<T> {
     let mut values = stub.config.env.iter().rev().filter(|(name, _)| name == wanted);
@@ -32,8 +34,8 @@ fn variable<T: std::str::FromStr>(stub: &StubRow, wanted: &str) -> Option<T> {
 }
 
 /// What the scheduler must know of a stub.
-pub(crate) fn stub_spec(scales: &Scales, stub: &StubRow) -> StubSpec {
-    let config = &stub.config;
+pub(crate) fn stub_spec(shared: &Shared, stub: &StubRow) -> StubSpec {
+    let (scales, config) = (&shared.scales, &stub.config);
     let seconds = variable(stub, KEEP_WARM_VARIABLE).unwrap_or(config.keep_warm_seconds);
     let seconds = if seconds.is_finite() { seconds.clamp(0.0, 86_400.0) } else { 0.0 };
     let min_containers = scales.kept(stub.id);
@@ -46,7 +48,9 @@ pub(crate) fn stub_spec(scales: &Scales, stub: &StubRow) -> StubSpec {
         resources: config.resources,
         gpu: config.gpu.clone(),
         pool: config.pool.clone(),
+        runtime: runtime(shared, stub),
         root: config.root,
+        allow_list: !config.allow_list.is_empty(),
         keep_warm: Duration::from_secs_f32(seconds),
         image: config.image.to_string(),
         object: config.object.to_string(),
@@ -60,6 +64,15 @@ pub(crate) fn stub_spec(scales: &Scales, stub: &StubRow) -> StubSpec {
             .or_else(|| most_processes(config)),
         min_containers,
         pace: pace(config),
+    }
+}
+
+/// What its containers are isolated by: in an untrusted pool by gVisor, whatever it says.
+fn runtime(shared: &Shared, stub: &StubRow) -> Option<Runtime> {
+    let pool = stub.config.pool.as_deref();
+    match pool.is_some_and(|pool| shared.options.is_untrusted(pool)) {
+        true => Some(Runtime::Runsc),
+        false => variable(stub, RUNTIME_VARIABLE),
     }
 }
 
@@ -157,7 +170,7 @@ impl Driver {
         spec.attempts_used = row.attempts_used;
         spec.recovered = Some(Duration::from_micros(waited));
         Shared::watch_for_client(shared, live);
-        self.input(Input::DefineStub(stub_spec(&self.shared.scales, &stub)), None).await;
+        self.input(Input::DefineStub(stub_spec(&self.shared, &stub)), None).await;
         self.input(Input::Submit(spec), None).await;
         Ok(())
     }

@@ -77,12 +77,7 @@ async fn ask(shared: &SharedRef, stub: StubId, hold: TaskId) {
         recovered: None,
         warm_up: false,
     };
-    if shared
-        .driver
-        .send(Command::Submit(Box::new(stub_spec(&shared.scales, &row)), spec))
-        .await
-        .is_err()
-    {
+    if shared.driver.send(Command::Submit(Box::new(stub_spec(shared, &row)), spec)).await.is_err() {
         tracing::debug!("the gateway is stopping");
     }
 }

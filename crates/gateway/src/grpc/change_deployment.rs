@@ -61,7 +61,7 @@ pub(super) async fn scale(
     change(shared, caller, &deployment, DeploymentChange::Scale(containers)).await?;
     shared.scales.set(deployment.stub, containers);
     if let Some(stub) = shared.store.stub(deployment.stub).await? {
-        shared.driver.input(Input::DefineStub(stub_spec(&shared.scales, &stub))).await?;
+        shared.driver.input(Input::DefineStub(stub_spec(shared, &stub))).await?;
         shared.endpoints.rescale(stub.id, shared.scales.serving(&stub));
     }
     // What is kept is never more than there may be.

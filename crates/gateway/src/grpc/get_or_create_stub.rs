@@ -7,12 +7,14 @@ use metal9_types::{
 };
 
 use crate::auth::Caller;
+use crate::driver::RUNTIME_VARIABLE;
 use crate::error::ApiError;
 use crate::macs::{self, Verdict};
 use crate::references;
 use crate::shared::Shared;
 use crate::validate::{
-    environment, gpu, mounts, names, policy, quota, resources, schema, serving, shown,
+    allow_list, environment, gpu, mounts, names, policy, quota, resources, runtime, schema,
+    serving, shown,
 };
 
 /// Gives the stub for this configuration; an equal one is the same stub.
@@ -30,6 +32,7 @@ pub(super) async fn get_or_create(
     let config = check(shared, caller, request).await?;
     let mac = on_macs(shared, &config).await?;
     warnings.extend(mac.as_deref());
+    warnings.extend(allow_list::warning(&config.allow_list));
     let stub = shared.store.get_or_create_stub(caller.workspace, &config, force).await?;
     Ok(GetOrCreateStubResponse {
         ok: true,
@@ -72,6 +75,7 @@ async fn check(
     // A request is made once: who made it waits, and can make it again.
     let max_retries = if kind.is_served() { 0 } else { policy::retries(policy.max_retries)? };
     let keep_warm_seconds = policy::keep_warm(request.keep_warm_seconds)?;
+    let allow_list = allow_list::allow_list(&request.allow_list)?;
     let handler = names::reference("handler", request.handler, true)?;
     let on_start = names::reference("on_start", request.on_start, false)?;
     let callback_url = names::callback_url(request.callback_url)?;
@@ -87,6 +91,8 @@ async fn check(
         .and_then(|pool| [pool.selector, pool.name].into_iter().find(|name| !name.is_empty()))
         .map(names::pool)
         .transpose()?;
+    let untrusted = pool.as_deref().filter(|pool| shared.options.is_untrusted(pool));
+    runtime::runtime(&env, RUNTIME_VARIABLE, untrusted)?;
     let gpu = gpu_request(shared, &request.gpu, request.gpu_count).await?;
     let workspaces = shared.store.workspaces().await?;
     if let Some(own) = workspaces.iter().find(|row| row.id == caller.workspace) {
@@ -147,7 +153,7 @@ async fn check(
         inputs,
         outputs,
         block_network: request.block_network,
-        allow_list: request.allow_list,
+        allow_list,
         volumes,
         buckets,
         extra,
@@ -200,8 +206,8 @@ fn refuse_unsupported(request: &GetOrCreateStubRequest) -> Result<(), ApiError> 
         (request.docker_enabled, "jobs on native workers cannot run Docker"),
         (request.use_vm, "native workers run no virtual machines; leave `use_vm` out"),
         (
-            !request.allow_list.is_empty(),
-            "native workers let a job reach every network or none; leave `allow_list` out",
+            request.block_network && !request.allow_list.is_empty(),
+            "`block_network` blocks what `allow_list` allows; leave one of them out",
         ),
         (
             request.block_network && !request.callback_url.is_empty(),

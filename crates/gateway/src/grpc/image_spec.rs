@@ -97,7 +97,7 @@ mod tests {
             env_vars: vec!["A=b=c".into()],
             ..Default::default()
         };
-        let workspace = WorkspaceId::default();
+        let workspace = WorkspaceId(uuid::Uuid::nil());
         let verify = from_verify(verify, "1".into(), workspace);
         let build = from_build(build, "1".into(), workspace);
         assert_eq!(verify.id(), build.id());

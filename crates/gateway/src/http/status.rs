@@ -54,6 +54,10 @@ struct StatusWorker {
     gpus_rest: bool,
     #[schema(value_type = Vec<String>)]
     runtimes: Vec<Runtime>,
+    /// Whether its pool is for code that nobody trusts.
+    untrusted: bool,
+    /// Whether it can hold a job to an `allow_list`.
+    allow_lists: bool,
     /// Versions of Python that it has.
     pythons: Vec<String>,
     /// How its jobs are kept apart, if it is connected.
@@ -123,6 +127,8 @@ fn worker(shared: &Shared, view: WorkerView) -> StatusWorker {
         isolation: serde_json::to_value(isolation).unwrap_or_default(),
         containers: view.containers.len(),
         running: view.running,
+        untrusted: shared.options.is_untrusted(&view.offer.pool),
+        allow_lists: view.offer.allow_lists,
         hostname: view.offer.hostname,
         pool: view.offer.pool,
         platform: view.offer.platform,

@@ -119,6 +119,7 @@ impl Session {
                 root: lock.root.map(|root| wire::RootLock { base: root.base }),
             }),
             block_network: config.block_network,
+            allow_list: config.allow_list.clone(),
             timeout_seconds: config
                 .timeout_seconds
                 .map_or(-1, |seconds| i64::try_from(seconds).unwrap_or(i64::MAX)),

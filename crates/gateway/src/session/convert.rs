@@ -1,6 +1,7 @@
 //! Worker messages become checked types at the door.
 
-use crate::validate::resources;
+use crate::options::Options;
+use crate::validate::{resources, shown};
 use metal9_core::{Reattach, WorkerHello};
 use metal9_proto::worker as wire;
 use metal9_store::WorkerRow;
@@ -32,19 +33,25 @@ pub(super) fn phases(phases: Vec<wire::PhaseTime>) -> Vec<Phase> {
 }
 
 /// Reads what a worker offers. Its pool is the one it joined, whatever it says.
-/// Simulated devices and machines are refused unless they are `allowed`.
+/// Simulated devices and machines are refused unless the options allow them, and so is whoever isolates
+/// its jobs by less than its pool demands.
 pub(super) fn offer(
     hello: &wire::Hello,
     worker: &WorkerRow,
-    allowed: bool,
+    options: &Options,
 ) -> Result<Offer, String> {
     absurd(hello)?;
     let devices = hello.devices.iter().map(machine::device).collect::<Result<Vec<_>, _>>()?;
     let machine = machine::machine(hello.machine.clone().unwrap_or_default())?;
-    if !allowed && (machine.simulated || devices.iter().any(|device| device.simulated)) {
+    if !options.allow_simulated_devices
+        && (machine.simulated || devices.iter().any(|device| device.simulated))
+    {
         return Err(machine::SIMULATED.to_owned());
     }
-    let runtimes = hello.runtimes.iter().filter_map(|name| runtime(name)).collect();
+    let runtimes: Vec<_> = hello.runtimes.iter().filter_map(|name| Runtime::named(name)).collect();
+    if options.is_untrusted(&worker.pool) && runtimes != [Runtime::Runsc] {
+        return Err(trusting(&worker.pool, &hello.runtimes));
+    }
     Ok(Offer {
         hostname: hello.hostname.clone(),
         pool: worker.pool.clone(),
@@ -55,6 +62,7 @@ pub(super) fn offer(
         on_battery: machine::on_battery(&hello.on_battery)?,
         runtimes,
         root: RootSource::named(&hello.root_source),
+        allow_lists: hello.allow_lists,
         pythons: hello.pythons.clone(),
         labels: hello.labels.clone().into_iter().collect(),
         version: hello.metal9_version.clone(),
@@ -100,8 +108,12 @@ fn absurd(hello: &wire::Hello) -> Result<(), String> {
     Ok(())
 }
 
-fn runtime(name: &str) -> Option<Runtime> {
-    Runtime::named(name)
+fn trusting(pool: &str, runtimes: &[String]) -> String {
+    format!(
+        "pool \"{pool}\" is for code that nobody trusts and takes workers with runtime \"runsc\" only; \
+         this one has {}\nhint: set `worker.runtime` to \"runsc\" there, or join another pool",
+        shown(&runtimes.join(", "))
+    )
 }
 
 pub(super) fn worker_hello(

@@ -24,6 +24,32 @@ fn nonsense_resources_are_refused_with_the_number() {
 }
 
 #[test]
+fn an_allow_list_has_addresses() {
+    let check = |entries: &[&str]| {
+        allow_list::allow_list(&entries.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>())
+    };
+    assert_eq!(check(&["10.0.0.9/8", "10.1.1.1"]).unwrap(), ["10.0.0.0/8"]);
+    assert!(text(check(&["api.example.com"])).contains("`api.example.com` in `allow_list`"));
+    assert!(text(check(&[&"x".repeat(5000)])).contains("names are not looked up"));
+    assert!(text(check(&["169.254.169.254"])).contains("link-local"));
+    assert!(text(check(&["10.0.0.1"; 65])).contains("has 65 entries, and may have 64"));
+    assert!(allow_list::warning(&check(&["::/0"]).unwrap()).is_some());
+    assert!(allow_list::warning(&check(&["0.0.0.0/0"]).unwrap()).is_none());
+}
+
+#[test]
+fn a_runtime_is_asked_for_by_its_name() {
+    let check = |value: &str, pool| {
+        let env = [("A".to_owned(), "b".to_owned()), ("R".to_owned(), value.to_owned())];
+        runtime::runtime(&env, "R", pool)
+    };
+    assert!(runtime::runtime(&[], "R", Some("public")).is_ok());
+    assert!(check("runc", None).is_ok() && check(" runsc ", Some("public")).is_ok());
+    assert!(text(check("docker", None)).contains("`docker` in R is no runtime"));
+    assert!(text(check("native", Some("public"))).contains("pool `public` run in gVisor"));
+}
+
+#[test]
 fn times_follow_the_client_api() {
     assert_eq!(policy::timeout(-1).unwrap(), None);
     assert_eq!(policy::timeout(0).unwrap(), Some(policy::DEFAULT_TIMEOUT));

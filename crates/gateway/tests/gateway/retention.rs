@@ -28,6 +28,7 @@ fn config() -> StubConfig {
         app: "app".into(),
         object: ObjectId(Uuid::nil()),
         image: ImageId("0000000000000000".into()),
+        root: metal9_types::RootSource::Host,
         handler: "app:f".into(),
         on_start: String::new(),
         callback_url: String::new(),

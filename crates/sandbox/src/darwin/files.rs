@@ -73,6 +73,7 @@ mod tests {
     fn rules() -> Vec<FileRule> {
         let state = PathBuf::from("/Users/ada/.metal9");
         let job = JobPaths {
+            rooted: false,
             programs: vec![state.join("env/1"), state.join("runner")],
             python: state.join("env/1/bin/python"),
             own: state.join("containers/7"),

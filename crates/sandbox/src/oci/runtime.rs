@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,9 @@ pub struct OciRuntime {
 /// The first gVisor whose containers can make sockets that the machine reaches, by `--host-uds`.
 const HOST_SOCKETS: &str = "20230501";
 
+/// The first gVisor that is sure to pass calls to NVIDIA's driver on, by `--nvproxy`.
+const NVPROXY: &str = "20230801";
+
 /// Where programs of the system are, also if nobody says so.
 const USUAL: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"];
 
@@ -95,9 +98,20 @@ impl OciRuntime {
     /// Whether sockets that a container makes in its directory are reached from the machine.
     #[must_use]
     pub fn shows_sockets(&self) -> bool {
+        !self.engine.is_opaque() || self.is_since(HOST_SOCKETS)
+    }
+
+    /// Whether a container can use a GPU of NVIDIA's.
+    #[must_use]
+    pub fn passes_nvidia(&self) -> bool {
+        !self.engine.is_opaque() || self.is_since(NVPROXY)
+    }
+
+    /// Whether a gVisor is of this day or later.
+    fn is_since(&self, day: &str) -> bool {
         let digits = self.version.chars().take_while(char::is_ascii_digit).count();
         // Debian's 2022 package calls itself 0.0~20221219.
-        !self.engine.is_opaque() || (digits == 8 && *self.version >= *HOST_SOCKETS)
+        digits == 8 && *self.version >= *day
     }
 
     /// The arguments that start a container and return once it runs. Its first process inherits
@@ -107,7 +121,7 @@ impl OciRuntime {
         expect(dead_code, reason = "containers are for Linux")
     )]
     pub(crate) fn start(&self, container: &Container, network: Network) -> Vec<OsString> {
-        let mut arguments = self.global(&container.state(), network);
+        let mut arguments = self.global(container, network);
         arguments.extend(["run".into(), "--detach".into(), "--pid-file".into()]);
         arguments.extend([container.pid_file().into(), "--bundle".into()]);
         arguments.push(container.bundle().into());
@@ -119,8 +133,8 @@ impl OciRuntime {
         arguments
     }
 
-    fn global(&self, state: &Path, network: Network) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = vec!["--root".into(), state.into()];
+    fn global(&self, container: &Container, network: Network) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["--root".into(), container.state().into()];
         match self.engine {
             Engine::Runc => {}
             Engine::Runsc => {
@@ -132,6 +146,9 @@ impl OciRuntime {
                 arguments.push(format!("--network={own}").into());
                 if self.shows_sockets() {
                     arguments.push("--host-uds=all".into());
+                }
+                if container.edits.nvidia {
+                    arguments.push("--nvproxy".into());
                 }
             }
         }
@@ -150,6 +167,7 @@ fn read_version(told: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cdi::Edits;
 
     #[test]
     fn versions_are_read_as_the_runtimes_tell_them() {
@@ -172,6 +190,7 @@ mod tests {
             users: None,
             network: None,
             layers: Vec::new(),
+            edits: Edits::default(),
         };
         let told = |engine, network| {
             let container = container(engine);
@@ -193,6 +212,14 @@ mod tests {
              /state/7/pid --bundle /state/7/bundle metal9-7"
         );
         assert!(told(Engine::Runsc, Network::GatewayOnly).contains("--network=host"));
+        let nvidia = Container {
+            edits: Edits { nvidia: true, ..Edits::default() },
+            ..container(Engine::Runsc)
+        };
+        let words = nvidia.runtime.start(&nvidia, Network::Full);
+        assert!(words.contains(&"--nvproxy".into()), "{words:?}");
+        let nvidia = Container { runtime: container(Engine::Runc).runtime, ..nvidia };
+        assert!(!nvidia.runtime.start(&nvidia, Network::Full).contains(&"--nvproxy".into()));
         let runsc = |version: &str| {
             let runtime =
                 OciRuntime { version: version.into(), ..container(Engine::Runsc).runtime };

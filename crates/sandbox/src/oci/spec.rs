@@ -10,11 +10,11 @@ use oci_spec::runtime::{
     LinuxDeviceCgroupBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace,
     LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, PosixRlimit,
     PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
-    UserBuilder,
+    User, UserBuilder,
 };
 
 use super::mounts::{self, RootFiles};
-use super::{Container, UserRange, seccomp};
+use super::{Container, UserRange, devices, seccomp};
 use crate::cgroup::Group;
 use crate::launch::{Launch, RUNNER_FD_VARIABLE};
 
@@ -99,10 +99,14 @@ pub(crate) fn describe(
     let (of_rules, root) = mounts::of_rules(files, kind)?;
     let mut all = mounts::usual(container.users.is_some(), container.runtime.engine.is_opaque())?;
     all.extend(of_rules);
+    let given = devices::of(container, files)?;
+    all.extend(given.mounts);
+    let mut rules = vec![no_devices()?];
+    rules.extend(given.rules);
 
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces(container)?)
-        .resources(LinuxResourcesBuilder::default().devices(vec![no_devices()?]).build()?)
+        .resources(LinuxResourcesBuilder::default().devices(rules).build()?)
         .cgroups_path(cgroup(launch, container))
         .masked_paths(texts(MASKED))
         .readonly_paths(texts(READ_ONLY));
@@ -112,14 +116,18 @@ pub(crate) fn describe(
     if let Some(users) = container.users {
         linux = linux.uid_mappings(vec![mapping(users)?]).gid_mappings(vec![mapping(users)?]);
     }
-    let spec = SpecBuilder::default()
+    if !given.devices.is_empty() {
+        linux = linux.devices(given.devices);
+    }
+    let mut spec = SpecBuilder::default()
         .version(VERSION)
         .hostname(container.id.clone())
         .root(RootBuilder::default().path(rootfs).readonly(true).build()?)
-        .process(process(launch, channel, open_files)?)
+        .process(process(launch, container, channel, open_files)?)
         .mounts(all)
         .linux(linux.build()?)
         .build()?;
+    spec.set_hooks(given.hooks);
     Ok(Description { spec, root })
 }
 
@@ -161,16 +169,22 @@ fn mapping(users: UserRange) -> Result<LinuxIdMapping, OciSpecError> {
         .build()
 }
 
-fn process(launch: &Launch, channel: i32, open_files: u64) -> Result<Process, SpecError> {
+fn process(
+    launch: &Launch,
+    container: &Container,
+    channel: i32,
+    open_files: u64,
+) -> Result<Process, SpecError> {
     let program = launch.program.clone().into_os_string();
     let words = std::iter::once(program).chain(launch.args.iter().cloned());
     let words: Result<Vec<String>, SpecError> = words.map(text).collect();
     let channel = (RUNNER_FD_VARIABLE.to_owned(), channel.to_string());
-    let variables = launch.env.iter().chain([&channel]);
+    let edits = &container.edits;
+    let variables = launch.env.iter().chain(&edits.env).chain([&channel]);
     let variables: Vec<String> = variables.map(|(name, value)| format!("{name}={value}")).collect();
     let process = ProcessBuilder::default()
         .terminal(false)
-        .user(UserBuilder::default().uid(0_u32).gid(0_u32).build()?)
+        .user(user(container)?)
         .args(words?)
         .env(variables)
         .cwd(launch.cwd.clone())
@@ -179,6 +193,15 @@ fn process(launch: &Launch, channel: i32, open_files: u64) -> Result<Process, Sp
         .no_new_privileges(true)
         .build()?;
     Ok(process)
+}
+
+fn user(container: &Container) -> Result<User, OciSpecError> {
+    let mut user = UserBuilder::default().uid(0_u32).gid(0_u32);
+    // Groups of the machine are none in a container with users of its own.
+    if container.users.is_none() && !container.edits.groups.is_empty() {
+        user = user.additional_gids(container.edits.groups.clone());
+    }
+    user.build()
 }
 
 fn text(word: OsString) -> Result<String, SpecError> {

@@ -76,6 +76,7 @@ pub(crate) fn config(name: &str) -> StubConfig {
         app: "app".into(),
         object: ObjectId(Uuid::nil()),
         image: ImageId("0000000000000000".into()),
+        root: metal9_types::RootSource::Host,
         handler: "app:square".into(),
         on_start: String::new(),
         callback_url: String::new(),

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::code::{Code, CodeCache};
 use crate::container::{Command, Container, Halt, Job, Makings, Workshop, failure, phase};
+use crate::devices::NvidiaGpu;
 use crate::errors::chain;
 use crate::event::Event;
 use crate::roots::{Root, RootError, Wanted};
@@ -89,8 +90,10 @@ impl Container {
             };
             let environment_took = begun.elapsed();
             let begun = Instant::now();
-            let base = Base { environment: &environment, root: root.as_ref() };
+            let gpus = self.gpus(makings);
+            let base = Base { environment: &environment, root: root.as_ref(), gpus: &gpus };
             let runner = self.runner(makings, base, &volumes).await?;
+            self.hold(makings, &runner).await?;
             Ok((runner, environment_took, begun.elapsed()))
         };
         let code = async {
@@ -311,6 +314,12 @@ impl Container {
         self.tools.equipment.has_mac_gpu(&self.spec.devices)
     }
 
+    /// The GPUs that have to be given to its container, if it is one.
+    fn gpus(&self, makings: &Makings) -> Vec<NvidiaGpu> {
+        let given = self.tools.equipment.nvidia(&self.spec.devices);
+        if makings.launcher.guard.gpus().is_some() { given } else { Vec::new() }
+    }
+
     /// A spare runner of the environment if there is one, else a new one.
     async fn runner(
         &self,
@@ -321,8 +330,9 @@ impl Container {
         let guard = &makings.launcher.guard;
         let shape = guard.shape(self.spec.network, self.uses_mac_gpu(), self.spec.memory_mib);
         // Stubs that want less network than is usual are rare: no spares are made for them.
-        // A spare has neither volumes nor a root filesystem, and none can be given to it later.
-        let usual = base.root.is_none() && volumes.is_empty();
+        // A spare has neither volumes nor a root filesystem nor a GPU of its container's, and none can be
+        // given to it later.
+        let usual = base.root.is_none() && volumes.is_empty() && base.gpus.is_empty();
         if shape.network == guard.network() && usual {
             let (reply, answer) = oneshot::channel();
             let kind = Kind { environment: base.environment.clone(), shape };

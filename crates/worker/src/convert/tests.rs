@@ -47,6 +47,7 @@ fn spec() -> wire::ContainerSpec {
             python: "3.11".into(),
             requirements: "a==1".into(),
             macos: String::new(),
+            root: None,
         }),
         ..wire::ContainerSpec::default()
     }
@@ -179,6 +180,7 @@ fn a_hello_tells_what_the_worker_has() {
         on_battery: OnBattery::Run,
         runtimes: vec![Runtime::Native],
         root: metal9_types::RootSource::Pulled,
+        allow_lists: true,
         pythons: vec!["3.11".into()],
         labels: [("zone".to_owned(), "a".to_owned())].into(),
         version: "0.1.0".into(),
@@ -202,6 +204,7 @@ fn a_hello_tells_what_the_worker_has() {
     assert_eq!(hello.protocol_version, PROTOCOL_VERSION);
     assert!(hello.mounts_juicefs);
     assert_eq!(hello.root_source, "pulled");
+    assert!(hello.allow_lists);
     assert_eq!((hello.platform.as_str(), hello.runtimes), ("x86_64-linux", vec!["native".into()]));
     assert_eq!((hello.cpu_millicores, hello.memory_mib), (2000, 1024));
     assert_eq!(hello.attempts[0].container_id, 2);

@@ -11,6 +11,7 @@ use crate::event::{BuildTask, Order, Welcome};
 use crate::gateway::{Gateway, TransferError};
 use crate::outbox::Next;
 use crate::report::{Ended, Presence};
+use crate::roots::Means;
 use crate::runner::scripted::Peer;
 
 const CONTAINER: ContainerId = ContainerId(7);

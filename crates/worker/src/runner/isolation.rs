@@ -17,7 +17,7 @@ use crate::options::{Options, Wish};
 use crate::roots::Root;
 use crate::runner::account::{self, AccountError};
 use crate::runner::oci::{Oci, OciError};
-use crate::runner::{ContainerDirectory, Early, OwnNetwork, Shape, gpu};
+use crate::runner::{ContainerDirectory, Early, Gpus, OwnNetwork, Shape, gpu};
 use crate::volumes::Mounted;
 
 /// Why jobs cannot be isolated as the settings want it.
@@ -255,6 +255,11 @@ impl Guard {
         }
     }
 
+    /// Whether jobs can be held to a list of networks, of which they reach all.
+    pub(crate) fn keeps_lists(&self) -> bool {
+        self.network == Network::Full && self.oci.as_ref().is_some_and(Oci::keeps_lists)
+    }
+
     /// Whether the processes of jobs are none of the machine's.
     pub(crate) fn is_opaque(&self) -> bool {
         self.oci.as_ref().is_some_and(Oci::is_opaque)
@@ -263,6 +268,11 @@ impl Guard {
     /// Why what a container serves cannot be reached; nothing if it can.
     pub(crate) fn cannot_serve(&self) -> Option<String> {
         self.oci.as_ref()?.cannot_serve()
+    }
+
+    /// How containers get GPUs; nothing where jobs are processes of the machine.
+    pub(crate) fn gpus(&self) -> Option<&Gpus> {
+        Some(&self.oci.as_ref()?.gpus)
     }
 
     /// Why jobs do not see a GPU, where one might expect that they do.
@@ -418,7 +428,8 @@ async fn containers_of(
         hidden: vec![root.to_owned()],
         ..JobPaths::default()
     };
-    Oci::find(runtime, worker, &options.shim, containers, &shared).await.map_err(failed)
+    let cdi = &options.cdi_dirs;
+    Oci::find(runtime, worker, &options.shim, containers, &shared, cdi).await.map_err(failed)
 }
 
 async fn try_out(shim: &Path, containers: &Path, sought: Sought) -> Result<Means, IsolationError> {

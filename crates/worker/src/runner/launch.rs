@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metal9_env::Environment;
-use metal9_sandbox::{Group, Launch, Limits, Network, Output, SpawnError};
+use metal9_sandbox::{
+    CdiError, Container, Edits, Group, Launch, Limits, Network, Output, SpawnError,
+};
 use metal9_types::ContainerId;
 use tokio::sync::mpsc;
 
 use crate::containment::Containment;
+use crate::devices::NvidiaGpu;
 use crate::event::Event;
 use crate::output::Pump;
 use crate::roots::Root;
@@ -47,6 +50,8 @@ pub(crate) enum LaunchError {
          hint: `metal9 probe-metal` says on the worker's machine what Metal itself says"
     )]
     NoGpu(String),
+    #[error("the function's GPU could not be given to its container")]
+    Cdi(#[source] CdiError),
     #[error("could not make the container's network")]
     OwnNetwork(#[source] io::Error),
     #[error("{0}")]
@@ -73,11 +78,13 @@ pub(crate) struct Base<'a> {
     pub(crate) environment: &'a Environment,
     /// Its root filesystem; nothing for the machine's own files.
     pub(crate) root: Option<&'a Root>,
+    /// The GPUs that its container is given, where it is one.
+    pub(crate) gpus: &'a [NvidiaGpu],
 }
 
 impl<'a> From<&'a Environment> for Base<'a> {
     fn from(environment: &'a Environment) -> Self {
-        Self { environment, root: None }
+        Self { environment, root: None, gpus: &[] }
     }
 }
 
@@ -107,7 +114,7 @@ impl Launcher {
         shape: Shape,
         volumes: &[Mounted],
     ) -> Result<Runner, LaunchError> {
-        let Base { environment, root } = base;
+        let Base { environment, root, .. } = base;
         let network = shape.network;
         if let Some(reason) = self.guard.no_gpu().filter(|_| shape.gpu) {
             return Err(LaunchError::NoGpu(reason.to_owned()));
@@ -130,6 +137,8 @@ impl Launcher {
         let own_network = self.guard.own_network(&name, network).await;
         let own_network = own_network.map_err(LaunchError::OwnNetwork)?;
         let container = self.guard.container(&name, &aside, own_network.as_ref(), root);
+        let edits = self.edits(base.gpus)?;
+        let container = container.map(|container| Container { edits, ..container });
         let aside = container.is_some().then(|| ContainerDirectory::bare(aside));
         let aside = aside.transpose().map_err(failed)?;
         let launch = self.launch(base, &directory, shape, volumes);
@@ -153,6 +162,14 @@ impl Launcher {
             Ok(Ok(())) => Ok(runner),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(LaunchError::NotReady(runner.pump.unclaimed().await)),
+        }
+    }
+
+    /// What a container gets for its GPUs.
+    fn edits(&self, gpus: &[NvidiaGpu]) -> Result<Edits, LaunchError> {
+        match self.guard.gpus().filter(|_| !gpus.is_empty()) {
+            Some(means) => means.edits(gpus).map_err(LaunchError::Cdi),
+            None => Ok(Edits::default()),
         }
     }
 
@@ -216,7 +233,7 @@ impl Launcher {
         shape: Shape,
         volumes: &[Mounted],
     ) -> Launch {
-        let Base { environment, root } = base;
+        let Base { environment, root, .. } = base;
         let program = runner_files::program(&self.runner_dir);
         Launch {
             program: root.map_or_else(|| environment.python.clone(), |root| (&root.python).into()),
@@ -251,7 +268,7 @@ const ENDS_STRAYS: &str = "METAL9_ENDS_STRAYS";
 const PACKAGES: &str = "METAL9_PACKAGES";
 
 fn variables(base: Base<'_>, directory: &ContainerDirectory) -> Vec<(String, String)> {
-    let Base { environment, root } = base;
+    let Base { environment, root, .. } = base;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let own = match root {
         None => vec![

@@ -4,12 +4,15 @@
 //! Made by `ip` and `nft`, which every Linux has that runs containers. Nothing comes in; the machine
 //! itself, other containers and link-local addresses, at which clouds tell secrets, are out of reach.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use metal9_types::AllowList;
 
 /// The addresses of containers: four for each, of which one is the machine's end and one its own.
 const SUBNET: (u8, u8) = (10, 209);
@@ -48,12 +51,37 @@ table inet metal9 {
 }
 ";
 
+/// What becomes of packets in a network whose job may reach nothing but a list, which is refused at
+/// once instead of waiting for an answer. Nobody in there may change it, and it goes with the network.
+/// Names are asked for like everything else: only of whom the list has.
+fn held_to(list: &AllowList) -> String {
+    let mut rules = String::from(
+        "table inet metal9\ndelete table inet metal9\ntable inet metal9 {\n    chain output {\n        \
+         type filter hook output priority 0; policy drop;\n        oif \"lo\" accept\n",
+    );
+    let texts = |networks: Vec<String>| networks.join(", ");
+    let v4 = texts(list.v4.iter().map(ToString::to_string).collect());
+    let v6 = texts(list.v6.iter().map(ToString::to_string).collect());
+    for (family, networks) in [("ip", v4), ("ip6", v6)] {
+        if !networks.is_empty() {
+            let _ = writeln!(rules, "        {family} daddr {{ {networks} }} accept");
+        }
+    }
+    rules.push_str(
+        "        meta l4proto tcp reject with tcp reset\n        \
+         reject with icmpx type admin-prohibited\n    }\n}\n",
+    );
+    rules
+}
+
 /// Makes networks.
 #[derive(Debug)]
 pub(crate) struct Networks {
     /// What the names of this worker's namespaces begin with.
     prefix: String,
     next: AtomicU32,
+    /// Whether they can be held to a list.
+    keep_lists: bool,
 }
 
 /// The network of one container; gone when this is dropped, in the background.
@@ -70,6 +98,17 @@ impl OwnNetwork {
 }
 
 impl OwnNetwork {
+    /// Refuses all but a list from now on, whatever else is refused anyway.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses; then nothing may run in it.
+    pub(crate) async fn hold_to(&self, list: &AllowList) -> io::Result<()> {
+        let (name, rules) = (self.name.clone(), held_to(list));
+        let done = tokio::task::spawn_blocking(move || hold(&name, &rules)).await;
+        done.map_err(io::Error::other)?
+    }
+
     /// Removes it and returns when it is gone, so that another may have its name.
     pub(crate) async fn remove(mut self) {
         let name = std::mem::take(&mut self.name);
@@ -88,6 +127,10 @@ impl Drop for OwnNetwork {
     }
 }
 
+fn hold(name: &str, rules: &str) -> io::Result<()> {
+    ip(&["netns", "exec", name, "nft", "-f", "-"], rules)
+}
+
 fn delete(name: &str) {
     if let Err(error) = ip(&["netns", "delete", name], "") {
         tracing::warn!(name, %error, "could not remove the network of a container");
@@ -101,7 +144,8 @@ impl Networks {
     ///
     /// If this machine has no such thing, or it may not be used.
     pub(crate) fn open(prefix: &str) -> io::Result<Arc<Self>> {
-        let networks = Self { prefix: prefix.to_owned(), next: AtomicU32::new(0) };
+        let next = AtomicU32::new(0);
+        let mut networks = Self { prefix: prefix.to_owned(), next, keep_lists: true };
         for entry in fs::read_dir(NAMESPACES).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('-')) {
@@ -111,8 +155,18 @@ impl Networks {
         run(Command::new("nft").args(["-f", "-"]), RULES)?;
         fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
         // Whether all of it can be had shows only when one is made.
-        drop(networks.make("probe")?);
+        let probe = networks.make("probe")?;
+        if let Err(error) = hold(&probe.name, &held_to(&AllowList::default())) {
+            tracing::warn!(%error, "functions with an `allow_list` cannot run here");
+            networks.keep_lists = false;
+        }
+        drop(probe);
         Ok(Arc::new(networks))
+    }
+
+    /// Whether they can be held to a list.
+    pub(crate) fn keep_lists(&self) -> bool {
+        self.keep_lists
     }
 
     /// A network for the container of this name. Blocks for some ten milliseconds.
@@ -203,6 +257,28 @@ fn run(command: &mut Command, input: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_becomes_rules_of_both_kinds() {
+        let entries = ["203.0.113.0/24", "198.51.100.2", "2001:db8::/32"].map(str::to_owned);
+        let rules = held_to(&AllowList::parse(&entries).unwrap());
+        let expected = "\
+table inet metal9
+delete table inet metal9
+table inet metal9 {
+    chain output {
+        type filter hook output priority 0; policy drop;
+        oif \"lo\" accept
+        ip daddr { 198.51.100.2/32, 203.0.113.0/24 } accept
+        ip6 daddr { 2001:db8::/32 } accept
+        meta l4proto tcp reject with tcp reset
+        reject with icmpx type admin-prohibited
+    }
+}
+";
+        assert_eq!(rules, expected);
+        assert!(!held_to(&AllowList::default()).contains("daddr"));
+    }
 
     #[test]
     fn every_place_has_addresses_of_its_own() {

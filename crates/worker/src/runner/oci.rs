@@ -11,7 +11,7 @@ use metal9_sandbox::{
 use metal9_types::Runtime;
 
 use crate::runner::networks::Networks;
-use crate::runner::{ContainerDirectory, OwnNetwork, account};
+use crate::runner::{ContainerDirectory, Gpus, OwnNetwork, account};
 
 /// The user of this machine that root of a container is: far from those that people and programs
 /// have, and within what systemd leaves to containers.
@@ -59,6 +59,8 @@ pub(crate) struct Oci {
     prefix: String,
     /// What makes networks of their own for them; nothing where they share the machine's.
     networks: Option<Arc<Networks>>,
+    /// How they get GPUs.
+    pub(crate) gpus: Gpus,
 }
 
 /// The engine of a runtime; nothing for processes of the machine itself.
@@ -78,6 +80,7 @@ impl Oci {
         shim: &Path,
         containers: &Path,
         shared: &JobPaths,
+        cdi: &[PathBuf],
     ) -> Result<Option<Self>, OciError> {
         let Some(engine) = engine(runtime) else { return Ok(None) };
         let found = tokio::task::spawn_blocking(move || OciRuntime::find(engine)).await;
@@ -87,7 +90,9 @@ impl Oci {
         let prefix = format!("metal9-{}", worker.get(tail..).unwrap_or(worker));
         // gVisor keeps its jobs from being root of anything by itself.
         let users = (engine != Engine::Runsc).then_some(USERS);
-        let mut oci = Self { runtime: found?, users, prefix, networks: None };
+        let runtime = found?;
+        let gpus = Gpus::new(cdi, &runtime);
+        let mut oci = Self { runtime, users, prefix, networks: None, gpus };
         let mut tried = oci.try_out(shim, containers, shared).await;
         if let (Err(error), Some(_)) = (&tried, oci.users) {
             tracing::warn!(
@@ -148,7 +153,13 @@ impl Oci {
             users: self.users,
             network: None,
             layers: Vec::new(),
+            edits: metal9_sandbox::Edits::default(),
         }
+    }
+
+    /// Whether a container can be held to a list of networks.
+    pub(crate) fn keeps_lists(&self) -> bool {
+        self.networks.as_ref().is_some_and(|networks| networks.keep_lists())
     }
 
     /// A network for a container; nothing where containers share the machine's.

@@ -25,6 +25,7 @@ const CACHES: &str = "/private/var/folders/zz/x+1/C";
 fn job() -> JobPaths {
     let state = PathBuf::from("/Users/ada/.metal9/worker");
     JobPaths {
+        rooted: false,
         programs: vec![state.join("env/1f"), state.join("runner")],
         python: "/Users/ada/.local/share/uv/python/cpython-3.12/bin/python3.12".into(),
         own: state.join("containers/7"),

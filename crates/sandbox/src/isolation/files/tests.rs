@@ -69,6 +69,7 @@ fn debian() -> Fake {
 
 fn job() -> JobPaths {
     JobPaths {
+        rooted: false,
         programs: vec![
             "/opt/metal9/worker/env/envs/e1".into(),
             "/opt/metal9/worker/runner/r1".into(),
