@@ -138,7 +138,7 @@ PROGRAM = {
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
-def place(request, fleet):
+def place(request, fleet, registry):
     """`metal9 dev` whose worker makes containers like this; environments are built once."""
     runtime = request.param
     if runtime != "native" and os.geteuid() != 0:
@@ -152,6 +152,7 @@ def place(request, fleet):
         state,
         METAL9_WORKER_RUNTIME=runtime,
         METAL9_WORKER_PIDS="200",
+        METAL9_IMAGES_INSECURE_REGISTRIES=registry.host,
     )
     dev.daemon.env.pop("METAL9_WORKER_WRITABLE", None)
     dev.runtime = runtime
@@ -444,6 +445,18 @@ OWN = {"see other processes", "list the state directory", "list the other contai
 
 def test_a_job_gets_at_nothing_that_is_not_its_own(place):
     """The attempts of test_isolation, which knows more of what is around a native job."""
+    attempt_everything(place)
+
+
+def test_a_job_in_an_image_gets_at_nothing_either(place, registry):
+    if place.runtime == "native":
+        return
+    image = place.api.image(python_version="python3.11", existing_image_uri=registry.base)
+    attempt_everything(place, image_id=image)
+
+
+def attempt_everything(place, **fields):
+    """Everything that the attacker tries is refused, but for what docs/security.md lists."""
     state, api = place.state, place.api
     victim = call(place, "stay").until("here")
     shims = [pid for pid in processes.children(place.worker_pid) if processes.is_shim(pid)]
@@ -467,7 +480,7 @@ def test_a_job_gets_at_nothing_that_is_not_its_own(place):
         },
     }
     before = {path: Path(path).stat() for path in targets["secrets"].values()}
-    stub = api.stub(ATTACKER, "app:escape")
+    stub = api.stub(ATTACKER, "app:escape", **fields)
     outcomes, status, effective = api.call(stub, targets).value
     api.cancel(victim.task_id)
     victim.leave()

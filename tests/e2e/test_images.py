@@ -9,6 +9,8 @@ from beta9.clients.gateway import PoolConfig
 from beta9.clients.image import BuildImageRequest, BuildStep, VerifyImageBuildRequest
 from beta9.clients.secret import CreateSecretRequest, SecretServiceStub
 
+from harness.daemon import REPOSITORY
+
 from harness import IMAGE_ENV, Api, App, Layer, Registry, SplitFleet, eventually, new_workspace, processes, serve
 
 KINDS = ["runc", "runsc"]
@@ -329,6 +331,13 @@ def test_an_endpoint_serves_from_an_image(app, mixed, registry):
     served = serve(app, mixed.facts, ENDPOINT.format(base=registry.base), "hello")
     answers = [served.request("POST", json={"name": "ann"}).json() for _ in range(4)]
     assert answers == [{"to": "ann", "in": "the tests\n"}] * 4
+
+
+def test_the_example_with_an_image_and_a_volume(app, registry):
+    source = (REPOSITORY / "examples/base_image.py").read_text()
+    done = app(source, env={"BASE_IMAGE": registry.base}, within=180)
+    assert done.code == 0, done
+    assert "3 words, counted with six 1.16.0" in done.stdout and "kept in the volume: 3" in done.stdout
 
 
 def test_a_native_fleet_says_what_to_use_instead(api, fleet):

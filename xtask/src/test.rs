@@ -227,6 +227,7 @@ fn e2e() -> Result<Command> {
         println!("there is no faketime; the tests that step the clock are skipped");
     }
     programs(&CONTAINERS)?;
+    programs(&IMAGES)?;
     // Without these, the tests of volumes on JuiceFS say that they were skipped.
     let there = ["/usr/bin/fusermount3", "/usr/bin/redis-server"].map(|it| Path::new(it).exists());
     if there != [true, true] && !apt::install(&["fuse3", "redis-server"])? {

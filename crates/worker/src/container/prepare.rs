@@ -84,7 +84,7 @@ impl Container {
             let (environment, root) = match image.root() {
                 RootSource::Host => (self.environment(makings, &image, job).await?, None),
                 _ => {
-                    let (packages, root) = self.rooted(makings, &image, job).await?;
+                    let (packages, root) = Box::pin(self.rooted(makings, &image, job)).await?;
                     (packages, Some(root))
                 }
             };
@@ -138,7 +138,7 @@ impl Container {
         image: &ImageSpec,
         job: &Job,
     ) -> Result<(Environment, Root), Failure> {
-        let failed = |error: RootError| Failure::new(FailureKind::Setup, chain(&error).to_string());
+        let failed = |error: RootError| Failure::new(FailureKind::Setup, chain(&error));
         let roots = makings.roots.as_ref().ok_or_else(|| failed(RootError::NoContainers))?;
         let (environments, progress) = (&makings.environments, self.quietly());
         let Makings { code, launcher, .. } = makings;

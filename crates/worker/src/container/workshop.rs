@@ -116,8 +116,8 @@ impl Workshop {
         let roots = makings.roots.as_ref().ok_or_else(none)?;
         let Makings { environments, code, launcher, .. } = makings;
         let wanted = Wanted { image, means, code, launcher };
-        let lock = roots.resolve(&wanted, environments, progress).await;
-        lock.map_err(|error| NotBuilt { text: chain(&error).to_string(), is_final: false })
+        let lock = Box::pin(roots.resolve(&wanted, environments, progress)).await;
+        lock.map_err(|error| NotBuilt { text: chain(&error), is_final: false })
     }
 
     /// Resolves an image for machines of some kind, in silence. The error's text is one line.
