@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from beta9.clients.gateway import PoolConfig
+from beta9.clients.image import BuildImageRequest
 
 from harness import SplitFleet
 
@@ -29,7 +30,7 @@ PROGRAM = {
         return {
             "nodes": written,
             "zeros": open("/dev/m9-all", "rb").read(4) if "m9-all" in names else b"",
-            "other": os.path.exists("/dev/m9-other"),
+            "hooked": os.path.exists("/etc/m9-hooked"),
             "driver": open(driver).read() if os.path.exists(driver) else None,
             "variables": {name: os.environ.get(name) for name in ("M9_GPU", "M9_ALL", "CUDA_VISIBLE_DEVICES")},
         }
@@ -37,8 +38,11 @@ PROGRAM = {
 }
 
 
-def described(place, *names):
-    """A file for these GPUs, of which each has a node and a variable of its own."""
+def described(place, *names, hook="/bin/false"):
+    """A file for these GPUs, of which each has a node and a variable of its own.
+
+    The machine's own files need no hook, and the usual one would fail.
+    """
     place.mkdir(parents=True, exist_ok=True)
     driver = place / "version"
     driver.write_text("570.0")
@@ -54,8 +58,7 @@ def described(place, *names):
         "env": ["M9_ALL=1"],
         "deviceNodes": [node("/dev/m9-all", "/dev/zero")],
         "mounts": [{"hostPath": str(driver), "containerPath": "/run/m9-driver/version", "options": ["ro", "bind"]}],
-        # The machine's own files need no such program, and this one would fail.
-        "hooks": [{"hookName": "createContainer", "path": "/bin/false", "args": ["false"]}],
+        "hooks": [{"hookName": "createContainer", "path": str(hook), "args": [Path(hook).name]}],
     }
     spec = {"cdiVersion": "0.6.0", "kind": "nvidia.com/gpu", "devices": devices, "containerEdits": common}
     (place / "nvidia.json").write_text(json.dumps(spec))
@@ -104,7 +107,7 @@ def test_a_container_gets_the_gpu_that_a_file_names_and_no_other(gpus, tmp_path)
     for number, (gpu, name) in enumerate([("H100", H100), ("RTX4090", RTX4090)]):
         seen = call(gpus, "named", gpu).value
         assert seen["nodes"] == {f"m9-{number}": 1, "m9-all": 1}
-        assert (seen["zeros"], seen["driver"]) == (bytes(4), "570.0")
+        assert (seen["zeros"], seen["driver"], seen["hooked"]) == (bytes(4), "570.0", False)
         assert seen["variables"] == {"M9_GPU": str(number), "M9_ALL": "1", "CUDA_VISIBLE_DEVICES": name}
     plain = gpus.api.call(gpus.api.stub(PROGRAM, "app:look", pool=PoolConfig(name="named"))).value
     assert plain["nodes"] == {} and plain["driver"] is None
@@ -161,3 +164,32 @@ def test_a_simulated_gpu_needs_no_file_and_gets_what_one_says(gpus, tmp_path):
         assert seen["nodes"] == ({"m9-0": 1, "m9-all": 1} if names else {})
         assert seen["variables"]["M9_GPU"] == ("0" if names else None)
         gpus.remove_worker(mine)
+
+
+# As NVIDIA's does it: the container's root stands in the description, which is in the bundle.
+HOOK = """#!/usr/bin/python3
+import json, os, sys
+bundle = json.load(sys.stdin)["bundle"]
+root = json.load(open(os.path.join(bundle, "config.json")))["root"]["path"]
+open(os.path.join(root, "etc", "m9-hooked"), "w").close()
+"""
+
+
+def test_an_image_gets_the_driver_and_its_hooks_run_in_it(gpus, registry, tmp_path):
+    hook = tmp_path / "hook"
+    hook.write_text(HOOK)
+    for path in (hook, *(parent for parent in hook.parents if parent != Path("/"))):
+        path.chmod(path.stat().st_mode | 0o755)
+    cdi = described(tmp_path / "cdi", H100, hook=hook)
+    settings = {"METAL9_IMAGES_INSECURE_REGISTRIES": registry.host, **with_library(gpus)}
+    mine = worker(gpus, "image", "runc", cdi, **settings)
+    request = BuildImageRequest(python_version="python3.11", existing_image_uri=registry.base)
+    built = [message for message in gpus.api.images.build_image(request)][-1]
+    assert built.success, built
+    stub = gpus.api.stub(
+        PROGRAM, "app:look", gpu="H100", gpu_count=1, image_id=built.image_id, pool=PoolConfig(name="image")
+    )
+    seen = gpus.api.call(stub).value
+    assert seen["nodes"] == {"m9-0": 1, "m9-all": 1}
+    assert (seen["driver"], seen["hooked"]) == ("570.0", True)
+    gpus.remove_worker(mine)

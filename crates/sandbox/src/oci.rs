@@ -61,6 +61,12 @@ impl Container {
         self.directory.join("bundle")
     }
 
+    /// Whether programs of the machine prepare it, which read the bundle as its root.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn has_hooks(&self) -> bool {
+        !self.layers.is_empty() && !self.edits.hooks.is_empty()
+    }
+
     /// Where the runtime keeps what it knows.
     #[must_use]
     pub fn state(&self) -> PathBuf {

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
@@ -114,17 +114,22 @@ impl OciRuntime {
         digits == 8 && *self.version >= *day
     }
 
-    /// The arguments that start a container and return once it runs. Its first process inherits
+    /// The arguments that start a container of a bundle and return once it runs. Its first process inherits
     /// standard input and outputs.
     #[cfg_attr(
         all(not(target_os = "linux"), not(test)),
         expect(dead_code, reason = "containers are for Linux")
     )]
-    pub(crate) fn start(&self, container: &Container, network: Network) -> Vec<OsString> {
+    pub(crate) fn start(
+        &self,
+        container: &Container,
+        network: Network,
+        bundle: &Path,
+    ) -> Vec<OsString> {
         let mut arguments = self.global(container, network);
         arguments.extend(["run".into(), "--detach".into(), "--pid-file".into()]);
         arguments.extend([container.pid_file().into(), "--bundle".into()]);
-        arguments.push(container.bundle().into());
+        arguments.push(bundle.into());
         if !self.engine.is_opaque() {
             // The channel: descriptor 3.
             arguments.extend(["--preserve-fds".into(), "1".into()]);
@@ -194,7 +199,7 @@ mod tests {
         };
         let told = |engine, network| {
             let container = container(engine);
-            let arguments = container.runtime.start(&container, network);
+            let arguments = container.runtime.start(&container, network, &container.bundle());
             arguments
                 .iter()
                 .map(|word| word.to_string_lossy().into_owned())
@@ -216,10 +221,15 @@ mod tests {
             edits: Edits { nvidia: true, ..Edits::default() },
             ..container(Engine::Runsc)
         };
-        let words = nvidia.runtime.start(&nvidia, Network::Full);
+        let words = nvidia.runtime.start(&nvidia, Network::Full, &nvidia.bundle());
         assert!(words.contains(&"--nvproxy".into()), "{words:?}");
         let nvidia = Container { runtime: container(Engine::Runc).runtime, ..nvidia };
-        assert!(!nvidia.runtime.start(&nvidia, Network::Full).contains(&"--nvproxy".into()));
+        assert!(
+            !nvidia
+                .runtime
+                .start(&nvidia, Network::Full, &nvidia.bundle())
+                .contains(&"--nvproxy".into())
+        );
         let runsc = |version: &str| {
             let runtime =
                 OciRuntime { version: version.into(), ..container(Engine::Runsc).runtime };

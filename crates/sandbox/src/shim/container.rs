@@ -3,9 +3,10 @@
 //! The runtime is the supervisor's child, starts the container and leaves; the container's first
 //! process, whose parent it was, is then the supervisor's, which is the subreaper.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -77,6 +78,11 @@ fn prepare(launch: &Launch, container: &Container, control: &Control) -> io::Res
         .map_err(io::Error::other)?;
     let config = File::create(container.bundle().join("config.json"))?;
     serde_json::to_writer(io::BufWriter::new(config), &description.spec)?;
+    if container.has_hooks() {
+        // Nobody else gets to where these are.
+        fs::set_permissions(container.bundle(), Permissions::from_mode(0o755))?;
+        fs::set_permissions(container.bundle().join("config.json"), Permissions::from_mode(0o644))?;
+    }
     Surroundings::new(launch, container, place, description.root, control)
 }
 
@@ -103,7 +109,7 @@ fn run(
     let network = launch.isolation.as_ref().map_or_else(Default::default, |it| it.network);
     let mut command = Command::new(&runtime.program);
     command
-        .args(runtime.start(container, network))
+        .args(runtime.start(container, network, &surroundings.bundle(container)))
         .env_clear()
         .env("PATH", SEARCH_PATH)
         .current_dir("/")

@@ -45,6 +45,8 @@ pub(in crate::shim) struct Surroundings {
     users: Option<UserRange>,
     files: RootFiles,
     layers: Vec<PathBuf>,
+    /// The bundle, if it is to be seen where the root is.
+    bundle: Option<PathBuf>,
     control: OwnedFd,
 }
 
@@ -74,7 +76,17 @@ impl Surroundings {
         let users = container.users;
         let given = container.network.as_ref().map(File::open).transpose()?;
         let layers = container.layers.clone();
-        Ok(Self { network, place, given, users, files, layers, control })
+        let bundle = container.has_hooks().then(|| container.bundle());
+        Ok(Self { network, place, given, users, files, layers, bundle, control })
+    }
+
+    /// Where the runtime finds the bundle: beside the root for a container with hooks, since those read it
+    /// and, as a user of the container, do not get to where the worker has it.
+    pub(in crate::shim) fn bundle(&self, container: &Container) -> PathBuf {
+        match self.bundle {
+            Some(_) => self.place.0.join("bundle"),
+            None => container.bundle(),
+        }
     }
 
     /// Makes them. What failed is told to the worker before the error is returned.
@@ -120,6 +132,11 @@ impl Surroundings {
         mount(Some("tmpfs"), base, Some("tmpfs"), flags, Some("mode=0755,size=16m"))?;
         let root = self.place.root();
         fs::create_dir(&root)?;
+        if let Some(bundle) = &self.bundle {
+            let beside = base.join("bundle");
+            fs::create_dir(&beside)?;
+            mount(Some(bundle), &beside, NOTHING, MsFlags::MS_BIND, NOTHING)?;
+        }
         // What is added to layers is made before they are there: nothing in them can lead it elsewhere.
         let upper = if self.layers.is_empty() { root.clone() } else { base.join("upper") };
         if !self.layers.is_empty() {
