@@ -73,6 +73,20 @@ def result(done):
     return json.loads(done.stdout.split("RESULT ")[1])
 
 
+def go(mixed, *kinds):
+    """Stops workers; returns when the gateway knows."""
+    for kind in kinds:
+        mixed.of[kind].stop()
+        eventually(lambda: not mixed.is_connected(mixed.of[kind]), what=f"{kind} has gone")
+
+
+def come_back(mixed):
+    """Starts the workers that do not run; returns when the gateway knows them."""
+    for worker in [mixed.of[kind] for kind in KINDS if not mixed.of[kind].running]:
+        worker.start()
+        eventually(lambda: mixed.is_connected(worker), what="the worker is back", within=60)
+
+
 @dataclass
 class Built:
     """How a build went, as an unmodified client sees it."""
@@ -207,8 +221,7 @@ def test_a_private_image_wants_the_accounts_secrets(mixed, tmp_path, fleet, pyth
             METAL9_WORKER_RUNTIME="runc",
             METAL9_IMAGES_INSECURE_REGISTRIES=registry.host,
         )
-        for kind in KINDS:
-            mixed.of[kind].stop()
+        go(mixed, *KINDS)
         try:
             assert "base_image_creds" in build(mixed.api, existing_image_uri=name).said
             secrets = SecretServiceStub(mixed.api.channel)
@@ -234,8 +247,7 @@ def test_a_private_image_wants_the_accounts_secrets(mixed, tmp_path, fleet, pyth
             assert not theirs.ok and built.image in theirs.err_msg
         finally:
             worker.stop()
-            for kind in KINDS:
-                mixed.of[kind].start()
+            come_back(mixed)
 
 
 @pytest.mark.parametrize(
@@ -277,8 +289,7 @@ def test_an_image_that_is_here_needs_neither_registry_nor_builder(mixed, fleet, 
         worker = mixed.add_worker(
             pool="kept", METAL9_WORKER_RUNTIME="runc", METAL9_IMAGES_INSECURE_REGISTRIES=registry.host
         )
-        for kind in KINDS:
-            mixed.of[kind].stop()
+        go(mixed, *KINDS)
         try:
             spec = {"existing_image_uri": base, "build_steps": shell("echo kept > /note")}
             built = build(mixed.api, **spec)
@@ -288,30 +299,32 @@ def test_an_image_that_is_here_needs_neither_registry_nor_builder(mixed, fleet, 
             assert mixed.api.call(read, "/note").value == "kept\n"
             worker.stop()
             worker.start()
+            eventually(lambda: mixed.is_connected(worker), what="the worker is back", within=60)
             assert mixed.api.call(read, "/note").value == "kept\n"
             assert len(registry.asked) == asked
         finally:
             worker.stop()
-            for kind in KINDS:
-                mixed.of[kind].start()
+            come_back(mixed)
 
 
-def test_a_killed_workers_build_dies_with_it_and_is_made_again(mixed, tmp_path):
-    """Neither buildah nor what a step has started is left."""
-    step = shell(f"echo beginning; : {tmp_path}; sleep 600; true")
-    stream = mixed.api.images.build_image(BuildImageRequest(python_version="python3.11", build_steps=step))
-    said = ""
-    while "\nbeginning\n" not in said:
-        said += next(stream).msg
-    of = {mixed.of[kind].pid: kind for kind in KINDS}
-    [pid, *_] = [seen.pid for seen in processes.mentioning(tmp_path) if "sleep 600" in str(seen)]
-    while pid not in of:
-        pid = processes.parent(pid)
-    mixed.of[of[pid]].kill()
-    gone = lambda: [seen for seen in processes.mentioning(tmp_path) if "sleep 600" in str(seen)]  # noqa: E731
-    eventually(gone, lambda left: not left, what="the step is gone", within=30)
-    mixed.of[of[pid]].start()
-    stream.close()
+def test_a_killed_workers_build_dies_with_it(mixed, tmp_path):
+    """Neither buildah nor what a step has started is left; the client hears that nobody else can do it."""
+    go(mixed, "runsc")
+    try:
+        step = shell(f"echo beginning; : {tmp_path}; sleep 600; true")
+        stream = mixed.api.images.build_image(BuildImageRequest(python_version="python3.11", build_steps=step))
+        said = ""
+        while "\nbeginning\n" not in said:
+            said += next(stream).msg
+        running = [seen for seen in processes.mentioning(tmp_path) if "sleep 600" in str(seen)]
+        assert running
+        mixed.of["runc"].kill()
+        said = "".join(message.msg for message in stream)
+        assert "the worker was lost" in said and "cannot run on native workers" in said, said
+        gone = lambda: [seen for seen in running if processes.alive(seen.pid)]  # noqa: E731
+        eventually(gone, lambda left: not left, what="the step is gone", within=30)
+    finally:
+        come_back(mixed)
     built = build(mixed.api, build_steps=shell("echo again > /again"))
     assert built.ok, built
 

@@ -141,7 +141,7 @@ async fn what_fails_says_what_it_wrote() {
     let python = BuildSpec { python: "python3.12".to_owned(), ..spec(&base) };
     let error = build(&images, &python).await.0.unwrap_err();
     assert!(error.to_string().contains("`python3.12 --version`"), "{error}");
-    assert!(error.hint().unwrap().contains("ignore_python"));
+    assert!(error.hint().unwrap().contains("python_version="));
     build(&images, &BuildSpec { ignore_python: true, ..python }).await.0.unwrap();
 
     let steps = vec![Step::Micromamba(vec!["numpy".to_owned()])];

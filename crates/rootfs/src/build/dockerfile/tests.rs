@@ -29,11 +29,13 @@ fn everything_has_its_place() {
         packages: words(&["numpy==2.1", "a b"]),
         env: vec![("A".into(), r#"x"y$z\w"#.into())],
         secrets: vec![("TOKEN".into(), "hush".into())],
+        owner: "ann".into(),
         files: vec![("/host/dir".into(), "/opt/it".into()), ("/host/f".into(), "/bin/f".into())],
         ..spec()
     };
     let expected = r#"FROM b
 USER 0
+LABEL dev.metal9.owner="ann"
 ENV A="x\"y\$z\\w"
 COPY --from=metal9-file-0 [".","/opt/it"]
 COPY --from=metal9-file-1 ["file","/bin/f"]
