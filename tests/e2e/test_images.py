@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -87,6 +88,20 @@ def come_back(mixed):
         eventually(lambda: mixed.is_connected(worker), what="the worker is back", within=60)
 
 
+@contextmanager
+def alone(mixed, pool, registry):
+    """One worker that makes containers, which knows this registry, instead of those that there are."""
+    worker = mixed.add_worker(
+        pool=pool, METAL9_WORKER_RUNTIME="runc", METAL9_IMAGES_INSECURE_REGISTRIES=registry.host
+    )
+    go(mixed, *KINDS)
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        come_back(mixed)
+
+
 @dataclass
 class Built:
     """How a build went, as an unmodified client sees it."""
@@ -111,22 +126,13 @@ def shell(*commands: str):
 
 READ = {
     "app.py": """
-    import os, subprocess
+    import os
 
     def read(path):
         return open(path).read()
 
-    def run(*words):
-        done = subprocess.run(words, capture_output=True, text=True)
-        return done.returncode, done.stdout, done.stderr
-
     def variables():
         return dict(os.environ)
-
-    def wait():
-        import time
-        print("here", flush=True)
-        time.sleep(600)
     """
 }
 
@@ -212,17 +218,11 @@ def test_a_build_has_secrets_and_the_image_has_not(mixed):
     assert not missing.ok and "NOBODYS" in missing.said
 
 
-def test_a_private_image_wants_the_accounts_secrets(mixed, tmp_path, fleet, python_image):
+def test_a_private_image_wants_the_accounts_secrets(mixed, python_image):
     """And is nobody else's."""
     with Registry(account=["ann", "sesame"]) as registry:
         name = registry.put("private", [*python_image, Layer().write("etc/private", "yes").packed()], IMAGE_ENV)
-        worker = mixed.add_worker(
-            pool="private",
-            METAL9_WORKER_RUNTIME="runc",
-            METAL9_IMAGES_INSECURE_REGISTRIES=registry.host,
-        )
-        go(mixed, *KINDS)
-        try:
+        with alone(mixed, "private", registry):
             assert "base_image_creds" in build(mixed.api, existing_image_uri=name).said
             secrets = SecretServiceStub(mixed.api.channel)
             for ending, value in {"USERNAME": "ann", "PASSWORD": "sesame", "TOKEN": "wrong"}.items():
@@ -245,9 +245,6 @@ def test_a_private_image_wants_the_accounts_secrets(mixed, tmp_path, fleet, pyth
             assert not build(other, existing_image_uri=name).ok
             theirs = other.try_stub(other.upload(READ), "app:read", image_id=built.image)
             assert not theirs.ok and built.image in theirs.err_msg
-        finally:
-            worker.stop()
-            come_back(mixed)
 
 
 @pytest.mark.parametrize(
@@ -282,15 +279,11 @@ def test_what_cannot_be_built_is_refused_with_what_is_wrong(mixed, registry, spe
     assert not refused.ok and said.format(host=registry.host) in refused.said, refused
 
 
-def test_an_image_that_is_here_needs_neither_registry_nor_builder(mixed, fleet, python_image, tmp_path):
+def test_an_image_that_is_here_needs_neither_registry_nor_builder(mixed, python_image):
     """The worker is started anew, so nothing is remembered but what is on its disk."""
     with Registry() as registry:
         base = registry.put("python", python_image, IMAGE_ENV, tag="3.11")
-        worker = mixed.add_worker(
-            pool="kept", METAL9_WORKER_RUNTIME="runc", METAL9_IMAGES_INSECURE_REGISTRIES=registry.host
-        )
-        go(mixed, *KINDS)
-        try:
+        with alone(mixed, "kept", registry) as worker:
             spec = {"existing_image_uri": base, "build_steps": shell("echo kept > /note")}
             built = build(mixed.api, **spec)
             assert built.ok, built
@@ -302,9 +295,6 @@ def test_an_image_that_is_here_needs_neither_registry_nor_builder(mixed, fleet, 
             eventually(lambda: mixed.is_connected(worker), what="the worker is back", within=60)
             assert mixed.api.call(read, "/note").value == "kept\n"
             assert len(registry.asked) == asked
-        finally:
-            worker.stop()
-            come_back(mixed)
 
 
 def test_a_killed_workers_build_dies_with_it(mixed, tmp_path):
@@ -353,7 +343,7 @@ def test_the_example_with_an_image_and_a_volume(app, registry):
     assert "3 words, counted with six 1.16.0" in done.stdout and "kept in the volume: 3" in done.stdout
 
 
-def test_a_native_fleet_says_what_to_use_instead(api, fleet):
+def test_a_native_fleet_says_what_to_use_instead(api):
     refused = build(api, existing_image_uri="debian:12", build_steps=shell("apt-get install -y jq"))
     assert not refused.ok
     for text in ["cannot run on native workers", "base image `debian:12`", "leave `base_image` out", 'runtime = "runc"']:

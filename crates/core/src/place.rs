@@ -156,7 +156,7 @@ pub(crate) fn is_for(spec: &StubSpec, offer: &Offer) -> bool {
 
 /// Where the stub would go on this worker now; nothing if there is no room for it.
 ///
-/// Does not look at [`obstacle`]s other than accelerators, size and pool, nor at how many
+/// Does not look at [`obstacle`]s other than accelerators, size and kind, nor at how many
 /// containers are starting.
 pub(crate) fn spot(spec: &StubSpec, worker: &Worker, group: GroupKey) -> Option<Spot> {
     if !is_for(spec, &worker.offer) || !worker.available(group).fits(spec.resources) {

@@ -20,13 +20,20 @@ const LINK_MODE: &str = if cfg!(target_os = "macos") { "clone" } else { "hardlin
 pub(crate) struct Build<'a> {
     pub(crate) uv: &'a Uv,
     pub(crate) layout: &'a Layout,
-    /// The base interpreter; nothing where packages are installed for one that is somewhere else.
-    pub(crate) python: Option<&'a Path>,
-    /// A Python of this machine whose byte code is that of the lock's; nothing if there is none.
-    pub(crate) compiler: Option<&'a Path>,
+    pub(crate) python: Interpreter,
     pub(crate) runner_dir: &'a Path,
     pub(crate) lock: &'a EnvLock,
     pub(crate) target: &'a Environment,
+}
+
+/// The Python that an environment is for.
+#[derive(Debug)]
+pub(crate) enum Interpreter {
+    /// One of this machine, on which the environment is based.
+    Base(PathBuf),
+    /// One that is somewhere else. With a Python of this machine that makes the same byte code, if there
+    /// is one.
+    Elsewhere { compiler: Option<PathBuf> },
 }
 
 impl Build<'_> {
@@ -56,9 +63,11 @@ impl Build<'_> {
             count => format!("{count} packages"),
         };
         progress(&format!("building the environment: python {}, {packages}\n", self.lock.python));
-        match self.python {
-            Some(python) => self.venv(python, held, progress).await?,
-            None => self.packages(held, progress).await?,
+        match &self.python {
+            Interpreter::Base(python) => self.venv(python, held, progress).await?,
+            Interpreter::Elsewhere { compiler } => {
+                self.packages(compiler.as_deref(), held, progress).await?;
+            }
         }
         self.on_disk(layout::complete).await
     }
@@ -81,7 +90,12 @@ impl Build<'_> {
     }
 
     /// Installs the packages for a Python that is not here, nor on any path of this machine.
-    async fn packages(&self, held: &File, progress: &Progress) -> Result<(), EnvError> {
+    async fn packages(
+        &self,
+        compiler: Option<&Path>,
+        held: &File,
+        progress: &Progress,
+    ) -> Result<(), EnvError> {
         fs::create_dir_all(&self.target.dir)
             .map_err(|error| EnvError::files("create", &self.target.dir, error))?;
         let requirements = self.write_requirements()?;
@@ -91,7 +105,7 @@ impl Build<'_> {
         install.arg(lock::uv_platform_of_roots(self.lock.platform));
         install.arg("--target").arg(&self.target.python).arg("-r").arg(&requirements);
         self.uv(install, held, progress).await?;
-        match self.compiler {
+        match compiler {
             Some(python) => {
                 runner::compile(python, &self.target.python).await;
                 runner::compile(python, self.runner_dir).await;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use metal9_types::{EnvLock, ImageSpec, Platform, PythonVersion, Target};
 
-use crate::build::Build;
+use crate::build::{Build, Interpreter};
 use crate::collect::{self, Collected};
 use crate::flight::Flights;
 use crate::layout::{self, Layout};
@@ -233,17 +233,17 @@ impl Environments {
             let here = Platform::current();
             return Err(EnvError::WrongPlatform { wanted: lock.platform, here });
         }
-        let python = match layout::is_packages(environment) {
-            true => None,
-            false => Some(inner.python_of(lock).await?),
+        let python = if layout::is_packages(environment) {
+            let (wanted, known) = (minor_of(lock), inner.pythons.known());
+            let compiler = wanted.and_then(|wanted| Some(known.find(wanted).ok()?.1.to_owned()));
+            Interpreter::Elsewhere { compiler }
+        } else {
+            Interpreter::Base(inner.python_of(lock).await?)
         };
-        let known = inner.pythons.known();
-        let same = minor_of(lock).and_then(|wanted| Some(known.find(wanted).ok()?.1.to_owned()));
         let build = Build {
             uv: &inner.uv,
             layout: &inner.layout,
-            python: python.as_deref(),
-            compiler: same.as_deref(),
+            python,
             runner_dir: &inner.runner_dir,
             lock,
             target: environment,

@@ -137,8 +137,8 @@ impl Options {
 
     /// Whether functions of this pool run in gVisor and nothing else.
     pub(crate) fn is_untrusted(&self, pool: &str) -> bool {
-        let pools = self.untrusted_pools.as_deref().unwrap_or_default().split(',');
-        pools.map(str::trim).any(|name| name == pool)
+        metal9_types::names(self.untrusted_pools.as_deref().unwrap_or_default())
+            .any(|it| it == pool)
     }
 
     /// Where volumes are kept.

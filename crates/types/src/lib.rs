@@ -14,6 +14,7 @@ mod image;
 mod machine;
 mod macos;
 mod moment;
+mod names;
 mod offer;
 mod outcome;
 mod resources;
@@ -33,6 +34,7 @@ pub use image::{BuildStep, EnvLock, ImageSpec, Platform, PythonVersion, Refusal,
 pub use machine::{Condition, DeviceUse, Machine, OnBattery, Power, Thermal};
 pub use macos::MacosVersion;
 pub use moment::Moment;
+pub use names::names;
 pub use offer::{Offer, Runtime};
 pub use outcome::{CallOutcome, Phase};
 pub use resources::Resources;

@@ -70,10 +70,19 @@ impl ImageSpec {
         self.python_version.starts_with("micromamba")
     }
 
+    /// The Python that it asks for, whoever installs it.
+    ///
+    /// # Errors
+    ///
+    /// If it is no version of Python.
+    pub fn python(&self) -> Result<PythonVersion, String> {
+        self.python_version.replace("micromamba", "python").parse()
+    }
+
     /// The name of the Python that its root filesystem must have, as `python3` or `python3.11`.
     #[must_use]
     pub fn python_program(&self) -> String {
-        match self.python_version.replace("micromamba", "python").parse() {
+        match self.python() {
             Ok(PythonVersion::Minor(minor)) => format!("python3.{minor}"),
             _ => "python3".to_owned(),
         }
@@ -128,8 +137,7 @@ impl ImageSpec {
                 "leave it out",
             );
         }
-        let version = self.python_version.replace("micromamba", "python");
-        if let Err(error) = version.parse::<PythonVersion>() {
+        if let Err(error) = self.python() {
             refuse("python_version".into(), &error, "use `python3`, or a version as `python3.11`");
         }
         refusals

@@ -12,7 +12,8 @@ use metal9_env::{EnvError, Environments, Progress};
 use metal9_rootfs::{
     BuildOptions, BuildSpec, Builder, Image, Images, Lease, Progress as Pull, RootfsError, Settings,
 };
-use metal9_types::{EnvLock, ImageSpec, RootLock, RootSource};
+use metal9_sandbox::Network;
+use metal9_types::{EnvLock, ImageSpec, RootLock, RootSource, names};
 use serde::{Deserialize, Serialize};
 
 use crate::code::{Code, CodeCache, CodeError};
@@ -149,7 +150,9 @@ impl Roots {
             max_layer_bytes: MAX_LAYER_BYTES,
             max_entries: MAX_ENTRIES,
             uid_shift: shift,
-            insecure_registries: names(wish.insecure_registries.as_deref().unwrap_or_default()),
+            insecure_registries: names(wish.insecure_registries.as_deref().unwrap_or_default())
+                .map(str::to_owned)
+                .collect(),
         };
         // Files belong to somebody else where another user is root in containers.
         let directory = directory.join(shift.to_string());
@@ -271,7 +274,7 @@ impl Roots {
         write().map_err(files(&path))
     }
 
-    /// Keeps the cache within its budget. Returns whether anything was removed.
+    /// Keeps the cache within its budget. Returns what was removed.
     pub(crate) async fn collect(&self) -> Result<metal9_rootfs::Collected, RootfsError> {
         let collected = self.images.collect().await?;
         for entry in fs::read_dir(&self.notes).into_iter().flatten().flatten() {
@@ -283,12 +286,6 @@ impl Roots {
         }
         Ok(collected)
     }
-}
-
-/// Names that are separated by commas.
-fn names(text: &str) -> Vec<String> {
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names.map(str::to_owned).collect()
 }
 
 /// A note, if it is of what a lock has.
@@ -320,7 +317,8 @@ impl Wanted<'_> {
     /// A network for the build's steps, as containers have it: not the machine's own.
     async fn network(&self) -> Result<Option<OwnNetwork>, RootError> {
         let name = self.launcher.name("build");
-        self.launcher.guard.build_network(&name).await.map_err(RootError::Network)
+        let made = self.launcher.guard.own_network(&name, Network::Full).await;
+        made.map_err(RootError::Network)
     }
 }
 

@@ -271,7 +271,9 @@ fn options(
         gpu_slots: settings.gpu_slots.unwrap_or(1),
         // The settings have been checked to be what this knows.
         on_battery: settings.on_battery.parse().unwrap_or_default(),
-        simulate_devices: names(&settings.simulate_devices),
+        simulate_devices: metal9_types::names(&settings.simulate_devices)
+            .map(str::to_owned)
+            .collect(),
         simulate_machine: None,
         simulate_condition: None,
         images: metal9_worker::ImageSettings::default(),
@@ -298,12 +300,6 @@ fn options(
         },
         shim,
     })
-}
-
-/// Names that are separated by commas.
-fn names(text: &str) -> Vec<String> {
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    names.map(str::to_owned).collect()
 }
 
 async fn run_until_stopped(options: Options, with_stdin: bool) -> Result<(), Failure> {

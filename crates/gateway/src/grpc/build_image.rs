@@ -103,25 +103,17 @@ async fn run(
     if !refusals.is_empty() {
         let lines: Vec<_> = refusals.iter().map(Refusal::to_string).collect();
         let text = format!("this image cannot be made\n{}", lines.join("\n"));
-        // The SDK shows what came as progress, not the last message's text.
-        say(sender, &format!("{text}\n")).await?;
-        return Err(BuildError::Refused(text));
+        return Err(refuse(sender, text).await);
     }
     if let Err(refused) = image::image(spec) {
-        let text = refused.to_string();
-        say(sender, &format!("{text}\n")).await?;
-        return Err(BuildError::Refused(text));
+        return Err(refuse(sender, refused.to_string()).await);
     }
     if let Err(refused) = has_context(shared, spec).await {
-        say(sender, &format!("{refused}\n")).await?;
-        return Err(BuildError::Refused(refused.to_string()));
+        return Err(refuse(sender, refused.to_string()).await);
     }
     let means = match roots::means(shared, spec, who).await {
         Ok(means) => means,
-        Err(missing) => {
-            say(sender, &format!("{missing}\n")).await?;
-            return Err(BuildError::Refused(missing.to_string()));
-        }
+        Err(missing) => return Err(refuse(sender, missing.to_string()).await),
     };
     shared.store.put_image(spec).await?;
     let mut tries = 0;
@@ -142,8 +134,7 @@ async fn run(
             Built::Impossible(text) => {
                 tried.push(platform);
                 if others(shared, spec.root(), &tried).is_empty() {
-                    say(sender, &format!("{text}\n")).await?;
-                    return Err(BuildError::Refused(text));
+                    return Err(refuse(sender, text).await);
                 }
                 let other =
                     format!("not on {platform}: {text}\nbuilding on a machine of another kind\n");
@@ -209,6 +200,14 @@ async fn say(sender: &Sender, text: &str) -> Result<(), BuildError> {
     sender.send(Ok(message)).await.map_err(|_| BuildError::Gone)
 }
 
+/// Ends a build for a reason. The SDK shows what came as progress, not the last message's text.
+async fn refuse(sender: &Sender, text: String) -> BuildError {
+    match say(sender, &format!("{text}\n")).await {
+        Ok(()) => BuildError::Refused(text),
+        Err(gone) => gone,
+    }
+}
+
 /// The first connected worker on none of the platforms that were tried; waits for one to connect, if
 /// none is. Where those that are cannot make the image, that is said at once.
 async fn find_worker(
@@ -229,9 +228,7 @@ async fn find_worker(
         if let Some(best) = connections.iter().map(|(_, connection)| connection.root).max()
             && best < spec.root()
         {
-            let text = roots::refusal(spec, best);
-            say(sender, &format!("{text}\n")).await?;
-            return Err(BuildError::Refused(text));
+            return Err(refuse(sender, roots::refusal(spec, best)).await);
         }
         if !told {
             say(sender, "waiting: no worker is connected to build the image\n").await?;
@@ -281,8 +278,7 @@ async fn build_on(
             }
             BuildEvent::Failed { text, is_final: true } => return Ok(Built::Impossible(text)),
             BuildEvent::Failed { text, is_final: false } => {
-                say(sender, &format!("{text}\n")).await?;
-                return Err(BuildError::Refused(text));
+                return Err(refuse(sender, text).await);
             }
             BuildEvent::Lost => return Ok(Built::Lost),
         }

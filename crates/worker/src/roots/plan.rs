@@ -36,8 +36,7 @@ pub(super) fn pinned(name: &str, digest: &str) -> String {
 pub(super) fn build(image: &ImageSpec, secrets: &[(String, String)]) -> BuildSpec {
     let mut steps = Vec::new();
     if image.is_micromamba()
-        && let Ok(PythonVersion::Minor(minor)) =
-            image.python_version.replace("micromamba", "python").parse()
+        && let Ok(PythonVersion::Minor(minor)) = image.python()
     {
         let channel = ["-c", "conda-forge"].map(str::to_owned);
         steps.push(Step::Micromamba([vec![format!("python=3.{minor}")], channel.into()].concat()));

@@ -235,14 +235,6 @@ impl Guard {
         Some(self.oci.as_ref()?.owner().map_or(0, |owner| owner.uid))
     }
 
-    /// A network for what builds an image; nothing where containers share the machine's.
-    pub(crate) async fn build_network(&self, name: &str) -> io::Result<Option<OwnNetwork>> {
-        match &self.oci {
-            Some(oci) => oci.network(name).await,
-            None => Ok(None),
-        }
-    }
-
     /// A network for a container that may reach everything, where containers have one of their own.
     pub(crate) async fn own_network(
         &self,

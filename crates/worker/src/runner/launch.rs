@@ -129,18 +129,14 @@ impl Launcher {
             Some(container) => container.to_string(),
             None => self.name("spare"),
         };
-        let path = self.containers.join(&name);
-        let failed = |source| LaunchError::Directory { path: path.clone(), source };
-        let directory = ContainerDirectory::make(path.clone()).map_err(failed)?;
-        self.guard.hand_over(directory.path()).map_err(failed)?;
-        let aside = path.with_extension("oci");
+        let directory = self.directory(&name)?;
+        let aside = self.aside(&name);
         let own_network = self.guard.own_network(&name, network).await;
         let own_network = own_network.map_err(LaunchError::OwnNetwork)?;
         let container = self.guard.container(&name, &aside, own_network.as_ref(), root);
         let edits = self.edits(base.gpus)?;
         let container = container.map(|container| Container { edits, ..container });
-        let aside = container.is_some().then(|| ContainerDirectory::bare(aside));
-        let aside = aside.transpose().map_err(failed)?;
+        let aside = container.is_some().then(|| bare(aside)).transpose()?;
         let launch = self.launch(base, &directory, shape, volumes);
         let launch = Launch { group: self.group(&name), container, ..launch };
         let mut process =
@@ -173,6 +169,20 @@ impl Launcher {
         }
     }
 
+    /// A container's own directory, which its jobs can use.
+    fn directory(&self, name: &str) -> Result<ContainerDirectory, LaunchError> {
+        let path = self.containers.join(name);
+        let failed = |source| LaunchError::Directory { path: path.clone(), source };
+        let directory = ContainerDirectory::make(path.clone()).map_err(failed)?;
+        self.guard.hand_over(directory.path()).map_err(failed)?;
+        Ok(directory)
+    }
+
+    /// Where the OCI runtime of a container keeps what it knows.
+    fn aside(&self, name: &str) -> PathBuf {
+        self.containers.join(name).with_extension("oci")
+    }
+
     /// A name that no container has.
     pub(crate) fn name(&self, what: &str) -> String {
         format!("{what}-{}", self.spares.fetch_add(1, Ordering::Relaxed))
@@ -186,11 +196,7 @@ impl Launcher {
         within: Duration,
     ) -> Result<Output, LaunchError> {
         let name = self.name("probe");
-        let path = self.containers.join(&name);
-        let failed = |source| LaunchError::Directory { path: path.clone(), source };
-        let directory = ContainerDirectory::make(path.clone()).map_err(failed)?;
-        self.guard.hand_over(directory.path()).map_err(failed)?;
-        let aside = ContainerDirectory::bare(path.with_extension("oci")).map_err(failed)?;
+        let (directory, aside) = (self.directory(&name)?, bare(self.aside(&name))?);
         let launch = Launch {
             program: root.python.clone().into(),
             args,
@@ -261,6 +267,12 @@ impl Launcher {
     }
 }
 
+/// A directory that no job sees.
+fn bare(path: PathBuf) -> Result<ContainerDirectory, LaunchError> {
+    let failed = |source| LaunchError::Directory { path: path.clone(), source };
+    ContainerDirectory::bare(path.clone()).map_err(failed)
+}
+
 /// Tells a runner that nobody else ends what its calls leave behind.
 const ENDS_STRAYS: &str = "METAL9_ENDS_STRAYS";
 
@@ -276,7 +288,6 @@ fn variables(base: Base<'_>, directory: &ContainerDirectory) -> Vec<(String, Str
                 "PATH",
                 format!("{}:/usr/local/bin:/usr/bin:/bin", text(&environment.dir.join("bin"))),
             ),
-            ("LANG", "C.UTF-8".to_owned()),
             ("VIRTUAL_ENV", text(&environment.dir)),
         ],
         Some(_) => vec![(PACKAGES, text(&environment.python))],
@@ -289,9 +300,7 @@ fn variables(base: Base<'_>, directory: &ContainerDirectory) -> Vec<(String, Str
     let own = own.into_iter().chain(always).map(|(name, value)| (name.to_owned(), value));
     let mut variables: BTreeMap<String, String> =
         root.map(|root| root.env.iter().cloned().collect()).unwrap_or_default();
-    if root.is_some() {
-        variables.entry("LANG".to_owned()).or_insert_with(|| "C.UTF-8".to_owned());
-    }
+    variables.entry("LANG".to_owned()).or_insert_with(|| "C.UTF-8".to_owned());
     variables.extend(own);
     variables.into_iter().collect()
 }
