@@ -5,7 +5,6 @@ import threading
 
 import pytest
 import requests
-from websockets.sync.client import connect
 
 from harness import eventually, serve
 
@@ -123,11 +122,6 @@ def web(fleet, shared_app):
     return serve(shared_app, fleet.facts, APPLICATION)
 
 
-def socket(web, path, **options):
-    options.setdefault("additional_headers", web.headers)
-    return connect(f"ws://{web.host}{web.path}{path}", open_timeout=60, **options)
-
-
 def test_method_path_and_query_arrive_as_they_were_written(web):
     for method in ("GET", "PUT", "PATCH", "DELETE"):
         seen = web.request(method, "/echo/a%2Fb/c?x=1&x=2&y=%20").json()
@@ -210,7 +204,7 @@ def test_a_client_that_leaves_cancels_its_request(web, api, tmp_path):
 
 
 def test_websockets_carry_texts_and_bytes_and_how_they_were_closed(web):
-    with socket(web, "/ws/lobby", subprotocols=["chat"]) as ws:
+    with web.socket("/ws/lobby", subprotocols=["chat"]) as ws:
         first = json.loads(ws.recv())
         assert first["room"] == "lobby" and first["task"] == ws.response.headers["X-Task-Id"]
         assert ws.subprotocol == "chat"
@@ -225,7 +219,7 @@ def test_websockets_carry_texts_and_bytes_and_how_they_were_closed(web):
 
 
 def test_a_websocket_is_one_task_as_long_as_it_lasts(web, api):
-    with socket(web, "/ws/x") as ws:
+    with web.socket("/ws/x") as ws:
         task = json.loads(ws.recv())["task"]
         eventually(
             lambda: api.tasks(id=[task]),
@@ -241,7 +235,7 @@ def test_a_websocket_is_one_task_as_long_as_it_lasts(web, api):
 
 def test_a_websocket_without_a_token_is_refused(web):
     with pytest.raises(Exception) as refused:
-        socket(web, "/ws/x", additional_headers={})
+        web.socket("/ws/x", additional_headers={})
     assert refused.value.response.status_code == 401
 
 
@@ -291,7 +285,7 @@ def test_realtime_answers_every_message(app, fleet):
             yield {"length": len(message)}
         """,
     )
-    with socket(served, "") as ws:
+    with served.socket("") as ws:
         assert json.loads(ws.recv()) == {"type": "ping"}
         ws.send("hello")
         assert ws.recv() == "heard hello"

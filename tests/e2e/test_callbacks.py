@@ -1,5 +1,8 @@
 """What is posted when a call is over."""
 
+import base64
+import hashlib
+import hmac
 import re
 import time
 
@@ -106,6 +109,17 @@ def test_the_post_is_signed_and_dated(called, receiver, api):
     assert re.fullmatch(r"[0-9a-f]{64}", post.headers["x-task-signature"])
     assert abs(int(post.headers["x-task-timestamp"]) - time.time()) < 300
     assert api.status(post.headers["x-task-id"]) == "COMPLETE"
+
+
+def test_a_receiver_can_tell_by_the_workspaces_key(called, receiver, fleet, stranger):
+    """As docs/guide.md says."""
+    key = bytes.fromhex(fleet.metal9("workspace", "callback-key").stdout.strip())
+    post = receiver.wait("/complete")
+    text = base64.b64encode(post.raw) + b":" + post.headers["x-task-timestamp"].encode()
+    expected = hmac.new(key, text, hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(expected, post.headers["x-task-signature"])
+    theirs = stranger.get("/api/v1/workspace/current/callback-key").json()["key"]
+    assert bytes.fromhex(theirs) != key
 
 
 NOTHING = {"app.py": "def work():\n    return {'answer': 42}\n"}

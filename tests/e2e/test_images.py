@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from beta9.clients.gateway import PoolConfig
-from beta9.clients.image import BuildImageRequest, BuildStep, VerifyImageBuildRequest
+from beta9.clients.image import BuildImageRequest, BuildImageResponse, BuildStep, VerifyImageBuildRequest
 from beta9.clients.secret import CreateSecretRequest, SecretServiceStub
 
 from harness.daemon import REPOSITORY
@@ -297,22 +297,49 @@ def test_an_image_that_is_here_needs_neither_registry_nor_builder(mixed, python_
             assert len(registry.asked) == asked
 
 
+def endless_build(api, directory):
+    """A build whose last step takes long: its stream, and the processes of that step."""
+    step = shell(f"echo beginning; : {directory}; sleep 600; true")
+    # Below the SDK's own client, whose stream cannot be ended by whoever reads it.
+    build_image = api.channel.unary_stream(
+        "/image.ImageService/BuildImage", BuildImageRequest.SerializeToString, BuildImageResponse.FromString
+    )
+    stream = build_image(BuildImageRequest(python_version="python3.11", build_steps=step))
+    said = ""
+    while "\nbeginning\n" not in said:
+        said += next(stream).msg
+    running = [seen for seen in processes.mentioning(directory) if "sleep 600" in str(seen)]
+    assert running
+    return stream, running
+
+
+def are_gone(running):
+    alive = lambda: [seen for seen in running if processes.alive(seen.pid)]  # noqa: E731
+    eventually(alive, lambda left: not left, what="the step is gone", within=30)
+
+
+def test_a_build_that_nobody_waits_for_ends(mixed, tmp_path):
+    """And makes room for the next on the same worker."""
+    go(mixed, "runsc")
+    try:
+        stream, running = endless_build(mixed.api, tmp_path)
+        stream.cancel()
+        are_gone(running)
+        built = build(mixed.api, build_steps=shell("echo next > /next"))
+        assert built.ok, built
+    finally:
+        come_back(mixed)
+
+
 def test_a_killed_workers_build_dies_with_it(mixed, tmp_path):
     """Neither buildah nor what a step has started is left; the client hears that nobody else can do it."""
     go(mixed, "runsc")
     try:
-        step = shell(f"echo beginning; : {tmp_path}; sleep 600; true")
-        stream = mixed.api.images.build_image(BuildImageRequest(python_version="python3.11", build_steps=step))
-        said = ""
-        while "\nbeginning\n" not in said:
-            said += next(stream).msg
-        running = [seen for seen in processes.mentioning(tmp_path) if "sleep 600" in str(seen)]
-        assert running
+        stream, running = endless_build(mixed.api, tmp_path)
         mixed.of["runc"].kill()
         said = "".join(message.msg for message in stream)
         assert "the worker was lost" in said and "cannot run on native workers" in said, said
-        gone = lambda: [seen for seen in running if processes.alive(seen.pid)]  # noqa: E731
-        eventually(gone, lambda left: not left, what="the step is gone", within=30)
+        are_gone(running)
     finally:
         come_back(mixed)
     built = build(mixed.api, build_steps=shell("echo again > /again"))

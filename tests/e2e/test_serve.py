@@ -16,6 +16,7 @@ from beta9.clients.gateway import (
 )
 from harness import eventually, start_serving
 from harness.code import WAITING
+from websockets.exceptions import WebSocketException
 
 ENDPOINT = """
 from beta9 import endpoint
@@ -211,6 +212,29 @@ def test_a_web_application_is_served_so_too(serving):
     it.answers("two")
 
 
+def test_a_websocket_is_served_so_too(serving):
+    source = """
+    from beta9 import realtime
+
+    @realtime(cpu=0.1)
+    def handler(message):
+        return "one " + message
+    """
+    it = serving(source)
+
+    def answer():
+        try:
+            with it.served.socket() as ws:
+                ws.send("hello")
+                return next(said for said in ws if "ping" not in said)
+        except (WebSocketException, TimeoutError, StopIteration) as error:
+            return error
+
+    eventually(answer, lambda said: said == "one hello", what="it answers", within=40)
+    it.write("app.py", source.replace("one", "two"))
+    eventually(answer, lambda said: said == "two hello", what="the new code answers", within=40)
+
+
 def test_the_tasks_of_a_queue_run_with_the_code_of_now(serving, api):
     source = """
     from beta9 import task_queue
@@ -220,6 +244,8 @@ def test_the_tasks_of_a_queue_run_with_the_code_of_now(serving, api):
         print("doubling", number, flush=True)
         if number < 0:
             raise ValueError("too little")
+        if number > 99:
+            return "much" * (4 << 20)
         return number * 2
     """
     it = serving(source)
@@ -235,6 +261,9 @@ def test_the_tasks_of_a_queue_run_with_the_code_of_now(serving, api):
     it.program.wait_for("doubling 4")
     assert api.wait(put(-1)) == "ERROR"
     it.program.wait_for("too little")
+    assert api.wait(much := put(100)) == "ERROR"
+    it.program.wait_for("the result of app:handler is 16.00 MiB")
+    assert not api.task(much)["result"]
     it.write("app.py", source.replace("number * 2", "number * 3"))
     eventually(
         lambda: (task := put(5)) and api.wait(task) and api.task(task)["result"],

@@ -8,6 +8,8 @@ use metal9_proto::worker as wire;
 use metal9_types::{EnvLock, ObjectId, RootLock, SessionId};
 use tokio::sync::mpsc;
 
+use crate::fleet::Fleet;
+
 /// Lines that may wait for a client that reads slowly; further ones are dropped.
 const QUEUE: usize = 256;
 
@@ -37,19 +39,25 @@ struct Build {
     events: mpsc::Sender<BuildEvent>,
 }
 
-/// A build that somebody waits for; forgotten when dropped.
+/// A build that somebody waits for; when dropped before its end, the worker is told to leave it.
 #[derive(Debug)]
 pub(crate) struct Awaited<'a> {
     /// Its number.
     pub(crate) id: u64,
     /// Where its events come.
     pub(crate) events: mpsc::Receiver<BuildEvent>,
+    session: SessionId,
     builds: &'a Builds,
+    fleet: &'a Fleet,
 }
 
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
-        self.builds.lock().remove(&self.id);
+        if self.builds.lock().remove(&self.id).is_some() {
+            let cancel = wire::CancelBuild { build_id: self.id };
+            let message = wire::gateway_message::Message::CancelBuild(cancel);
+            self.fleet.send(self.session, message.into());
+        }
     }
 }
 
@@ -66,11 +74,16 @@ impl Builds {
     }
 
     /// Begins a build on this session.
-    pub(crate) fn begin(&self, session: SessionId, context: Option<ObjectId>) -> Awaited<'_> {
+    pub(crate) fn begin<'a>(
+        &'a self,
+        fleet: &'a Fleet,
+        session: SessionId,
+        context: Option<ObjectId>,
+    ) -> Awaited<'a> {
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let (sender, events) = mpsc::channel(QUEUE);
         self.lock().insert(id, Build { session, context, events: sender });
-        Awaited { id, events, builds: self }
+        Awaited { id, events, session, builds: self, fleet }
     }
 
     /// Whether a build on this session copies from this object.

@@ -7,6 +7,7 @@
 mod actions;
 mod clock;
 mod handle;
+mod notes;
 mod persist;
 mod recover;
 
@@ -33,6 +34,7 @@ pub(crate) struct Driver {
     core: Core,
     commands: mpsc::Receiver<Command>,
     changes: mpsc::Sender<Change>,
+    notes: notes::Notes,
     clock: clock::Clock,
     /// What the worker that is being welcomed has.
     reattaching: Vec<Reattach>,
@@ -55,12 +57,14 @@ impl Driver {
             ..Config::default()
         };
         let changes = persist::start(SharedRef::clone(&shared));
+        let notes = notes::Notes::start(SharedRef::clone(&shared));
         let core = Core::new(config);
         Self {
             shared,
             core,
             commands,
             changes,
+            notes,
             clock: clock::Clock::new(),
             reattaching: Vec::new(),
             actions: Vec::new(),

@@ -1,6 +1,7 @@
 //! The HTTP server: health, metrics and the REST routes.
 
 mod audit;
+mod callback_key;
 mod endpoint;
 mod error;
 mod explain;
@@ -73,6 +74,7 @@ fn routes() -> OpenApiRouter<SharedRef> {
         .routes(routes!(workspaces::list, workspaces::create))
         .routes(routes!(workspaces::limit))
         .routes(routes!(workspace::current))
+        .routes(routes!(callback_key::get))
         .routes(routes!(task::get))
         .routes(routes!(subscribe::subscribe))
         .routes(routes!(explain::explain))

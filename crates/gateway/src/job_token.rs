@@ -60,7 +60,7 @@ impl Signer {
     /// The signature of an address, in hex.
     pub(crate) fn sign_address(&self, text: &str) -> String {
         let mac = self.mac(ADDRESS_LABEL, text.as_bytes()).finalize().into_bytes();
-        mac.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&mac)
     }
 
     /// Whether a signature is that of an address.
@@ -71,15 +71,27 @@ impl Signer {
         self.mac(ADDRESS_LABEL, text.as_bytes()).verify_slice(&bytes).is_ok()
     }
 
+    /// The key that the callbacks of a workspace are signed with, in hex.
+    pub(crate) fn callback_key(&self, workspace: WorkspaceId) -> String {
+        hex(&self.payload_key(workspace))
+    }
+
+    fn payload_key(&self, workspace: WorkspaceId) -> [u8; 32] {
+        self.mac(b"metal9 payload key v1", workspace.0.as_bytes()).finalize().into_bytes().into()
+    }
+
     /// The signature of a callback's payload: hex HMAC-SHA256 over the payload in base64, a colon
     /// and the Unix time in seconds, with a key of the workspace's own.
     pub(crate) fn sign_payload(&self, ws: WorkspaceId, payload: &[u8], unix_time: i64) -> String {
-        let key = self.mac(b"metal9 payload key v1", ws.0.as_bytes()).finalize().into_bytes();
         let text = base64::engine::general_purpose::STANDARD.encode(payload);
-        let own = Self { key: key.into() };
+        let own = Self { key: self.payload_key(ws) };
         let mac = own.mac(text.as_bytes(), format!(":{unix_time}").as_bytes());
-        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&mac.finalize().into_bytes())
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ async fn resolve_on(
     image: &ImageSpec,
     target: Target,
 ) -> Option<BuildEvent> {
-    let build = shared.builds.begin(session, None);
+    let build = shared.builds.begin(&shared.fleet, session, None);
     let message = wire::ResolveImage {
         build_id: build.id,
         image_spec: serde_json::to_string(image).unwrap_or_default(),

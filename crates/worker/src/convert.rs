@@ -227,6 +227,7 @@ pub(crate) fn order(message: wire::GatewayMessage) -> Result<Order, ConvertError
                 task: BuildTask::Resolve(platform.map(|platform| Target { platform, macos })),
             }
         }
+        Inbound::CancelBuild(cancel) => Order::CancelBuild(cancel.build_id),
         Inbound::OpenTunnel(open) => Order::OpenTunnel {
             tunnel: open.tunnel_id,
             container: ContainerId(open.container_id),

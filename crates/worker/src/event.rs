@@ -73,6 +73,8 @@ pub(crate) enum Order {
         image_spec: String,
         task: BuildTask,
     },
+    /// Nobody waits for a build any more.
+    CancelBuild(u64),
     /// Carry bytes between the gateway and a process of a container.
     OpenTunnel {
         tunnel: u64,

@@ -9,7 +9,7 @@ mod containers;
 mod link;
 mod orders;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use metal9_types::{AttemptId, ContainerId, StubId};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) use attend::Attendant;
 
@@ -98,7 +98,8 @@ pub(crate) struct Manager {
     addresses: Addresses,
     containers: HashMap<ContainerId, ContainerEntry>,
     attempts: HashMap<AttemptId, AttemptEntry>,
-    builds: HashSet<u64>,
+    /// What ends a build when it is dropped.
+    builds: HashMap<u64, DropGuard>,
     build_slots: Arc<Semaphore>,
     spares: Spares<Box<Runner>, SpareReply>,
     /// When a call was last seen running.
@@ -142,7 +143,7 @@ impl Manager {
             addresses: Addresses::default(),
             containers: HashMap::new(),
             attempts: HashMap::new(),
-            builds: HashSet::new(),
+            builds: HashMap::new(),
             build_slots: Arc::new(Semaphore::new(BUILDS)),
             spares: Spares::new(spares),
             last_busy: None,

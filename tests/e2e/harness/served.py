@@ -4,6 +4,7 @@ import textwrap
 from typing import Any, Mapping, Optional
 
 import requests
+from websockets.sync.client import ClientConnection, connect
 
 from .program import App, Contents
 
@@ -53,6 +54,11 @@ class Served:
 
     def post(self, path: str = "", **options: Any) -> requests.Response:
         return self.request("POST", path, **options)
+
+    def socket(self, path: str = "", **options: Any) -> ClientConnection:
+        """Opens a WebSocket, with the token unless `additional_headers` are given."""
+        options.setdefault("additional_headers", self.headers)
+        return connect(f"ws://{self.host}{self.path}{path}", open_timeout=60, **options)
 
 
 def serve(

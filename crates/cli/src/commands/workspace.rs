@@ -26,6 +26,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         connection: connection::Arguments,
     },
+    /// Print the key by which whoever receives callbacks can tell that they are this workspace's
+    CallbackKey {
+        #[command(flatten)]
+        connection: connection::Arguments,
+    },
     /// Say what a workspace may have of the fleet, all of its calls together
     Limit {
         /// Its name or id
@@ -86,6 +91,7 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<(), Failure> {
     match command {
         Command::Create { name, limits, connection } => create(context, name, limits, connection),
         Command::List { connection } => list(context, connection),
+        Command::CallbackKey { connection } => callback_key(context, connection),
         Command::Limit { name, limits, connection } => limit(context, name, limits, connection),
     }
 }
@@ -113,6 +119,14 @@ fn list(context: &Context, connection: &connection::Arguments) -> Result<(), Fai
         .map_err(|failure| failure.context("cannot list workspaces"))?;
     let workspaces = answer["workspaces"].as_array().map_or(&[][..], Vec::as_slice);
     context.output.show(&answer["workspaces"], || table(workspaces))
+}
+
+fn callback_key(context: &Context, connection: &connection::Arguments) -> Result<(), Failure> {
+    let http = context::ask(client::http(connection))?;
+    let answer = http
+        .get("/api/v1/workspace/current/callback-key")
+        .map_err(|failure| failure.context("cannot read the key of callbacks"))?;
+    context.output.show(&answer, || format!("{}\n", text(&answer["key"])))
 }
 
 fn limit(

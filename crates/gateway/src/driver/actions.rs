@@ -9,9 +9,9 @@ use metal9_store::UnixMicros;
 use metal9_types::{AttemptId, CallOutcome, Phase, SessionId, TaskStatus, WorkerId};
 
 use super::Driver;
+use super::notes::Note;
 use super::persist::Change;
 use crate::hub::Ended;
-use crate::shared::SharedRef;
 use crate::timestamps;
 
 /// A worker's report that an attempt is over.
@@ -114,22 +114,15 @@ impl Driver {
         }
     }
 
-    /// Writes down which container a hold has, for whoever asks what it wrote, beside what the driver
-    /// does.
+    /// Writes down which container a hold has.
     fn note_hold(&self, transition: &Transition) {
-        let shared = SharedRef::clone(&self.shared);
-        let Transition { task, status, container, .. } = *transition;
-        let Some(stub) = shared.endpoints.stub_of(task) else { return };
-        metal9_tasks::spawn_infallible("note a container", async move {
-            let noted = match container {
-                _ if status.is_terminal() => shared.store.container_served(Some(task)).await,
-                Some(container) => shared.store.container_serves(task, stub, container).await,
-                None => return,
-            };
-            if let Err(error) = noted {
-                tracing::warn!(%error, "a container cannot be noted, so its output is not found");
-            }
-        });
+        let Transition { task: hold, status, container, .. } = *transition;
+        let Some(stub) = self.shared.endpoints.stub_of(hold) else { return };
+        if status.is_terminal() {
+            self.notes.add(Note::Served { hold });
+        } else if let Some(container) = container {
+            self.notes.add(Note::Serves { hold, stub, container });
+        }
     }
 
     async fn persist(&mut self, transition: Transition, report: Option<Finished>) {

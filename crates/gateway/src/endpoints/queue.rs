@@ -68,9 +68,13 @@ async fn run(
         match body.frame().await {
             Some(Ok(frame)) => {
                 let data = frame.into_data().unwrap_or_default();
-                if result.len() + data.len() <= MAX_MESSAGE_BYTES {
-                    result.extend_from_slice(&data);
+                if result.len() + data.len() > MAX_MESSAGE_BYTES {
+                    // The runner refuses one that is so long, so this is not its answer; a part of it
+                    // would be taken for the whole.
+                    tracing::warn!(%task, "the result of a task is too large to be kept");
+                    return;
                 }
+                result.extend_from_slice(&data);
             }
             Some(Err(_)) | None => break,
         }

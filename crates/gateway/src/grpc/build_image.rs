@@ -254,7 +254,7 @@ async fn build_on(
     root_means: Option<worker_wire::RootMeans>,
     sender: &Sender,
 ) -> Result<Built, BuildError> {
-    let mut build = shared.builds.begin(session, spec.build_context.parse().ok());
+    let mut build = shared.builds.begin(&shared.fleet, session, spec.build_context.parse().ok());
     let macos = macs::connected(shared, None).and_then(|target| target.macos);
     let message = worker_wire::BuildImage {
         build_id: build.id,
@@ -269,7 +269,12 @@ async fn build_on(
     if !shared.fleet.is_connected(session) {
         return Ok(Built::Lost);
     }
-    while let Some(event) = build.events.recv().await {
+    loop {
+        let event = tokio::select! {
+            event = build.events.recv() => event,
+            () = sender.closed() => return Err(BuildError::Gone),
+        };
+        let Some(event) = event else { return Ok(Built::Lost) };
         match event {
             BuildEvent::Progress(text) => say(sender, &text).await?,
             BuildEvent::Built(lock) => {
@@ -283,5 +288,4 @@ async fn build_on(
             BuildEvent::Lost => return Ok(Built::Lost),
         }
     }
-    Ok(Built::Lost)
 }

@@ -175,6 +175,7 @@ async fn a_job_may_not_manage_anything_over_http_either() -> Result<()> {
         ("GET", "/api/v1/token"),
         ("POST", "/api/v1/token"),
         ("GET", "/api/v1/workspace"),
+        ("GET", "/api/v1/workspace/current/callback-key"),
         ("POST", "/api/v1/workspace"),
         ("PUT", "/api/v1/workspace/default/limits"),
         ("GET", "/api/v1/worker"),

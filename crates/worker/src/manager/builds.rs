@@ -5,6 +5,7 @@ use std::sync::Arc;
 use metal9_env::{Environment, Progress};
 use metal9_types::{EnvLock, ImageSpec, RootSource};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::container::Workshop;
 use crate::event::{BuildTask, Event, NotBuilt};
@@ -15,22 +16,34 @@ const LINES: usize = 1024;
 
 impl Manager {
     pub(super) fn build(&mut self, build: u64, image_spec: String, task: BuildTask) {
-        if !self.builds.insert(build) {
+        if self.builds.contains_key(&build) {
             tracing::warn!(build, "a build was ordered twice");
             return;
         }
+        let cancelled = CancellationToken::new();
+        self.builds.insert(build, cancelled.clone().drop_guard());
         let (slots, tools) = (self.build_slots.clone(), self.tools.clone());
         metal9_tasks::spawn_infallible("image-build", async move {
-            let slot = slots.acquire_owned().await;
             let (lines, mut inbox) = mpsc::channel(LINES);
             let forward = async {
                 while let Some(text) = inbox.recv().await {
                     let _ = tools.events.send(Event::BuildProgress { build, text }).await;
                 }
             };
-            let make = make(&tools.workshop, &image_spec, task, lines);
+            let make = async {
+                let _slot = slots.acquire_owned().await;
+                make(&tools.workshop, &image_spec, task, lines).await
+            };
+            let make = async {
+                tokio::select! {
+                    made = make => made,
+                    () = cancelled.cancelled() => {
+                        let text = "nobody waits for the image any more".to_owned();
+                        Err(NotBuilt { text, is_final: false })
+                    }
+                }
+            };
             let (outcome, ()) = tokio::join!(make, forward);
-            drop(slot);
             let outcome = match outcome {
                 Ok((lock, environment)) => {
                     if let Some(environment) = environment {

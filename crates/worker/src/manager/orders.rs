@@ -37,6 +37,8 @@ impl Manager {
                 self.forget_if_over(attempt);
             }
             Order::Build { build, image_spec, task } => self.build(build, image_spec, task),
+            // The token goes, by which the build hears of it.
+            Order::CancelBuild(build) => drop(self.builds.remove(&build)),
             Order::OpenTunnel { tunnel, container, process } => {
                 let (sockets, gateway) = (&self.tools.sockets, self.tools.gateway.clone());
                 sockets.carry(gateway, tunnel, container, process);

@@ -6,6 +6,7 @@ import re
 import traceback
 from urllib.parse import parse_qsl
 
+from .. import calls
 from . import callback
 
 # Bytes of a request's body; it is read whole before the handler runs.
@@ -49,20 +50,24 @@ class Endpoint:
         except _Refused as refused:
             return _json({"error": str(refused)}, refused.status)
         context = self._sdk.context(task_id, self._handler.on_start_value)
-        status, failed = 200, False
+        failure = None
         try:
-            value = await self._call(context, args, kwargs)
+            value = answer = await self._call(context, args, kwargs)
+            if self._handler.speaks_json:
+                # A task of a queue, whose result is kept as if it had not been tried out.
+                answer = _encoded(calls.encode_result(self._sdk, self._handler.name, value, as_json=True))
+        except calls.CallError as error:
+            failure = str(error)
         except Exception:
-            text = traceback.format_exc()
-            print(text, flush=True)
-            value, status, failed = {"error": text}, 500, True
+            failure = traceback.format_exc()
         except SystemExit as error:
-            text = "the handler left with sys.exit(%r)" % (error.code,)
-            print(text, flush=True)
-            value, status, failed = {"error": text}, 500, True
+            failure = "the handler left with sys.exit(%r)" % (error.code,)
+        if failure is not None:
+            print(failure, flush=True)
+            value = answer = {"error": failure}
         override = kwargs.get("callback_url")
-        callback.post(self._sdk, context, value, "ERROR" if failed else "COMPLETE", override)
-        return _response(value, status)
+        callback.post(self._sdk, context, value, "COMPLETE" if failure is None else "ERROR", override)
+        return _response(answer, 200 if failure is None else 500)
 
     async def _call(self, context, args, kwargs):
         value = self._handler.begin(context, args, kwargs)
@@ -133,6 +138,12 @@ def _header(scope, wanted: bytes):
         if name == wanted:
             return value.decode("latin-1")
     return None
+
+
+def _encoded(data: bytes):
+    from starlette.responses import Response
+
+    return Response(data, media_type="application/json")
 
 
 def _json(value, status: int):

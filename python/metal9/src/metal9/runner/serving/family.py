@@ -159,10 +159,10 @@ class Family:
         return failure
 
     def _start_aside(self) -> None:
-        """Starts all beside what else is to be done: the code may take its time, or never come to an end."""
-        with self._lock:
-            self._start_number += 1
-            number = self._start_number
+        """Ends what is there and starts all beside what else is to be done: the code may take its time, or never
+        come to an end.
+        """
+        number = self._end()
 
         def start() -> None:
             self._session.post({"type": "begun", "number": number, "failure": self._start(number)})
@@ -177,9 +177,7 @@ class Family:
         if not failure:
             print("serving", flush=True)
             return
-        with self._lock:
-            # What else the same start has to say is no news.
-            self._start_number += 1
+        # What else the same start has to say is no news.
         self._end()
         text = "the code does not serve: %s" % failure
         print(text + "\nit is tried again when it changes", file=sys.stderr, flush=True)
@@ -190,11 +188,12 @@ class Family:
         code = child.until_end()
         with self._lock:
             expected = child not in self._children
+            number = self._start_number
         if expected:
             return
         text = "a process that served requests ended with code %s" % code
         if self._develops:
-            self._session.post({"type": "begun", "number": self._start_number, "failure": text})
+            self._session.post({"type": "begun", "number": number, "failure": text})
             return
         print("metal9 runner: " + text, file=sys.stderr)
         self._session.leave(code if 0 < code < 256 else 1)
@@ -207,15 +206,19 @@ class Family:
 
     def _reload(self) -> None:
         print("the code has changed; starting again", flush=True)
-        self._end()
         self._start_aside()
         self._session.send({"type": "reloaded"})
 
-    def _end(self) -> None:
+    def _end(self) -> int:
+        """Ends all; the number of the start that may follow."""
         apology, self._apology = self._apology, None
         if apology is not None:
             apology.end()
         with self._lock:
+            # At once with taking the processes: a start that is under way would add some that nobody ends.
+            self._start_number += 1
+            number = self._start_number
             children, self._children = self._children, []
         for child in children:
             child.end()
+        return number
