@@ -2,6 +2,7 @@
 
 import json
 import os
+import tarfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -56,6 +57,8 @@ def mixed(fleet, registry, tmp_path_factory):
         # Jobs in user namespaces could not enter the directories of the tests.
         mixed.env.pop("METAL9_WORKER_WRITABLE", None)
         mixed.env["METAL9_IMAGES_INSECURE_REGISTRIES"] = registry.host
+        mixed.layouts = root / "layouts"
+        mixed.env["METAL9_IMAGES_LAYOUTS_DIR"] = str(mixed.layouts)
         mixed.env["METAL9_IMAGES_BASE"] = f"{registry.host}/python:{{version}}"
         mixed.of = {kind: mixed.add_worker(pool=kind, METAL9_WORKER_RUNTIME=kind) for kind in ["native", *KINDS]}
         yield mixed
@@ -295,6 +298,43 @@ def test_an_image_that_is_here_needs_neither_registry_nor_builder(mixed, python_
             eventually(lambda: mixed.is_connected(worker), what="the worker is back", within=60)
             assert mixed.api.call(read, "/note").value == "kept\n"
             assert len(registry.asked) == asked
+
+
+@pytest.fixture(scope="module")
+def layouts(mixed, registry):
+    """Images in no registry: one as a directory, and one as an archive."""
+    registry.save("python:3.11", mixed.layouts / "own")
+    with tarfile.open(mixed.layouts / "packed.tar", "w") as archive:
+        archive.add(mixed.layouts / "own", ".")
+    return mixed.layouts
+
+
+@pytest.mark.parametrize("name", ["own", "packed"])
+def test_an_image_from_no_registry_is_run_and_built_upon(mixed, registry, layouts, name):
+    asked = len(registry.asked)
+    uri = f"oci:{name}"
+    plain = build(mixed.api, existing_image_uri=uri)
+    assert plain.ok, plain
+    assert mixed.api.call(stub(mixed.api, plain.image, "read"), "/etc/made-for").value == "the tests\n"
+    more = build(mixed.api, existing_image_uri=uri, build_steps=shell(f"echo {name} > /more"))
+    assert more.ok, more
+    assert mixed.api.call(stub(mixed.api, more.image, "read", "runsc"), "/more").value == f"{name}\n"
+    assert len(registry.asked) == asked
+
+
+@pytest.mark.parametrize(
+    "spec, said",
+    [
+        ({"existing_image_uri": "oci:nobodys"}, "has neither `nobodys` nor `nobodys.tar`"),
+        ({"existing_image_uri": "oci:../layouts/own"}, "names of layouts have letters"),
+        # Whoever may name any file of the machine as an image reads it.
+        ({"dockerfile": "FROM oci:{layouts}/own\nRUN true"}, "rejected by policy"),
+    ],
+)
+def test_layouts_are_had_by_name_only(mixed, layouts, spec, said):
+    spec = {key: value.format(layouts=layouts) for key, value in spec.items()}
+    refused = build(mixed.api, **spec)
+    assert not refused.ok and said in refused.said, refused
 
 
 def endless_build(api, directory):

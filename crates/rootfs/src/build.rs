@@ -80,9 +80,9 @@ impl Builder {
     ) -> Result<Image, RootfsError> {
         spec.check()?;
         let state = &images.state;
-        let base = self.base(images, spec, options).await?;
+        let (base, digest) = self.base(images, spec, options).await?;
         let (dockerfile, key) = {
-            let (spec, base) = (spec.clone(), base.clone());
+            let spec = spec.clone();
             blocking(move || {
                 let is_dir = |(host, _): &(PathBuf, PathBuf)| {
                     let facts = fs::metadata(host).map_err(RootfsError::files("read", host))?;
@@ -90,7 +90,7 @@ impl Builder {
                 };
                 let directories = spec.files.iter().map(is_dir).collect::<Result<Vec<_>, _>>()?;
                 let dockerfile = dockerfile::render(&spec, &base, &directories);
-                let key = key::key(&spec, &dockerfile)?;
+                let key = key::key(&spec, &dockerfile, &digest)?;
                 Ok((dockerfile, key))
             })
             .await?
@@ -123,19 +123,24 @@ impl Builder {
         Ok(image)
     }
 
-    /// The base image by its digest: a tag that was moved makes another build.
+    /// The base image as buildah is to know it, and its digest: one that changed makes another build.
     async fn base(
         &self,
         images: &Images,
         spec: &BuildSpec,
         options: &BuildOptions,
-    ) -> Result<String, RootfsError> {
+    ) -> Result<(String, String), RootfsError> {
+        if let Some(path) = &spec.layout {
+            // What is there is looked at before buildah reads it.
+            let digest = images.load(path).await?.digest;
+            return Ok((format!("{}:{}", transport(path), path.display()), digest));
+        }
         let Some(base) = spec.base.as_deref().filter(|base| *base != "scratch") else {
-            return Ok("scratch".to_owned());
+            return Ok(("scratch".to_owned(), String::new()));
         };
         let digest = images.resolve(base, options.credentials.as_ref()).await?;
         let parsed = pull::parse(base)?;
-        Ok(format!("{}/{}@{digest}", parsed.registry(), parsed.repository()))
+        Ok((format!("{}/{}@{digest}", parsed.registry(), parsed.repository()), digest))
     }
 
     /// A directory with all that buildah reads.
@@ -159,6 +164,7 @@ impl Builder {
                 storage: &state.layout.storage,
                 runtime: runtime.as_deref(),
                 insecure_registries: &state.settings.insecure_registries,
+                layout: spec.layout.as_deref(),
                 credentials: registry.as_deref().zip(options.credentials.as_ref()),
             };
             let write = || {
@@ -280,6 +286,11 @@ impl Builder {
             Ended::Badly => Err(RootfsError::Build { output }),
         }
     }
+}
+
+/// What buildah calls a layout that is a directory, or an archive.
+fn transport(layout: &Path) -> &'static str {
+    if layout.is_dir() { "oci" } else { "oci-archive" }
 }
 
 /// Removes the cgroups of a build when it has ended. Those of one that was killed are in use for a

@@ -52,6 +52,8 @@ pub struct ImageSettings {
     pub base: Option<String>,
     /// Registries that are spoken to without TLS, as `host:port`, separated by commas.
     pub insecure_registries: Option<String>,
+    /// Where images are that come from no registry: OCI image layouts, as directories or archives.
+    pub layouts_dir: Option<PathBuf>,
     /// How long a build may take.
     pub build_timeout_seconds: Option<u64>,
 }

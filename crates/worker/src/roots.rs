@@ -1,6 +1,7 @@
 //! Root filesystems of containers: pulled from registries, or built with buildah.
 
 mod access;
+mod base;
 mod plan;
 mod probe;
 
@@ -15,6 +16,8 @@ use metal9_rootfs::{
 use metal9_sandbox::Network;
 use metal9_types::{EnvLock, ImageSpec, RootLock, RootSource, names};
 use serde::{Deserialize, Serialize};
+
+use base::Base;
 
 use crate::code::{Code, CodeCache, CodeError};
 use crate::options::ImageSettings;
@@ -54,6 +57,16 @@ pub(crate) enum RootError {
     Image(RootfsError),
     #[error("{}", told(.0, .0.hint()))]
     Packages(EnvError),
+    #[error(
+        "there is no image `oci:{name}`: {why}\nhint: put an OCI image layout of this name into \
+         `images.layouts_dir` of every worker that makes containers, or name a registry's image"
+    )]
+    Layout { name: String, why: String },
+    #[error(
+        "the image `{name}` is not what it was: its digest was {pinned} and is {found} now\n\
+         hint: give the new one a name of its own, or put the old one back"
+    )]
+    Changed { name: String, pinned: String, found: String },
     #[error("the build context could not be had")]
     Context(#[from] CodeError),
     #[error("{0}")]
@@ -132,6 +145,7 @@ pub(crate) struct Roots {
     images: Images,
     builder: Option<Builder>,
     default_base: String,
+    layouts: Option<PathBuf>,
     build_within: Duration,
     /// Of each image of a stub, which one it was made to.
     notes: PathBuf,
@@ -163,6 +177,7 @@ impl Roots {
             images,
             builder: Builder::find(),
             default_base: wish.base.clone().unwrap_or_else(|| DEFAULT_BASE.to_owned()),
+            layouts: wish.layouts_dir.clone(),
             build_within: Duration::from_secs(wish.build_timeout_seconds.unwrap_or(BUILD_SECONDS)),
             notes,
         })
@@ -216,26 +231,32 @@ impl Roots {
         let credentials = access::credentials(&wanted.means.credentials);
         let credentials = credentials.map_err(RootError::Credentials)?;
         let pinned = lock.map(|lock| lock.base.as_str()).filter(|base| !base.is_empty());
-        let name = plan::base(image, &self.default_base);
-        let base = match (&name, pinned) {
-            (None, _) => None,
-            (Some(name), Some(digest)) => Some(plan::pinned(name, digest)),
-            (Some(name), None) => {
-                progress(&format!("looking for `{name}`\n"));
-                let digest = self.images.resolve(name, credentials.as_ref()).await?;
-                Some(plan::pinned(name, &digest))
+        let base = match plan::base(image, &self.default_base) {
+            None => None,
+            Some(name) => {
+                let layouts = self.layouts.as_deref();
+                let (images, credentials) = (&self.images, credentials.as_ref());
+                Some(Base::find(images, layouts, &name, pinned, credentials, progress).await?)
             }
         };
-        let made = match (image.root(), &base) {
-            (RootSource::Pulled | RootSource::Host, Some(base)) => {
-                let mut tell = Pulling::new(base, progress);
-                self.images.pull(base, credentials.as_ref(), |step| tell.hear(&step)).await?
+        let is_built = image.root() == RootSource::Built;
+        let made = match &base {
+            Some(Base::Pulled { name, .. }) if !is_built => {
+                let mut tell = Pulling::new(name, progress);
+                self.images.pull(name, credentials.as_ref(), |step| tell.hear(&step)).await?
             }
+            Some(Base::Layout { image, .. }) if !is_built => image.clone(),
             _ => {
                 let builder = self.builder.as_ref().ok_or(RootError::NoBuilder)?;
                 let (context, own_network) = (wanted.context().await?, wanted.network().await?);
+                let (base, layout) = match &base {
+                    None => (None, None),
+                    Some(Base::Pulled { name, .. }) => (Some(name.clone()), None),
+                    Some(Base::Layout { path, .. }) => (None, Some(path.clone())),
+                };
                 let spec = BuildSpec {
-                    base: base.clone(),
+                    base,
+                    layout,
                     context: context.as_ref().map(|code| code.path().to_owned()),
                     ..plan::build(image, &wanted.means.secrets)
                 };
@@ -252,8 +273,8 @@ impl Roots {
                 built?
             }
         };
-        let base = base.and_then(|base| Some(base.rsplit_once('@')?.1.to_owned()));
-        let note = Note { digest: made.digest.clone(), base: base.unwrap_or_default() };
+        let base = base.as_ref().map(Base::digest).unwrap_or_default().to_owned();
+        let note = Note { digest: made.digest.clone(), base };
         self.write_note(image, &note)?;
         Ok((Root::new(made, image), note.base))
     }

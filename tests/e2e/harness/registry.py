@@ -95,6 +95,19 @@ class Registry:
         self.names[f"{name}:{tag}"] = digest(manifest)
         return f"{self.host}/{name}:{tag}"
 
+    def save(self, name: str, directory: Path) -> None:
+        """Writes an image as an OCI image layout; `name` has a tag."""
+        wanted = self.names[name]
+        manifest = json.loads(self.blobs[wanted])
+        blobs = directory / "blobs" / "sha256"
+        blobs.mkdir(parents=True)
+        for of in [wanted, *(part["digest"] for part in [manifest["config"], *manifest["layers"]])]:
+            (blobs / of.removeprefix("sha256:")).write_bytes(self.blobs[of])
+        (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        entry = {"mediaType": MANIFEST, "digest": wanted, "size": len(self.blobs[wanted])}
+        index = {"schemaVersion": 2, "manifests": [entry]}
+        (directory / "index.json").write_text(json.dumps(index))
+
     def _describe(self, kind: str, data: bytes) -> dict:
         self.blobs[digest(data)] = data
         return {"mediaType": kind, "digest": digest(data), "size": len(data)}

@@ -113,6 +113,7 @@ pub(super) const KEYS: &[Key] = &[
     key("images", "cache_mib", Kind::Count, "room for container images and what builds keep; 40960 if not set"),
     key("images", "base", Kind::Text, "what a build begins with that names nothing; python:{version}-slim if not set"),
     key("images", "insecure_registries", Kind::Text, "registries without TLS, as host:port, separated by commas"),
+    key("images", "layouts_dir", Kind::Path, "images from no registry, by name: OCI image layouts, as directories or archives"),
     key("images", "build_timeout_seconds", Kind::Count, "how long a build may take; 1800 if not set"),
     key("juicefs", "metadata", Kind::Secret, "where the file system of volumes has its metadata, as redis://:PASSWORD@host/1"),
     key("juicefs", "program", Kind::Path, "the juicefs; found or installed if not set"),

@@ -25,6 +25,8 @@ pub(super) struct Configuration<'a> {
     /// What runs steps; nothing for buildah itself.
     pub(super) runtime: Option<&'a Path>,
     pub(super) insecure_registries: &'a [String],
+    /// The layout that the build begins with.
+    pub(super) layout: Option<&'a Path>,
     /// How a registry knows us.
     pub(super) credentials: Option<(&'a str, &'a Credentials)>,
 }
@@ -40,7 +42,7 @@ impl Configuration<'_> {
         put(STORAGE, self.storage()?)?;
         put(CONTAINERS, self.containers()?)?;
         put(REGISTRIES, self.registries()?)?;
-        put(POLICY, policy())?;
+        put(POLICY, self.policy())?;
         put(AUTH, self.auth())
     }
 
@@ -73,20 +75,26 @@ impl Configuration<'_> {
         let auths = serde_json::Map::from_iter([(registry.to_owned(), json!({ "auth": auth }))]);
         json!({ "auths": auths }).to_string()
     }
+
+    /// Images come from registries, or are the one layout that was meant: a Dockerfile could name other
+    /// files of this machine as one otherwise.
+    fn policy(&self) -> String {
+        let anything = json!([{ "type": "insecureAcceptAnything" }]);
+        let mut transports = json!({
+            "docker": { "": anything },
+            "containers-storage": { "": anything },
+        });
+        if let Some(path) = self.layout.and_then(Path::to_str) {
+            for transport in ["oci", "oci-archive"] {
+                transports[transport][path] = anything.clone();
+            }
+        }
+        json!({ "default": [{ "type": "reject" }], "transports": transports }).to_string()
+    }
 }
 
 fn text(value: &serde_json::Value) -> io::Result<String> {
     toml::to_string(value).map_err(io::Error::other)
-}
-
-/// Images come from registries: a Dockerfile could name files of this machine as one otherwise.
-fn policy() -> String {
-    let anything = json!({ "": [{ "type": "insecureAcceptAnything" }] });
-    json!({
-        "default": [{ "type": "reject" }],
-        "transports": { "docker": anything, "containers-storage": anything },
-    })
-    .to_string()
 }
 
 #[cfg(test)]
@@ -100,6 +108,7 @@ mod tests {
             storage: Path::new("/cache/bu \"ildah"),
             runtime: Some(Path::new("/usr/bin/crun")),
             insecure_registries: &["127.0.0.1:5000".to_owned()],
+            layout: Some(Path::new("/srv/a.tar")),
             credentials: Some(("reg", &credentials)),
         };
         let read = |text: io::Result<String>| text.unwrap().parse::<toml::Table>().unwrap();
@@ -112,6 +121,11 @@ mod tests {
         assert_eq!(registries["registry"][0]["insecure"].as_bool(), Some(true));
         assert_eq!(registries["unqualified-search-registries"][0].as_str(), Some("docker.io"));
         assert_eq!(configuration.auth(), r#"{"auths":{"reg":{"auth":"bWU6aHVzaA=="}}}"#);
+        let policy: serde_json::Value = serde_json::from_str(&configuration.policy()).unwrap();
+        assert_eq!(policy["default"][0]["type"], "reject");
+        let archives = policy["transports"]["oci-archive"].as_object().unwrap();
+        assert_eq!(archives.keys().collect::<Vec<_>>(), ["/srv/a.tar"]);
+        assert!(policy["transports"].get("dir").is_none());
         let directory = tempfile::tempdir().unwrap();
         configuration.write(directory.path()).unwrap();
         assert!(configuration.write(directory.path()).is_err(), "nothing is written over");

@@ -11,14 +11,15 @@ use crate::RootfsError;
 use crate::digest::{Digest, Hasher};
 
 /// Counted up when the same would be built differently.
-const VERSION: &[u8] = b"1";
+const VERSION: &[u8] = b"2";
 
-/// The digest of a build with this Dockerfile.
-pub(super) fn key(spec: &BuildSpec, dockerfile: &str) -> Result<Digest, RootfsError> {
+/// The digest of a build with this Dockerfile, on a base image of this digest, if there is one.
+pub(super) fn key(spec: &BuildSpec, dockerfile: &str, base: &str) -> Result<Digest, RootfsError> {
     let mut hasher = Hasher::default();
     part(&mut hasher, VERSION);
     part(&mut hasher, std::env::consts::ARCH.as_bytes());
     part(&mut hasher, dockerfile.as_bytes());
+    part(&mut hasher, base.as_bytes());
     part(&mut hasher, &[u8::from(spec.network)]);
     let trees = spec.files.iter().map(|(host, _)| host).chain(&spec.context);
     for path in trees {
@@ -75,10 +76,11 @@ mod tests {
         fs::create_dir(path.join("sub")).unwrap();
         fs::write(path.join("sub/a"), "1").unwrap();
         let spec = BuildSpec { context: Some(path.to_owned()), ..BuildSpec::default() };
-        let of = |spec: &BuildSpec| key(spec, "FROM x").unwrap();
+        let of = |spec: &BuildSpec| key(spec, "FROM x", "1").unwrap();
         let first = of(&spec);
         assert_eq!(of(&spec), first);
-        assert_ne!(key(&spec, "FROM y").unwrap(), first);
+        assert_ne!(key(&spec, "FROM y", "1").unwrap(), first);
+        assert_ne!(key(&spec, "FROM x", "2").unwrap(), first);
         assert_ne!(of(&BuildSpec { network: true, ..spec.clone() }), first);
         // The value of a secret may change.
         let secrets = vec![("A".to_owned(), "1".to_owned())];

@@ -9,9 +9,11 @@ use crate::{Credentials, RootfsError};
 /// then steps.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct BuildSpec {
-    /// The image to begin with: a reference to a registry's, or `scratch`. Either this or
+    /// The image to begin with: a reference to a registry's, or `scratch`. Either this or `layout` or
     /// `dockerfile`.
     pub base: Option<String>,
+    /// The OCI image layout to begin with: a directory or an archive, without white space in its path.
+    pub layout: Option<PathBuf>,
     /// The text of a Dockerfile to begin with.
     pub dockerfile: Option<String>,
     /// The directory that the Dockerfile copies from.
@@ -65,10 +67,18 @@ pub struct BuildOptions {
 impl BuildSpec {
     /// Refuses what cannot be built.
     pub(super) fn check(&self) -> Result<(), RootfsError> {
-        match (&self.base, &self.dockerfile) {
-            (Some(_), Some(_)) => return Err(wrong("it has both a base image and a Dockerfile")),
-            (None, None) => return Err(wrong("it has neither a base image nor a Dockerfile")),
+        match (self.base.is_some() || self.layout.is_some(), &self.dockerfile) {
+            (true, Some(_)) => return Err(wrong("it has both a base image and a Dockerfile")),
+            (false, None) => return Err(wrong("it has neither a base image nor a Dockerfile")),
+            _ if self.base.is_some() && self.layout.is_some() => {
+                return Err(wrong("it has two base images"));
+            }
             _ => {}
+        }
+        if let Some(path) = &self.layout
+            && path.to_str().is_none_or(|path| path.contains(char::is_whitespace))
+        {
+            return Err(wrong(format!("`{}` has white space in its path", path.display())));
         }
         if let Some(text) = &self.dockerfile {
             check_dockerfile(text)?;

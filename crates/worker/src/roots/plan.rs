@@ -53,6 +53,7 @@ pub(super) fn build(image: &ImageSpec, secrets: &[(String, String)]) -> BuildSpe
     }
     BuildSpec {
         base: None,
+        layout: None,
         dockerfile: (!image.dockerfile.is_empty()).then(|| image.dockerfile.clone()),
         context: None,
         steps,
