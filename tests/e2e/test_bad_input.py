@@ -4,7 +4,8 @@ import json
 import socket
 import sys
 import uuid
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 
 import pytest
 import requests
@@ -44,43 +45,52 @@ def rest(peer):
 # ---- slow peers ----
 
 
-def test_headers_that_trickle_in_are_cut_off(alone):
+def cut_off_while_headers_trickle_in(gateway):
     """One field at a time, each in time: the request has to be whole in time."""
-    with closing(connect(alone.http)) as peer:
+    with closing(connect(gateway.http)) as peer:
         peer.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n")
         peer.settimeout(1)
         for number in range(60):
             try:
                 if peer.recv(1) == b"":
-                    break
+                    return True
             except TimeoutError:
                 pass
             except ConnectionError:
-                break
+                return True
             try:
                 peer.sendall(b"x-%d: y\r\n" % number)
             except ConnectionError:
-                break
-        else:
-            raise AssertionError("headers came for a minute, and nobody minded")
-    assert requests.get(f"http://{alone.http}/health", timeout=5).status_code == 200
+                return True
+        return False
 
 
-@pytest.mark.parametrize("path", ["/api/v1/token", "/function/nobody"])
-def test_a_body_that_does_not_come_is_not_waited_for_by_others(alone, path):
-    """Many such peers, and the gateway serves everybody else."""
+def answered_while_a_body_does_not_come(gateway, path):
+    """What many such peers are told in the end."""
     head = (
-        f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {alone.facts['token']}\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.facts['token']}\r\n"
         "content-type: application/json\r\ncontent-length: 1000\r\n\r\n{"
     )
-    peers = [connect(alone.http) for _ in range(50)]
-    for peer in peers:
-        peer.sendall(head.encode())
-    assert alone.api.get("/api/v1/workspace/current").status_code == 200
-    answer = rest(peers[0])
-    assert answer.startswith(b"HTTP/1.1 400 ") and b"stood still" in answer, answer
-    for peer in peers:
-        peer.close()
+    with ExitStack() as stack:
+        peers = [stack.enter_context(closing(connect(gateway.http))) for _ in range(50)]
+        for peer in peers:
+            peer.sendall(head.encode())
+        return rest(peers[0])
+
+
+def test_who_stands_still_is_cut_off_and_holds_up_nobody(alone):
+    """All at the same time, since each takes as long as is had patience with it."""
+    paths = ["/api/v1/token", "/function/nobody"]
+    with ThreadPoolExecutor() as pool:
+        trickling = pool.submit(cut_off_while_headers_trickle_in, alone)
+        answers = [pool.submit(answered_while_a_body_does_not_come, alone, path) for path in paths]
+        while not all(answer.done() for answer in [trickling, *answers]):
+            assert alone.api.get("/api/v1/workspace/current").status_code == 200
+            wait([trickling, *answers], timeout=1)
+        assert trickling.result(), "headers came for a minute, and nobody minded"
+        for answer in answers:
+            told = answer.result()
+            assert told.startswith(b"HTTP/1.1 400 ") and b"stood still" in told, told
 
 
 # ---- requests that make no sense ----
