@@ -89,9 +89,20 @@ ATTACKS: Dict[str, Callable[[Belongings], List[Attack]]] = {
         )
     ],
     "gateway.CordonWorker": lambda it: [refused(gateway.CordonWorkerRequest(worker_id=it.worker))],
+    "gateway.CreateMachine": lambda it: [refused(gateway.CreateMachineRequest(pool_name=it.pool))],
+    "gateway.CreatePool": lambda it: [
+        refused(gateway.CreatePoolRequest(pool=gateway.PoolConfig(name=name)))
+        for name in (it.pool, "mine")
+    ],
     "gateway.DeleteDeployment": lambda it: [
         refused(gateway.DeleteDeploymentRequest(id=it.deployment))
     ],
+    "gateway.DeleteMachine": lambda it: [
+        refused(gateway.DeleteMachineRequest(machine_id=machine, pool_name=pool))
+        for machine in (it.machine.id, it.worker)
+        for pool in ("", it.pool)
+    ],
+    "gateway.DeletePool": lambda it: [refused(gateway.DeletePoolRequest(name=it.pool))],
     "gateway.DeleteToken": lambda it: [
         refused(gateway.DeleteTokenRequest(token_id=it.token.token_id))
     ],
@@ -100,6 +111,9 @@ ATTACKS: Dict[str, Callable[[Belongings], List[Attack]]] = {
     ],
     "gateway.DrainWorker": lambda it: [refused(gateway.DrainWorkerRequest(worker_id=it.worker))],
     "gateway.GetOrCreateStub": lambda it: stubs(it, it.image),
+    "gateway.GetPoolJoinCommand": lambda it: [
+        refused(gateway.GetPoolJoinCommandRequest(pool_name=pool)) for pool in (it.pool, "default")
+    ],
     "gateway.GetURL": lambda it: [
         refused(gateway.GetUrlRequest(stub_id=it.stub)),
         refused(gateway.GetUrlRequest(deployment_id=it.deployment)),
@@ -111,7 +125,19 @@ ATTACKS: Dict[str, Callable[[Belongings], List[Attack]]] = {
         listing(gateway.ListDeploymentsRequest, id=[it.deployment]),
         listing(gateway.ListDeploymentsRequest, name=[it.name]),
     ],
-    "gateway.ListMachines": lambda it: [own(gateway.ListMachinesRequest())],
+    "gateway.ListMachines": lambda it: [
+        own(gateway.ListMachinesRequest()),
+        own(gateway.ListMachinesRequest(pool_name=it.pool)),
+    ],
+    "gateway.ListPoolMachines": lambda it: [
+        refused(gateway.ListPoolMachinesRequest(pool_name=it.pool)),
+        own(gateway.ListPoolMachinesRequest(pool_name="default")),
+    ],
+    "gateway.ListPools": lambda it: [listing(gateway.ListPoolsRequest)],
+    "gateway.ListPrivatePools": lambda it: [
+        listing(gateway.ListPrivatePoolsRequest),
+        listing(gateway.ListPrivatePoolsRequest, name=[it.pool]),
+    ],
     "gateway.ListTasks": lambda it: [
         listing(gateway.ListTasksRequest),
         listing(gateway.ListTasksRequest, id=[it.task, it.running]),
@@ -239,14 +265,11 @@ ATTACKS: Dict[str, Callable[[Belongings], List[Attack]]] = {
 }
 
 IMAGES = "images belong to nobody: an image's id is the hash of what it is made of"
-FLEET = "machines are everybody's, and the answer has no calls in it"
 EXEMPT = {
     "gateway.Authorize": "names the caller's workspace only",
     "gateway.CreateToken": "makes a token of the caller's workspace; names nothing",
     "gateway.ExportWorkspaceConfig": "names the caller's workspace only",
     "gateway.ListPoolOffers": "is always empty",
-    "gateway.ListPools": FLEET,
-    "gateway.ListPrivatePools": "is always empty",
     "gateway.SignPayload": "signs with a key of the caller's workspace; names nothing",
     "image.BuildImage": IMAGES,
     "image.VerifyImageBuild": IMAGES,

@@ -132,15 +132,15 @@ impl Shared {
     /// Refuses callers other than the owner of the oldest workspace, who looks after the
     /// installation.
     pub(crate) async fn require_operator(&self, caller: &Caller) -> Result<(), ApiError> {
+        caller.require_owner()?;
         let first = self.store.default_workspace().await?;
-        let is_first = first.is_some_and(|(workspace, _)| workspace == caller.workspace);
-        match caller.rights {
-            Rights::Owner if is_first => Ok(()),
-            _ => Err(ApiError::Forbidden(
-                "only the owner of the installation's first workspace may manage workspaces and add \
-                 workers",
-            )),
+        if first.is_some_and(|(workspace, _)| workspace == caller.workspace) {
+            return Ok(());
         }
+        Err(ApiError::Forbidden(
+            "only the owner of the installation's first workspace may manage workspaces, make pools \
+             and add workers",
+        ))
     }
 }
 

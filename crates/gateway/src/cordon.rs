@@ -1,4 +1,4 @@
-//! Workers that are to get nothing new, and workers that are to become empty.
+//! Workers that are to get nothing new, workers that are to become empty, and workers that are to go.
 //!
 //! What somebody asked for is written down before the scheduler hears of it, so that it holds after
 //! a restart too.
@@ -57,4 +57,11 @@ pub(crate) async fn carry_out(
         shared.driver.input(Input::Drain { worker, within }).await?;
     }
     Ok(worker)
+}
+
+/// Cuts a worker off and gives what it was doing to others. It is in the database already that it
+/// may not come back.
+pub(crate) async fn shut_out(shared: &Shared, worker: WorkerId) -> Result<(), ApiError> {
+    shared.fleet.cut(worker);
+    shared.driver.input(Input::WorkerRevoked { worker }).await
 }

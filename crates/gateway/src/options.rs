@@ -137,8 +137,12 @@ impl Options {
 
     /// Whether functions of this pool run in gVisor and nothing else.
     pub(crate) fn is_untrusted(&self, pool: &str) -> bool {
+        self.untrusted_pools().any(|it| it == pool)
+    }
+
+    /// Those pools.
+    pub(crate) fn untrusted_pools(&self) -> impl Iterator<Item = &str> {
         metal9_types::names(self.untrusted_pools.as_deref().unwrap_or_default())
-            .any(|it| it == pool)
     }
 
     /// Where volumes are kept.

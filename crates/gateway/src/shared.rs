@@ -79,9 +79,18 @@ impl Shared {
     /// Where HTTP is served, as others reach it; without a slash at the end.
     pub(crate) fn http_url(&self) -> String {
         let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority(self.http_addr.port()))
+    }
+
+    /// Where gRPC is served, as others reach it: host and port.
+    pub(crate) fn grpc_authority(&self) -> String {
+        self.authority(self.grpc_addr.port())
+    }
+
+    fn authority(&self, port: u16) -> String {
         let host = self.advertised_host();
         // Numbers with colons stand in brackets.
         let host = if host.contains(':') { format!("[{host}]") } else { host };
-        format!("{scheme}://{host}:{}", self.http_addr.port())
+        format!("{host}:{port}")
     }
 }

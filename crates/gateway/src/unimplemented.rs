@@ -75,9 +75,8 @@ fn sentence(path: &str) -> String {
         "bot" => "bots",
         "managedendpoint" => "managed endpoints",
         "gateway" if method.contains("Checkpoint") => "checkpoints",
-        "gateway" if method.contains("Pool") || method.contains("Machine") => {
-            "renting machines and managing pools"
-        }
+        "gateway" if method.contains("JoinToken") => "join tokens without their command",
+        "gateway" if method.contains("Pool") || method.contains("Machine") => "renting machines",
         _ => "this call",
     };
     let method: String = method.chars().filter(char::is_ascii_alphanumeric).collect();

@@ -153,3 +153,19 @@ pub struct JoinTokenRow {
     /// When it was made.
     pub created_at: UnixMicros,
 }
+
+impl JoinTokenRow {
+    /// Whether a worker may still join with it: `open`, or why none may.
+    #[must_use]
+    pub fn state(&self, now: UnixMicros) -> &'static str {
+        if self.revoked {
+            "revoked"
+        } else if self.expires_at <= now {
+            "expired"
+        } else if self.single_use && self.used > 0 {
+            "used"
+        } else {
+            "open"
+        }
+    }
+}

@@ -30,6 +30,7 @@ mod keys;
 mod logs;
 mod objects;
 mod outputs;
+mod pools;
 mod retention;
 mod rotation;
 mod rows;
@@ -55,6 +56,7 @@ pub use error::StoreError;
 pub use logs::{Appended, LOG_LIMIT_BYTES, LogPiece, LogStream, TaskLogs};
 pub use objects::{ObjectStream, ObjectUpload};
 pub use outputs::{MAX_OUTPUT_BYTES, OutputRow, OutputUpload};
+pub use pools::{PoolRow, PoolUser};
 pub use retention::{Forgotten, TASK_ROW_BYTES, Unused};
 pub use rows::{
     Accepted, Bootstrap, Changed, Identity, Joined, NewTask, NewToken, RequestRow, SecretInfo,

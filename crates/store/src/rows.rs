@@ -5,6 +5,7 @@ use metal9_types::{
     AttemptId, ContainerId, Failure, Phase, SecretId, StubConfig, StubId, StubKind, TaskId,
     TaskStatus, TokenId, WorkerId, WorkspaceId,
 };
+use uuid::Uuid;
 
 /// Microseconds since 1970-01-01 00:00 UTC.
 pub type UnixMicros = i64;
@@ -133,6 +134,8 @@ pub struct WorkerRow {
     pub rotated_at: Option<UnixMicros>,
     /// When it was shut out, if it was.
     pub revoked_at: Option<UnixMicros>,
+    /// The join token that it came with, if that was for it alone.
+    pub join_token: Option<Uuid>,
 }
 
 /// A stub.

@@ -18,7 +18,7 @@ macro_rules! select_workers {
     ($rest:literal) => {
         concat!(
             "SELECT id, workspace, pool, hostname, joined_at, last_seen, cordoned, drain_until, ",
-            "rotated_at, revoked_at, credential = ?1 AS present FROM workers WHERE ",
+            "rotated_at, revoked_at, join_token, credential = ?1 AS present FROM workers WHERE ",
             $rest
         )
     };
@@ -415,6 +415,7 @@ fn worker_row(row: &SqliteRow) -> Result<WorkerRow, StoreError> {
         drain_until: columns.optional_number("drain_until")?,
         rotated_at: columns.optional_number("rotated_at")?,
         revoked_at: columns.optional_number("revoked_at")?,
+        join_token: columns.optional_uuid("join_token")?,
     })
 }
 
@@ -443,19 +444,23 @@ async fn insert_join_token(
     Ok(())
 }
 
+/// Id, workspace, pool, whether it is for a single use, how often it was used, whether it was taken
+/// back, and when it runs out.
+type TokenColumns = (Vec<u8>, Vec<u8>, String, bool, i64, bool, i64);
+
 /// The pool joined, or why not.
 async fn join(
     newcomer: &Newcomer,
     conn: &mut SqliteConnection,
 ) -> Result<Result<String, &'static str>, sqlx::Error> {
-    let found: Option<(Vec<u8>, String, bool, i64, bool, i64)> = sqlx::query_as(
-        "SELECT workspace, pool, single_use, used, revoked, expires_at FROM join_tokens \
+    let found: Option<TokenColumns> = sqlx::query_as(
+        "SELECT id, workspace, pool, single_use, used, revoked, expires_at FROM join_tokens \
          WHERE hash = ?",
     )
     .bind(&newcomer.token[..])
     .fetch_optional(&mut *conn)
     .await?;
-    let Some((workspace, pool, single_use, used, revoked, expires_at)) = found else {
+    let Some((token, workspace, pool, single_use, used, revoked, expires_at)) = found else {
         return Ok(Err("is not known"));
     };
     if revoked {
@@ -472,8 +477,9 @@ async fn join(
         .execute(&mut *conn)
         .await?;
     sqlx::query(
-        "INSERT INTO workers (id, workspace, pool, hostname, credential, joined_at, last_seen) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+        "INSERT INTO workers \
+         (id, workspace, pool, hostname, credential, joined_at, last_seen, join_token) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
     )
     .bind(&newcomer.id.0.as_bytes()[..])
     .bind(&workspace)
@@ -481,6 +487,7 @@ async fn join(
     .bind(&newcomer.hostname)
     .bind(&newcomer.credential[..])
     .bind(newcomer.at)
+    .bind(single_use.then_some(&token))
     .execute(&mut *conn)
     .await?;
     let workspace = WorkspaceId(Uuid::from_slice(&workspace).unwrap_or_default());

@@ -20,6 +20,7 @@ mod outcome;
 mod resources;
 mod root;
 mod serving;
+mod span;
 mod status;
 mod stub;
 
@@ -40,6 +41,7 @@ pub use outcome::{CallOutcome, Phase};
 pub use resources::Resources;
 pub use root::{RootLock, RootSource};
 pub use serving::Serving;
+pub use span::seconds;
 pub use status::TaskStatus;
 pub use stub::{
     BucketKeys, BucketMount, Schema, SchemaField, Stage, StubConfig, StubKind, StubType,

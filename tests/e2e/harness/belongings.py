@@ -4,12 +4,17 @@ import uuid
 from typing import Any, Dict, Set
 
 from beta9.clients.gateway import (
+    CreateMachineRequest,
+    CreatePoolRequest,
     CreateTokenRequest,
     DeployStubRequest,
     ListDeploymentsRequest,
+    ListPoolMachinesRequest,
+    ListPrivatePoolsRequest,
     ListTokensRequest,
     ListWorkersRequest,
     ObjectMetadata,
+    PoolConfig,
     PutObjectRequest,
 )
 from beta9.clients.map import MapGetRequest, MapKeysRequest, MapServiceStub, MapSetRequest
@@ -43,6 +48,7 @@ class Belongings:
         self.api = api
         unique = uuid.uuid4().hex[:8]
         self.name = f"theirs-{unique}"
+        self.pool = f"pool-{unique}"
         self.secret_name = f"THEIRS_{unique.upper()}"
         self.content = f"hidden-{uuid.uuid4().hex}"
         self.workspace = api.workspace
@@ -72,6 +78,11 @@ class Belongings:
         [worker] = api.gateway.list_workers(ListWorkersRequest()).workers
         self.worker = worker.id
         self.token = api.gateway.create_token(CreateTokenRequest()).token
+        made = api.gateway.create_pool(CreatePoolRequest(pool=PoolConfig(name=self.pool)))
+        assert made.ok, made
+        expected = api.gateway.create_machine(CreateMachineRequest(pool_name=self.pool))
+        assert expected.ok, expected
+        self.machine = expected.machine
 
     def _data(self) -> None:
         api, content = self.api, self.content.encode()
@@ -110,6 +121,7 @@ class Belongings:
             self.running,
             self.container,
             self.token.token_id,
+            self.machine.id,
             self.object,
             self.output,
             self.volume.id,
@@ -119,12 +131,12 @@ class Belongings:
     @property
     def names(self) -> Set[str]:
         """What others may call things of their own."""
-        return {self.name, self.secret_name}
+        return {self.name, self.secret_name, self.pool}
 
     @property
     def contents(self) -> Set[str]:
         """What nobody else may read."""
-        return {self.content, self.token.key}
+        return {self.content, self.token.key, self.machine.registration_token}
 
     def state(self) -> Dict[str, Any]:
         """All of it as its owner sees it, to compare with later."""
@@ -135,6 +147,8 @@ class Belongings:
         tokens = gateway.list_tokens(ListTokensRequest()).tokens
         [token] = [each for each in tokens if each.token_id == self.token.token_id]
         [worker] = gateway.list_workers(ListWorkersRequest()).workers
+        pools = gateway.list_private_pools(ListPrivatePoolsRequest()).pools
+        machines = gateway.list_pool_machines(ListPoolMachinesRequest(pool_name=self.pool)).machines
         secret = self.secrets.get_secret(GetSecretRequest(name=self.secret_name))
         return {
             "deployment": deployment,
@@ -142,6 +156,8 @@ class Belongings:
             "calls": [task.id for task in api.tasks(stub_id=[self.stub])],
             "token": token.active,
             "worker": worker.status,
+            "pool": [pool.status for pool in pools if pool.name == self.pool],
+            "machines": [(machine.id, machine.status) for machine in machines],
             "secret": secret.secret.value,
             "secrets": self.secret_name
             in [each.name for each in self.secrets.list_secrets(ListSecretsRequest()).secrets],

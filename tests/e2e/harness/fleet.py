@@ -48,6 +48,30 @@ def nothing_left_of(state: Path, within: float = 10.0) -> None:
     eventually(left, lambda found: not found, what=f"no process of {state} is left", within=within)
 
 
+def run_as_user(
+    command: List[str],
+    config: Path,
+    home: Path,
+    code: Optional[int] = 0,
+    env: Optional[Dict[str, str]] = None,
+) -> subprocess.CompletedProcess:
+    """Runs a command to its end as somebody who has been given `config`; it must end with `code`."""
+    done = subprocess.run(
+        command,
+        cwd=home,
+        env={**client_environment(config, home), **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert code is None or done.returncode == code, (
+        f"{' '.join(command[1:])} ended with {done.returncode}, not {code}\n"
+        f"--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
+    )
+    return done
+
+
 class DevFleet:
     """The whole system on this machine, as `metal9 dev` starts it."""
 
@@ -126,20 +150,7 @@ class DevFleet:
     def _run(
         self, command: List[str], code: Optional[int], env: Optional[Dict[str, str]] = None
     ) -> subprocess.CompletedProcess:
-        done = subprocess.run(
-            command,
-            cwd=self.home,
-            env={**client_environment(self.config, self.home), **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert code is None or done.returncode == code, (
-            f"{' '.join(command[1:])} ended with {done.returncode}, not {code}\n"
-            f"--- stdout\n{done.stdout}\n--- stderr\n{done.stderr}"
-        )
-        return done
+        return run_as_user(command, self.config, self.home, code, env)
 
 
 def _command(pid: int) -> bytes:

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set
 
@@ -10,7 +12,7 @@ import requests
 from . import processes
 from .api import Api
 from .daemon import Daemon
-from .fleet import nothing_left_of, system_environment
+from .fleet import nothing_left_of, run_as_user, system_environment
 from .waiting import eventually
 
 
@@ -121,6 +123,12 @@ class SplitFleet:
     def config(self) -> Path:
         """The SDK configuration that reaches this fleet."""
         return Path(self.facts["config"])
+
+    def beta9(self, *arguments: str, code: Optional[int] = 0) -> subprocess.CompletedProcess:
+        """Runs the SDK's command line."""
+        home = self.root / "home"
+        home.mkdir(exist_ok=True)
+        return run_as_user([sys.executable, "-m", "beta9", *arguments], self.config, home, code)
 
     def add_worker(
         self,

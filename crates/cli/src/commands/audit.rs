@@ -21,7 +21,7 @@ const LINES: u32 = 100;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Only what was done lately, as 45s, 30m, 12h or 7d ago
-    #[arg(long, value_name = "TIME", value_parser = super::token::seconds)]
+    #[arg(long, value_name = "TIME", value_parser = metal9_types::seconds)]
     since: Option<u64>,
     /// Only what this token, task or worker did, or this kind: token, job, worker, gateway, nobody
     #[arg(long, value_name = "ID")]

@@ -3,6 +3,7 @@
 use anyhow::anyhow;
 use clap::Subcommand;
 use metal9_proto::beta9::gateway::{DeleteTokenRequest, ToggleTokenRequest, Token};
+use metal9_types::seconds;
 use serde_json::{Value, json};
 
 use crate::client::{self, accepted, failed};
@@ -217,21 +218,8 @@ fn join(
         .map_err(|failure| failure.context("cannot make a join token"))?;
     let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
     context.output.show(&answer, || format!("{}\n", text("token")))?;
-    talk::say(format_args!("on the worker's machine: {} && metal9 worker run", command(&answer)));
+    talk::say(format_args!("on the worker's machine: {}", text("command")));
     Ok(())
-}
-
-/// The whole command that joins with a token.
-fn command(answer: &Value) -> String {
-    let text = |name: &str| answer[name].as_str().unwrap_or_default();
-    let (gateway, token) = (text("gateway"), text("token"));
-    match (answer["fingerprint"].as_str(), answer["tls"] == true) {
-        (Some(fingerprint), _) => {
-            format!("metal9 worker join {gateway} --token {token} --fingerprint {fingerprint}")
-        }
-        (None, true) => format!("metal9 worker join https://{gateway} --token {token}"),
-        (None, false) => format!("metal9 worker join {gateway} --token {token}"),
-    }
 }
 
 fn nothing(what: &str) -> Failure {
@@ -249,45 +237,4 @@ fn token_json(token: &Token) -> Value {
         "active": token.active,
         "created_at": token.created_at.as_ref().map(ToString::to_string),
     })
-}
-
-/// The seconds of a time such as `30m`.
-pub(super) fn seconds(text: &str) -> Result<u64, String> {
-    let expected = || format!("expected a time as 45s, 30m, 12h or 7d, not `{text}`");
-    let (number, unit) = text.split_at(text.find(char::is_alphabetic).unwrap_or(text.len()));
-    let unit = match unit {
-        "s" | "" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        _ => return Err(expected()),
-    };
-    let number: u64 = number.parse().map_err(|_| expected())?;
-    number.checked_mul(unit).filter(|seconds| *seconds > 0).ok_or_else(expected)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_join_command_says_how_the_gateway_is_known() {
-        let mut answer = json!({ "gateway": "h:1", "token": "t", "tls": false });
-        assert_eq!(command(&answer), "metal9 worker join h:1 --token t");
-        answer["tls"] = json!(true);
-        assert_eq!(command(&answer), "metal9 worker join https://h:1 --token t");
-        answer["fingerprint"] = json!("sha256:00");
-        assert_eq!(command(&answer), "metal9 worker join h:1 --token t --fingerprint sha256:00");
-    }
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(seconds("45"), Ok(45));
-        assert_eq!(seconds("30m"), Ok(1800));
-        assert_eq!(seconds("7d"), Ok(604_800));
-        for wrong in ["", "m", "0s", "1w", "-1s", "99999999999999999999d", "18446744073709551615d"]
-        {
-            assert!(seconds(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -5,10 +5,12 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::attach_to_container::AttachStream;
 use super::{
-    attach_to_container, authorize, change_deployment, cordon_worker, create_token, delete_token,
-    deploy_stub, export_workspace_config, get_or_create_stub, get_url, head_object,
-    list_containers, list_deployments, list_machines, list_pools, list_tasks, list_tokens,
-    list_workers, put_object_stream, reply, sign_payload, stop_container, stop_tasks, toggle_token,
+    attach_to_container, authorize, change_deployment, cordon_worker, create_machine, create_pool,
+    create_token, delete_machine, delete_pool, delete_token, deploy_stub, export_workspace_config,
+    get_or_create_stub, get_pool_join_command, get_url, head_object, list_containers,
+    list_deployments, list_machines, list_pool_machines, list_pools, list_private_pools,
+    list_tasks, list_tokens, list_workers, put_object_stream, reply, sign_payload, stop_container,
+    stop_tasks, toggle_token,
 };
 use crate::shared::SharedRef;
 
@@ -211,9 +213,7 @@ impl wire::gateway_service_server::GatewayService for GatewayApi {
         &self,
         request: Request<wire::ListPrivatePoolsRequest>,
     ) -> Result<Response<wire::ListPrivatePoolsResponse>, Status> {
-        // Private pools are rented capacity; metal9 rents none.
-        self.shared.grpc_caller(request.metadata()).await?;
-        Ok(Response::new(wire::ListPrivatePoolsResponse { ok: true, ..Default::default() }))
+        serve!(self, request, list_private_pools::list, ListPrivatePoolsResponse, err_msg)
     }
 
     async fn list_pool_offers(
@@ -230,6 +230,48 @@ impl wire::gateway_service_server::GatewayService for GatewayApi {
         request: Request<wire::ListMachinesRequest>,
     ) -> Result<Response<wire::ListMachinesResponse>, Status> {
         serve!(self, request, list_machines::list, ListMachinesResponse, err_msg)
+    }
+
+    async fn create_pool(
+        &self,
+        request: Request<wire::CreatePoolRequest>,
+    ) -> Result<Response<wire::CreatePoolResponse>, Status> {
+        serve!(self, request, create_pool::create, CreatePoolResponse, err_msg)
+    }
+
+    async fn delete_pool(
+        &self,
+        request: Request<wire::DeletePoolRequest>,
+    ) -> Result<Response<wire::DeletePoolResponse>, Status> {
+        serve!(self, request, delete_pool::delete, DeletePoolResponse, err_msg)
+    }
+
+    async fn get_pool_join_command(
+        &self,
+        request: Request<wire::GetPoolJoinCommandRequest>,
+    ) -> Result<Response<wire::GetPoolJoinCommandResponse>, Status> {
+        serve!(self, request, get_pool_join_command::get, GetPoolJoinCommandResponse, err_msg)
+    }
+
+    async fn list_pool_machines(
+        &self,
+        request: Request<wire::ListPoolMachinesRequest>,
+    ) -> Result<Response<wire::ListPoolMachinesResponse>, Status> {
+        serve!(self, request, list_pool_machines::list, ListPoolMachinesResponse, err_msg)
+    }
+
+    async fn create_machine(
+        &self,
+        request: Request<wire::CreateMachineRequest>,
+    ) -> Result<Response<wire::CreateMachineResponse>, Status> {
+        serve!(self, request, create_machine::create, CreateMachineResponse, err_msg)
+    }
+
+    async fn delete_machine(
+        &self,
+        request: Request<wire::DeleteMachineRequest>,
+    ) -> Result<Response<wire::DeleteMachineResponse>, Status> {
+        serve!(self, request, delete_machine::delete, DeleteMachineResponse, err_msg)
     }
 
     async fn list_tokens(

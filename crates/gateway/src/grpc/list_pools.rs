@@ -11,7 +11,8 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::shared::Shared;
 
-/// Lists the pools that have workers.
+/// Lists the pools that have workers or that a setting names, but for those that the caller made:
+/// they are in the other list.
 pub(super) async fn list(
     shared: &Shared,
     caller: &Caller,
@@ -20,15 +21,26 @@ pub(super) async fn list(
     caller.require_client()?;
     let views = shared.driver.query(|core, _| core.workers()).await?;
     let mut pools: BTreeMap<&str, Vec<&WorkerView>> = BTreeMap::new();
+    for name in shared.options.untrusted_pools() {
+        pools.entry(name).or_default();
+    }
     for view in &views {
         pools.entry(&view.offer.pool).or_default().push(view);
+    }
+    for row in shared.store.pools(caller.workspace).await? {
+        pools.remove(row.name.as_str());
     }
     if let Some(names) = request.filters.get("name") {
         pools.retain(|name, _| names.values.iter().any(|wanted| wanted == name));
     }
-    let limit = if request.limit == 0 { usize::MAX } else { request.limit as usize };
-    let pools = pools.into_iter().take(limit).map(|(name, workers)| pool(name, &workers)).collect();
+    let pools = pools.into_iter().take(limit(request.limit));
+    let pools = pools.map(|(name, workers)| pool(name, &workers)).collect();
     Ok(ListPoolsResponse { ok: true, err_msg: String::new(), pools })
+}
+
+/// How many a request wants at most, where 0 means all.
+pub(super) fn limit(wanted: u32) -> usize {
+    if wanted == 0 { usize::MAX } else { wanted as usize }
 }
 
 fn pool(name: &str, workers: &[&WorkerView]) -> Pool {

@@ -1,7 +1,5 @@
 //! /api/v1/worker/join-tokens: tokens by which machines join the fleet.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
@@ -12,11 +10,9 @@ use super::fields::Fields;
 use super::whole;
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::joining::{DEFAULT_POOL, DEFAULT_TTL_SECONDS, invite};
 use crate::shared::SharedRef;
 use crate::timestamps::{now as unix_micros, to_rfc3339};
-
-const DEFAULT_TTL_SECONDS: u64 = 30 * 60;
-const MAX_TTL_SECONDS: u64 = 30 * 24 * 3600;
 
 /// What the client may ask for.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -37,7 +33,7 @@ pub(super) struct Wish {
 }
 
 fn default_pool() -> String {
-    "default".to_owned()
+    DEFAULT_POOL.to_owned()
 }
 
 fn default_ttl() -> u64 {
@@ -61,6 +57,8 @@ pub(super) struct NewJoinToken {
     tls: bool,
     /// The fingerprint of the gateway's key, if that is its own.
     fingerprint: Option<String>,
+    /// What to run on the machine, in a shell.
+    command: String,
 }
 
 /// A join token without its secret.
@@ -98,28 +96,15 @@ pub(super) async fn create(
     caller: Caller,
     Fields(wish): Fields<Wish>,
 ) -> Result<Json<NewJoinToken>, HttpError> {
-    // Every workspace's jobs run on every worker, so nobody else may say which machines those are.
-    shared.require_operator(&caller).await?;
-    if wish.pool.is_empty() || wish.ttl_seconds == 0 || wish.ttl_seconds > MAX_TTL_SECONDS {
-        let text = format!("a join token needs a pool and 1 to {MAX_TTL_SECONDS} seconds to live");
-        return Err(ApiError::Invalid(text).into());
-    }
-    let ttl = Duration::from_secs(wish.ttl_seconds);
-    let by = shared.store.by(&caller.actor);
-    let (id, token) =
-        by.create_join_token(caller.workspace, &wish.pool, ttl, wish.single_use).await?;
-    let gateway = format!("{}:{}", shared.advertised_host(), shared.grpc_addr.port());
-    let certificates = shared.certificates.as_ref();
-    // A certificate of somebody else's is renewed with keys that nobody knows yet.
-    let own = certificates.filter(|certificates| certificates.authority().is_some());
-    let fingerprint = own.and_then(|own| own.fingerprint()).map(|print| print.to_string());
+    let made = invite(&shared, &caller, &wish.pool, wish.ttl_seconds, wish.single_use).await?;
     Ok(Json(NewJoinToken {
-        id: id.to_string(),
-        token,
-        gateway,
+        command: made.command(),
+        id: made.id.to_string(),
+        token: made.token,
+        gateway: made.gateway,
         pool: wish.pool,
-        tls: certificates.is_some(),
-        fingerprint,
+        tls: made.tls,
+        fingerprint: made.fingerprint,
     }))
 }
 
@@ -135,25 +120,14 @@ pub(super) async fn list(
     let now = unix_micros();
     let join_tokens = rows
         .iter()
-        .map(|row| {
-            let state = if row.revoked {
-                "revoked"
-            } else if row.expires_at <= now {
-                "expired"
-            } else if row.single_use && row.used > 0 {
-                "used"
-            } else {
-                "open"
-            };
-            JoinToken {
-                id: row.id.to_string(),
-                pool: row.pool.clone(),
-                single_use: row.single_use,
-                used: row.used,
-                state,
-                expires_at: to_rfc3339(row.expires_at),
-                created_at: to_rfc3339(row.created_at),
-            }
+        .map(|row| JoinToken {
+            id: row.id.to_string(),
+            pool: row.pool.clone(),
+            single_use: row.single_use,
+            used: row.used,
+            state: row.state(now),
+            expires_at: to_rfc3339(row.expires_at),
+            created_at: to_rfc3339(row.created_at),
         })
         .collect();
     Ok(Json(JoinTokenList { join_tokens }))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use metal9_core::{Input, WorkerView};
+use metal9_core::WorkerView;
 use metal9_proto::worker as wire;
 use metal9_store::WorkerRow;
 use metal9_types::WorkerId;
@@ -14,8 +14,9 @@ use wire::gateway_message::Message;
 
 use super::error::{HttpError, Refused};
 use crate::auth::Caller;
+use crate::cordon::shut_out;
 use crate::error::ApiError;
-use crate::shared::{Shared, SharedRef};
+use crate::shared::SharedRef;
 use crate::timestamps::to_rfc3339;
 
 /// How long a worker may take to get a new credential.
@@ -105,13 +106,6 @@ fn missing(id: &str) -> ApiError {
 
 fn worker_id(id: &str) -> Result<WorkerId, ApiError> {
     id.parse().map_err(|_| missing(id))
-}
-
-/// Cuts the worker off and gives what it was doing to others. It is in the database already that
-/// it may not come back.
-async fn shut_out(shared: &Shared, worker: WorkerId) -> Result<(), ApiError> {
-    shared.fleet.cut(worker);
-    shared.driver.input(Input::WorkerRevoked { worker }).await
 }
 
 /// The worker is cut off at once, and its credential is good for nothing.

@@ -39,6 +39,10 @@ async fn every_change_is_noted_with_who_made_it_and_no_refusal_is() {
     assert!(!by.delete_secret(workspace, "NONE").await.unwrap());
     let (_, token) = by.create_join_token(workspace, "macs", DAY, true).await.unwrap();
     let joined = store.by(&Actor::nobody("10.0.0.9")).join_worker(&token, "studio").await.unwrap();
+    assert!(by.create_pool(workspace, "web", &[], 0).await.unwrap());
+    assert!(!by.create_pool(workspace, "web", &[], 0).await.unwrap());
+    assert!(by.delete_pool(workspace, "web").await.unwrap());
+    assert!(!by.delete_pool(workspace, "web").await.unwrap());
 
     let fixture = fixture.reopen().await;
     let rows = log(&fixture).await;
@@ -52,6 +56,8 @@ async fn every_change_is_noted_with_who_made_it_and_no_refusal_is() {
             "secret.read",
             "join_token.create",
             "worker.join",
+            "pool.create",
+            "pool.delete",
         ]
     );
     let made = &rows[1];

@@ -17,6 +17,8 @@ mod objects;
 #[cfg(test)]
 mod opening;
 #[cfg(test)]
+mod pools;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod rotation;

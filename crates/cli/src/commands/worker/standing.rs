@@ -33,7 +33,7 @@ pub(crate) struct Drain {
     /// The worker's id, as `metal9 status --json` and `beta9 worker list` show it
     worker: String,
     /// How long running calls may go on, as 45s, 5m or 2h
-    #[arg(long, default_value = "5m", value_parser = super::super::token::seconds)]
+    #[arg(long, default_value = "5m", value_parser = metal9_types::seconds)]
     deadline: u64,
     /// Wait until the worker is empty
     #[arg(long)]
