@@ -1,4 +1,5 @@
-"""Workers that make containers: what they serve, what they leave, and fleets of several kinds."""
+"""Workers that make containers: what they take, serve and leave. Fleets of several machines are in
+`test_mixed_fleet.py`."""
 
 import os
 import signal
@@ -45,23 +46,6 @@ def stub(mixed, name, kind, **fields):
     return mixed.api.stub(PROGRAM, f"app:{name}", pool=PoolConfig(name=kind), **fields)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_pool_makes_containers_of_its_kind(mixed, kind):
-    host, _ = mixed.api.call(stub(mixed, "where", kind)).value
-    assert host.startswith("metal9-") == (kind != "native")
-
-
-def test_without_a_pool_any_worker_will_do(mixed):
-    assert mixed.api.call(mixed.api.stub(PROGRAM, "app:where")).value
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_function_chooses_how_it_is_isolated(mixed, kind):
-    chosen = mixed.api.stub(PROGRAM, "app:where", env=[f"METAL9_RUNTIME={kind}"])
-    host, _ = mixed.api.call(chosen).value
-    assert host.startswith(f"metal9-{mixed.of[kind].id[-12:]}") == (kind != "native"), host
-
-
 def test_a_function_is_never_isolated_by_less_than_it_asks_for(mixed):
     asks = stub(mixed, "where", "native", env=["METAL9_RUNTIME=runsc"])
     sentence = 'waiting: needs runtime "runsc"; 1 worker of pool "native" has native'
@@ -101,11 +85,6 @@ def test_what_nobody_trusts_runs_in_gvisor_only(mixed):
     untrusted = {worker["pool"] for worker in workers if worker["untrusted"]}
     assert untrusted == {"runsc", "strangers"}
     mixed.remove_worker(strong)
-
-
-def test_workers_say_which_runtime_they_have(mixed):
-    workers = mixed.api.get("/api/v1/status").json()["workers"]
-    assert {worker["pool"]: worker["runtimes"] for worker in workers} == {kind: [kind] for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", ["runc", "runsc"])

@@ -1,11 +1,15 @@
 """A fleet whose workers are restarted one after the other, while it works."""
 
+import os
+import shutil
 import signal
+from pathlib import Path
 from typing import Iterator
 
 import pytest
 
 from harness import SplitFleet, eventually
+from harness.daemon import binary
 
 # Long enough that each worker is in the middle of calls when it is told to end.
 CALL = {
@@ -22,15 +26,26 @@ CALL = {
 UNDER_WAY = 8
 
 
-@pytest.fixture
-def three(fleet, tmp_path_factory) -> Iterator[SplitFleet]:
+@pytest.fixture(params=[["native"] * 3, ["runc", "runc", "runsc"]], ids=["native", "containers"])
+def three(request, fleet, tmp_path_factory) -> Iterator[SplitFleet]:
+    if request.param[0] != "native" and os.geteuid() != 0:
+        pytest.skip("only root can make containers")
+    root = tmp_path_factory.mktemp("three")
     with SplitFleet(
-        tmp_path_factory.mktemp("three"),
-        workers=3,
-        environments=fleet.environments,
-        METAL9_WORKER_CPU="2",
+        root, workers=0, environments=fleet.environments, METAL9_WORKER_CPU="2"
     ) as three:
+        if request.param[0] != "native":
+            # Jobs in user namespaces could not enter the directories of the tests.
+            three.env.pop("METAL9_WORKER_WRITABLE", None)
+        for runtime in request.param:
+            three.add_worker(METAL9_WORKER_RUNTIME=runtime)
         yield three
+
+
+@pytest.fixture
+def other_program(tmp_path) -> Path:
+    """The same program in another place, as after an upgrade."""
+    return Path(shutil.copy2(binary(), tmp_path / "metal9"))
 
 
 class Load:
@@ -66,7 +81,7 @@ class Load:
             self.ended[self.under_way.pop(task.id)] = task
 
 
-def test_no_call_is_lost_when_workers_restart_one_after_the_other(three):
+def test_no_call_is_lost_when_workers_are_upgraded_one_after_the_other(three, other_program):
     load = Load(three)
     load.until(lambda: len(load.ended) >= UNDER_WAY, "the calls are under way")
     for worker in list(three.workers):
@@ -74,9 +89,11 @@ def test_no_call_is_lost_when_workers_restart_one_after_the_other(three):
         worker.process.send_signal(signal.SIGTERM)
         load.until(lambda: not worker.running, f"{worker.name} has ended")  # noqa: B023
         assert worker.process.returncode == 0, worker.tail()
+        worker.arguments[0] = str(other_program)
         worker.start()
         load.until(lambda: three.is_connected(worker), f"{worker.name} is back")  # noqa: B023
         load.until(lambda: len(load.ended) > at_stop + UNDER_WAY, "work goes on")  # noqa: B023
+        assert Path(f"/proc/{worker.pid}/exe").resolve() == other_program
     load.finish()
     assert sorted(load.ended) == list(range(load.begun))
     # They had no retries: whatever was lost would have failed, and what ran twice would show it.

@@ -7,6 +7,7 @@ from .certificates import Authority
 from .daemon import Daemon
 from .fleet import DevFleet, let_jobs_write
 from .gate import Gate
+from .lan import Lan
 from .machines import Machines
 from .program import App, Finished, Program
 from .proxy import Proxy
@@ -31,6 +32,7 @@ __all__ = [
     "Finished",
     "Gate",
     "IMAGE_ENV",
+    "Lan",
     "Layer",
     "Machines",
     "ObjectStore",

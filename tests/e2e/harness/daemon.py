@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
 from . import processes
 from .waiting import eventually
@@ -34,11 +34,13 @@ class Daemon:
         log: Path,
         env: Dict[str, str],
         account: Optional[str] = None,
+        entrance: Sequence[str] = (),
     ):
-        """`account` is whose process it is, if not this one's user's."""
+        """`account` is whose process it is, if not this one's user's, and `entrance` what the
+        command is put behind."""
         self.name = name
         self.account = account
-        self.arguments = [str(binary()), *arguments]
+        self.arguments = [*entrance, str(binary()), *arguments]
         self.log = log
         self.env = env
         self.process: Optional[subprocess.Popen] = None

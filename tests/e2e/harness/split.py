@@ -16,10 +16,10 @@ from .fleet import nothing_left_of, run_as_user, system_environment
 from .waiting import eventually
 
 
-def free_port() -> int:
+def free_port(host: str = "127.0.0.1") -> int:
     """A port that nobody listens on just now."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return probe.getsockname()[1]
 
 
@@ -33,6 +33,7 @@ class Worker(Daemon):
         env: Dict[str, str],
         state: Optional[Path] = None,
         arguments: Sequence[str] = (),
+        entrance: Sequence[str] = (),
     ):
         self.number = number
         self.state = state or root / f"worker-{number}"
@@ -41,6 +42,7 @@ class Worker(Daemon):
             ["worker", "run", "--state", str(self.state), *arguments],
             root / f"worker-{number}.log",
             env,
+            entrance=entrance,
         )
 
     @property
@@ -61,9 +63,14 @@ class SplitFleet:
     """
 
     def __init__(
-        self, root: Path, workers: int = 1, environments: Optional[Path] = None, **settings: str
+        self,
+        root: Path,
+        workers: int = 1,
+        environments: Optional[Path] = None,
+        host: str = "127.0.0.1",
+        **settings: str,
     ):
-        """`settings` are environment variables of every process.
+        """`settings` are environment variables of every process, `host` is where the gateway is.
 
         `environments` is another worker's directory of environments, which all workers share, so
         that the default one need not be built again.
@@ -71,8 +78,8 @@ class SplitFleet:
         self.environments = environments
         self.root = root
         self.env = {**system_environment(), **settings}
-        self.grpc = f"127.0.0.1:{free_port()}"
-        self.http = f"127.0.0.1:{free_port()}"
+        self.grpc = f"{host}:{free_port(host)}"
+        self.http = f"{host}:{free_port(host)}"
         self.initial_workers = workers
         self.workers: List[Worker] = []
         self._joined = 0
@@ -136,15 +143,17 @@ class SplitFleet:
         gateway: Optional[str] = None,
         arguments: Sequence[str] = (),
         pool: str = "default",
+        entrance: Sequence[str] = (),
         **settings: str,
     ) -> Worker:
         """Joins and starts a worker; returns once the gateway knows it.
 
         `state` is its state directory, if not one below the fleet's own; `gateway` is where it
         finds the gateway, if not directly. `arguments` are further ones of `metal9 worker run`,
-        `pool` is what it joins, `settings` are environment variables of this worker alone.
+        `pool` is what it joins, `entrance` is the way to its machine, `settings` are environment
+        variables of this worker alone.
         """
-        worker = self.join_worker(state, gateway, arguments, pool, **settings)
+        worker = self.join_worker(state, gateway, arguments, pool, entrance, **settings)
         known = self.connected()
         worker.start()
         self.wait_for_workers(known + 1)
@@ -156,10 +165,12 @@ class SplitFleet:
         gateway: Optional[str] = None,
         arguments: Sequence[str] = (),
         pool: str = "default",
+        entrance: Sequence[str] = (),
         **settings: str,
     ) -> Worker:
         """Joins a worker and does not start it."""
-        worker = Worker(self._joined, self.root, {**self.env, **settings}, state, arguments)
+        env = {**self.env, **settings}
+        worker = Worker(self._joined, self.root, env, state, arguments, entrance)
         self._joined += 1
         if self.environments is not None:
             worker.state.mkdir(parents=True, exist_ok=True)
@@ -170,6 +181,7 @@ class SplitFleet:
             ["worker", "join", gateway or self.grpc, "--token", token, "--state", str(worker.state)],
             worker.log,
             worker.env,
+            entrance=entrance,
         ).start()
         join.process.wait(30)
         assert join.process.returncode == 0, join.tail()

@@ -208,12 +208,35 @@ impl Networks {
                 Ok(()) => return Ok(place),
                 Err(error) => failed = error,
             }
-            if !Path::new("/sys/class/net").join(&outside).exists() {
+            if !is_there(&outside) {
                 break;
             }
         }
         Err(failed)
     }
+}
+
+/// Whether the network that this process is in has an interface of this name. What `/sys` shows may be
+/// another's.
+fn is_there(interface: &str) -> bool {
+    let listed = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
+    listed.lines().any(|line| line.split(':').next().is_some_and(|it| it.trim() == interface))
+}
+
+/// Whether networks can be made, found out without a change to the machine's: in one that is gone
+/// afterwards. Blocks.
+///
+/// # Errors
+///
+/// If this machine has no such thing, or it may not be used.
+pub(crate) fn try_out(name: &str) -> io::Result<()> {
+    ip(&["netns", "add", name], "")?;
+    let link = ["-n", name, "link", "add", "m9v0", "type", "veth", "peer", "name", "eth0"];
+    let tried = ip(&link, "")
+        .and_then(|()| hold(name, RULES))
+        .and_then(|()| hold(name, &held_to(&AllowList::default())));
+    delete(name);
+    tried
 }
 
 /// The addresses of a place: the machine's and the container's.
@@ -278,6 +301,12 @@ table inet metal9 {
 ";
         assert_eq!(rules, expected);
         assert!(!held_to(&AllowList::default()).contains("daddr"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn interfaces_are_those_of_the_own_network() {
+        assert!(is_there("lo") && !is_there("l") && !is_there("m9v-none"));
     }
 
     #[test]
