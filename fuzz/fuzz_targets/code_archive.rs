@@ -3,6 +3,7 @@
 
 #![no_main]
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{Cursor, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -76,6 +77,15 @@ fuzz_target!(|archive: Archive| {
     let unpacked = metal9_archive::unpack(&file, &target, bounds);
     // What the gateway lets in of it is another question; it must only come to an end.
     let _ = fs::File::open(&file).map(|file| metal9_archive::inspect(file, bounds));
+    let read = || Cursor::new(fs::read(&file).expect("the archive is read"));
+    let hashed = metal9_archive::content_hash(read(), bounds);
+    assert!(hashed.is_err() || unpacked.is_ok(), "the gateway takes what a worker refuses");
+    let merged =
+        metal9_archive::merge(read(), read(), &HashSet::new(), Cursor::new(Vec::new()), bounds);
+    let merged = merged.and_then(|merged| metal9_archive::content_hash(merged, bounds));
+    if let (Ok(hash), Ok(again)) = (hashed, merged) {
+        assert_eq!(again, hash, "everything was replaced by itself");
+    }
 
     let top: Vec<_> = names(scratch.path());
     assert!(top.iter().all(|name| name == "archive" || name == "a"), "outside: {top:?}");

@@ -88,8 +88,30 @@ ATTACKS: Dict[str, Callable[[Belongings], List[Attack]]] = {
             )
         )
     ],
+    "gateway.CommitObjectDelta": lambda it: [
+        refused(
+            gateway.CommitObjectDeltaRequest(object_id=it.delta.object_id, base_object_id=it.object)
+        )
+    ],
+    "gateway.CompleteObjectUpload": lambda it: [
+        refused(
+            gateway.CompleteObjectUploadRequest(
+                object_id=it.code.object_id, upload_id=it.code.upload_id
+            )
+        )
+    ],
     "gateway.CordonWorker": lambda it: [refused(gateway.CordonWorkerRequest(worker_id=it.worker))],
     "gateway.CreateMachine": lambda it: [refused(gateway.CreateMachineRequest(pool_name=it.pool))],
+    "gateway.CreateObject": lambda it: [
+        own(gateway.CreateObjectRequest(hash=it.code_hash, size=len(ARCHIVE)))
+    ],
+    "gateway.CreateObjectDelta": lambda it: [
+        refused(
+            gateway.CreateObjectDeltaRequest(
+                hash=it.code_hash, size=0, base_object_id=it.object, delta_size=len(ARCHIVE)
+            )
+        )
+    ],
     "gateway.CreatePool": lambda it: [
         refused(gateway.CreatePoolRequest(pool=gateway.PoolConfig(name=name)))
         for name in (it.pool, "mine")

@@ -9,10 +9,12 @@
 
 mod bounds;
 mod budget;
+mod content;
 mod directory;
 mod error;
 mod inspect;
 mod listing;
+mod merge;
 mod open;
 mod unpack;
 
@@ -21,6 +23,8 @@ mod tests;
 
 pub use bounds::Bounds;
 pub use budget::{Budget, Budgeted};
+pub use content::content_hash;
 pub use error::ArchiveError;
 pub use inspect::{Summary, inspect};
+pub use merge::merge;
 pub use unpack::unpack;

@@ -1,7 +1,8 @@
 //! Whole archives, good and bad ones, looked through and unpacked.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Cursor, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::listing::TYPE_BITS;
-use crate::{ArchiveError, Bounds, Summary, inspect, unpack};
+use crate::{ArchiveError, Bounds, Summary, content_hash, inspect, merge, unpack};
 
 /// What the gateway says of an archive.
 fn inspected(path: &Path, bounds: Bounds) -> Result<Summary, ArchiveError> {
@@ -247,6 +248,71 @@ fn an_archive_that_ends_early_or_begins_late_is_refused() {
     }
     fs::write(&path, [b"#!/bin/sh\n", &whole[..]].concat()).unwrap();
     assert!(inspected(&path, Bounds::default()).is_err(), "something before the archive");
+}
+
+fn hashed(entries: &[(&str, u32, &[u8])]) -> String {
+    let root = tempfile::tempdir().unwrap();
+    let file = File::open(archive(&root, entries)).unwrap();
+    content_hash(file, Bounds::default()).unwrap()
+}
+
+#[test]
+fn an_archives_hash_is_that_of_its_files_however_they_are_packed() {
+    // Made by another program from the rule.
+    let expected = "59ca1f9f41c3d400f692d09b82fc077bc05b39cc316670ba5c4b1fc76d42c5dc";
+    let files: [(&str, u32, &[u8]); 3] =
+        [("é/b.py", 0o600, b""), ("run.sh", 0o755, b"echo"), ("app.py", 0o644, b"x = 1")];
+    assert_eq!(hashed(&files), expected);
+    let with_directory = [&[("é/", 0o755, &b""[..])], &files[..]].concat();
+    assert_eq!(hashed(&with_directory), expected, "directories do not count");
+    for (number, other) in
+        [("é/b.py", 0o644, &b""[..]), ("run.py", 0o755, b"echo"), ("app.py", 0o644, b"x = 2")]
+            .into_iter()
+            .enumerate()
+    {
+        let mut files = files;
+        files[number] = other;
+        assert_ne!(hashed(&files), expected, "{other:?}");
+    }
+    assert_eq!(hashed(&[]), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+#[test]
+fn a_bomb_has_no_hash() {
+    let root = tempfile::tempdir().unwrap();
+    let path = archive(&root, &[("zeros", 0o644, &vec![0; 100_000])]);
+    let bounds = Bounds { bytes: 99_999, ..Bounds::default() };
+    let refused = content_hash(File::open(path).unwrap(), bounds);
+    assert!(matches!(refused, Err(ArchiveError::Size { .. })), "{refused:?}");
+}
+
+#[test]
+fn what_has_changed_goes_before_what_was_there() {
+    let (before, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let base: [(&str, u32, &[u8]); 4] = [
+        ("a.py", 0o644, b"a"),
+        ("b.py", 0o644, b"b"),
+        ("c.py", 0o644, b"c"),
+        ("d/e.sh", 0o755, b"e"),
+    ];
+    let changes: [(&str, u32, &[u8]); 2] = [("b.py", 0o755, b"new"), ("f.py", 0o600, b"f")];
+    let open = |root: &TempDir, entries| File::open(archive(root, entries)).unwrap();
+    let removed = HashSet::from(["c.py".to_owned(), "never.py".to_owned()]);
+    let merged = merge(
+        open(&before, &base[..]),
+        open(&after, &changes[..]),
+        &removed,
+        Cursor::new(Vec::new()),
+        Bounds::default(),
+    );
+    let merged = content_hash(merged.unwrap(), Bounds::default()).unwrap();
+    let expected: [(&str, u32, &[u8]); 4] = [
+        ("a.py", 0o644, b"a"),
+        ("b.py", 0o755, b"new"),
+        ("d/e.sh", 0o755, b"e"),
+        ("f.py", 0o600, b"f"),
+    ];
+    assert_eq!(merged, hashed(&expected));
 }
 
 proptest! {

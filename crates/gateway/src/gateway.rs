@@ -35,6 +35,7 @@ use crate::serves::Serves;
 use crate::shared::{Shared, SharedRef};
 use crate::signals::Signals;
 use crate::tls::{self, SettingsError};
+use crate::uploads::Uploads;
 use crate::volumes::{JuiceFs, Volumes};
 use crate::{audit, deployed, grpc, http, metrics};
 
@@ -146,6 +147,11 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
     let juicefs = JuiceFs::open(&options).await.map_err(StartError::JuiceFs)?;
     let root = juicefs.as_ref().map_or_else(|| options.volumes_dir(), |it| it.root().to_owned());
     let volumes = Volumes::open(root, juicefs).map_err(StartError::Volumes)?;
+    let uploads = Uploads::open(options.state_dir.join("uploads"));
+    let uploads = uploads.map_err(|source| StartError::Store {
+        dir: options.state_dir.display().to_string(),
+        source,
+    })?;
     let (commands, receiver) = mpsc::channel(driver::QUEUE);
     let shared = Arc::new(Shared {
         hub: Hub::new(store.logs().clone()),
@@ -164,6 +170,7 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         revocations: Revocations::default(),
         signals: Signals::default(),
         volumes,
+        uploads,
         intruders: Intruders::default(),
         joins: JoinLimit::default(),
         scales: Scales::default(),

@@ -11,6 +11,8 @@ mod change_deployment;
 mod changes;
 mod cordon_worker;
 mod create_machine;
+mod create_object;
+mod create_object_delta;
 mod create_pool;
 mod create_token;
 mod delete_machine;

@@ -13,6 +13,7 @@ mod join_tokens;
 mod log_lines;
 mod log_stream;
 mod logs;
+mod object_upload;
 mod openapi;
 mod output;
 mod patience;
@@ -82,6 +83,8 @@ fn routes() -> OpenApiRouter<SharedRef> {
         .routes(routes!(output::get))
         .routes(routes!(volume_file::get, volume_file::put))
         .routes(routes!(volume_part::put))
+        .routes(routes!(object_upload::part))
+        .routes(routes!(object_upload::whole))
         .routes(routes!(audit::read))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(workers::list))

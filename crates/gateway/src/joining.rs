@@ -38,12 +38,16 @@ impl Invitation {
         // With somebody else's certificate the system's authorities say who the gateway is.
         let trusted = self.tls && self.fingerprint.is_none();
         let scheme = if trusted { "https://" } else { "" };
-        let mut join =
-            format!("metal9 worker join {scheme}{} --token {}", self.gateway, self.token);
+        let mut join = format!(
+            "metal9 worker join {scheme}{} --token {} --pool {}",
+            self.gateway,
+            self.token,
+            quoted(&self.pool)
+        );
         if let Some(fingerprint) = &self.fingerprint {
             join.push_str(&format!(" --fingerprint {fingerprint}"));
         }
-        format!("{join} --pool {} && metal9 worker run", quoted(&self.pool))
+        format!("{join} && metal9 worker run")
     }
 }
 
@@ -103,16 +107,13 @@ mod tests {
 
     #[test]
     fn the_command_says_how_the_gateway_is_known() {
-        let run = "--pool p && metal9 worker run";
-        assert_eq!(invitation(false, None, "p"), format!("metal9 worker join h:1 --token t {run}"));
-        assert_eq!(
-            invitation(true, None, "p"),
-            format!("metal9 worker join https://h:1 --token t {run}")
-        );
-        assert_eq!(
-            invitation(true, Some("sha256:00"), "p"),
-            format!("metal9 worker join h:1 --token t --fingerprint sha256:00 {run}")
-        );
+        let said = |address: &str, rest: &str| {
+            format!("metal9 worker join {address} --token t --pool p{rest} && metal9 worker run")
+        };
+        assert_eq!(invitation(false, None, "p"), said("h:1", ""));
+        assert_eq!(invitation(true, None, "p"), said("https://h:1", ""));
+        let own = invitation(true, Some("sha256:00"), "p");
+        assert_eq!(own, said("h:1", " --fingerprint sha256:00"));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 
 mod accept;
 mod admission;
+mod archives;
 mod arguments;
 mod audit;
 mod auth;
@@ -56,6 +57,7 @@ mod signals;
 mod timestamps;
 mod tls;
 mod unimplemented;
+mod uploads;
 mod validate;
 mod volumes;
 mod yielding;

@@ -87,6 +87,9 @@ pub struct Options {
     pub allow_simulated_devices: bool,
     /// Pools whose functions run in gVisor and nothing else, separated by commas.
     pub untrusted_pools: Option<String>,
+    /// Whether the SDK sends code over HTTP: in parts, and after the first time only what has
+    /// changed.
+    pub http_uploads: bool,
     /// MiB of the state's disk below which nothing new is accepted; 0 to accept until it is full.
     pub min_free_disk_mib: u64,
     /// The JuiceFS file system that volumes are kept on; a section of its own in settings.
@@ -130,6 +133,7 @@ impl Options {
             max_connections: 16_384,
             allow_simulated_devices: false,
             untrusted_pools: None,
+            http_uploads: false,
             min_free_disk_mib: 512,
             juicefs: JuiceFs::default(),
         }

@@ -1,7 +1,7 @@
 //! Removing what is over: ended tasks after a while or when they take too much room, and stubs and
 //! code that nobody uses.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metal9_store::StoreError;
 
@@ -34,6 +34,7 @@ pub(crate) fn start(shared: SharedRef) {
                 Err(StoreError::Closed) => return,
                 Err(error) => tracing::warn!(%error, "could not remove what is over"),
             }
+            shared.uploads.tidy(Instant::now());
             if let Err(error) = volumes::tidy(&shared).await {
                 tracing::warn!(%error, "could not remove what is over of volumes");
             }

@@ -27,6 +27,7 @@ use crate::revocations::Revocations;
 use crate::scales::Scales;
 use crate::serves::Serves;
 use crate::signals::Signals;
+use crate::uploads::Uploads;
 use crate::volumes::Volumes;
 
 /// What every part of the gateway can reach; always behind an [`Arc`].
@@ -49,6 +50,7 @@ pub(crate) struct Shared {
     pub(crate) revocations: Revocations,
     pub(crate) signals: Signals,
     pub(crate) volumes: Volumes,
+    pub(crate) uploads: Uploads,
     pub(crate) intruders: Intruders,
     pub(crate) joins: JoinLimit,
     pub(crate) scales: Scales,

@@ -1,28 +1,28 @@
 //! Code archives: rows in the database, bytes in the object store. Outputs share the directory.
 
-use std::collections::HashSet;
+mod files;
+
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use metal9_types::{ObjectId, WorkspaceId};
-use object_store::local::LocalFileSystem;
-use object_store::path::Path as ObjectPath;
 use object_store::{GetResultPayload, ObjectStoreExt, WriteMultipart};
-use sqlx::{Row, SqliteConnection};
+use sqlx::SqliteConnection;
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 use crate::clock::{new_uuid, now};
 use crate::columns::Columns;
-use crate::directory::{create_private, file_error};
+use crate::directory::file_error;
 use crate::retention::Used;
 use crate::store::database;
 use crate::{Store, StoreError, UnixMicros};
+use files::path;
+pub(crate) use files::{ObjectFiles, objects};
 
 /// Bytes read from an object at a time.
 const CHUNK: usize = 256 * 1024;
@@ -36,75 +36,13 @@ const LONGEST_HASH: usize = 256;
 /// An object's bytes, in order.
 pub type ObjectStream = BoxStream<'static, io::Result<Bytes>>;
 
-/// Where the bytes are.
-pub(crate) struct ObjectFiles(Arc<LocalFileSystem>);
-
-impl ObjectFiles {
-    /// Opens the directory and removes what uploads that a crash interrupted have left there.
-    pub(crate) async fn open(
-        dir: &Path,
-        connection: &mut SqliteConnection,
-    ) -> Result<Self, StoreError> {
-        create_private(dir)?;
-        let known = sqlx::query("SELECT id FROM objects UNION ALL SELECT id FROM outputs")
-            .fetch_all(connection)
-            .await
-            .map_err(database("list objects"))?;
-        let known: HashSet<String> = known
-            .iter()
-            .filter_map(|row| row.try_get::<&[u8], _>("id").ok())
-            .filter_map(|bytes| Uuid::from_slice(bytes).ok())
-            .map(|id| id.to_string())
-            .collect();
-        let swept = dir.to_owned();
-        let sweep = tokio::task::spawn_blocking(move || remove_others(&swept, &known));
-        sweep
-            .await
-            .unwrap_or_else(|error| Err(io::Error::other(error)))
-            .map_err(|source| file_error("tidy", dir, source))?;
-        let files = LocalFileSystem::new_with_prefix(dir)
-            .map_err(objects("open the objects"))?
-            .with_fsync(true);
-        Ok(Self(Arc::new(files)))
-    }
-
-    /// Removes an object's bytes; one that has none is no error.
-    pub(crate) async fn delete(&self, id: ObjectId) -> Result<(), StoreError> {
-        match self.0.delete(&path(id)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(objects("remove an object")(error)),
-        }
-    }
-
-    /// The file of an object's bytes.
-    pub(crate) async fn file(&self, id: ObjectId) -> Result<std::fs::File, StoreError> {
-        let found = self.0.get(&path(id)).await.map_err(objects("open an object"))?;
-        match found.payload {
-            GetResultPayload::File(file, _) => Ok(file),
-            GetResultPayload::Stream(_) => Err(StoreError::ObjectLost { object: id }),
-        }
-    }
-
-    /// Begins to write an object's bytes.
-    pub(crate) async fn begin(&self, id: ObjectId) -> Result<WriteMultipart, StoreError> {
-        let upload = self.0.put_multipart(&path(id)).await.map_err(objects("begin an object"))?;
-        Ok(WriteMultipart::new(upload))
-    }
-
-    async fn has(&self, id: ObjectId) -> Result<bool, StoreError> {
-        match self.0.head(&path(id)).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(objects("look for an object")(error)),
-        }
-    }
-}
-
 /// An object on its way in. Dropping it before [`ObjectUpload::finish`] leaves nothing.
 pub struct ObjectUpload {
     store: Store,
     upload: WriteMultipart,
     row: ObjectRow,
+    /// Where its bytes are until it is recorded.
+    bytes: ObjectId,
 }
 
 impl fmt::Debug for ObjectUpload {
@@ -143,8 +81,7 @@ impl ObjectUpload {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(std::fs::File) -> Result<(), E> + Send + 'static,
     {
-        let Self { store, upload, row } = self;
-        let new = row.id;
+        let Self { store, upload, row, bytes: new } = self;
         upload.finish().await.map_err(objects("finish an object"))?;
         let files = &store.inner.objects;
         let checked = match files.file(new).await {
@@ -159,11 +96,10 @@ impl ObjectUpload {
             files.0.delete(&path(new)).await.map_err(objects("drop an object"))?;
             return Err(refused);
         }
-        Ok(Self::record(store, row).await?)
+        Ok(Self::record(store, row, new).await?)
     }
 
-    async fn record(store: Store, row: ObjectRow) -> Result<ObjectId, StoreError> {
-        let new = row.id;
+    async fn record(store: Store, row: ObjectRow, new: ObjectId) -> Result<ObjectId, StoreError> {
         let id = store
             .write("record an object", row, |row, conn| Box::pin(insert_object(row, conn)))
             .await?;
@@ -174,8 +110,8 @@ impl ObjectUpload {
         if files.has(id).await? {
             files.0.delete(&path(new)).await.map_err(objects("drop a second copy"))?;
         } else {
-            // The bytes of the one that is recorded were lost; these are the same.
-            files.0.rename(&path(new), &path(id)).await.map_err(objects("restore an object"))?;
+            // The one that is recorded has none, or they were lost; these are the same.
+            files.0.rename(&path(new), &path(id)).await.map_err(objects("place an object"))?;
         }
         Ok(id)
     }
@@ -227,6 +163,31 @@ impl Store {
         hash: &str,
         size: i64,
     ) -> Result<ObjectUpload, StoreError> {
+        self.begin_object(workspace, hash, size, None).await
+    }
+
+    /// The same for an object that somebody was told the id of. What [`ObjectUpload::finish`] gives
+    /// is another id if the content was recorded under that meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn put_object_as(
+        &self,
+        workspace: WorkspaceId,
+        id: ObjectId,
+        hash: &str,
+        size: i64,
+    ) -> Result<ObjectUpload, StoreError> {
+        self.begin_object(workspace, hash, size, Some(id)).await
+    }
+
+    async fn begin_object(
+        &self,
+        workspace: WorkspaceId,
+        hash: &str,
+        size: i64,
+        told: Option<ObjectId>,
+    ) -> Result<ObjectUpload, StoreError> {
         if hash.is_empty() || hash.len() > LONGEST_HASH {
             return Err(StoreError::Invalid {
                 what: "object hash",
@@ -234,15 +195,55 @@ impl Store {
                 expected: "1 to 256 characters",
             });
         }
+        // Somebody else may be told the same id, or an object may have it: the bytes have a name of
+        // their own until they have been looked at.
+        let bytes = ObjectId(new_uuid());
         let row = ObjectRow {
-            id: ObjectId(new_uuid()),
+            id: told.unwrap_or(bytes),
             workspace,
             hash: hash.to_owned(),
             announced_size: size,
             created_at: now(),
         };
-        let upload = self.inner.objects.begin(row.id).await?;
-        Ok(ObjectUpload { store: self.clone(), upload, row })
+        let upload = self.inner.objects.begin(bytes).await?;
+        Ok(ObjectUpload { store: self.clone(), upload, row, bytes })
+    }
+
+    /// The id under which this content is recorded, whether or not its bytes are there.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn object_id(
+        &self,
+        workspace: WorkspaceId,
+        hash: &str,
+    ) -> Result<Option<ObjectId>, StoreError> {
+        let id: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT id FROM objects WHERE workspace = ? AND hash = ?")
+                .bind(&workspace.0.as_bytes()[..])
+                .bind(hash)
+                .fetch_optional(self.readers())
+                .await
+                .map_err(database("look up an object"))?;
+        let id = id.map(|id| Uuid::from_slice(&id)).transpose();
+        let id = id.map_err(|error| sqlx::Error::Decode(error.into()));
+        Ok(id.map_err(database("look up an object"))?.map(ObjectId))
+    }
+
+    /// The file of an object's bytes, if the workspace has the object and they are there.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn object_file(
+        &self,
+        workspace: WorkspaceId,
+        id: ObjectId,
+    ) -> Result<Option<std::fs::File>, StoreError> {
+        let files = &self.inner.objects;
+        if !self.object_exists(workspace, id).await? || !files.has(id).await? {
+            return Ok(None);
+        }
+        files.file(id).await.map(Some)
     }
 
     /// An object's size in bytes, and its bytes. Whether the reader's workspace may have it is
@@ -329,46 +330,4 @@ async fn insert_object(
     .await?;
     let id = Uuid::from_slice(&id).map_err(|error| sqlx::Error::Decode(error.into()))?;
     Ok(ObjectId(id))
-}
-
-/// Spread over 256 directories by the last two digits, which are random.
-fn path(id: ObjectId) -> ObjectPath {
-    let id = id.to_string();
-    let (_, tail) = id.split_at(id.len() - 2);
-    ObjectPath::from_iter([tail, id.as_str()])
-}
-
-fn remove_others(dir: &Path, known: &HashSet<String>) -> io::Result<()> {
-    for shelf in std::fs::read_dir(dir)? {
-        let shelf = shelf?;
-        if !shelf.file_type()?.is_dir() {
-            continue;
-        }
-        for file in std::fs::read_dir(shelf.path())? {
-            let file: PathBuf = file?.path();
-            let name = file.file_name().and_then(|name| name.to_str());
-            if name.is_none_or(|name| !known.contains(name)) {
-                match std::fs::remove_file(&file) {
-                    // An upload that was dropped a moment ago may be removing it as well.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    removed => removed?,
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn objects(doing: &'static str) -> impl Fn(object_store::Error) -> StoreError {
-    move |source| {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&source);
-        while let Some(error) = cause {
-            let io = error.downcast_ref::<io::Error>();
-            if io.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) {
-                return StoreError::Full { doing };
-            }
-            cause = error.source();
-        }
-        StoreError::Objects { doing, source }
-    }
 }

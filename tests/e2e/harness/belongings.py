@@ -1,10 +1,13 @@
 """Everything that a workspace can have, for what another must neither see nor change."""
 
+import hashlib
 import uuid
 from typing import Any, Dict, Set
 
 from beta9.clients.gateway import (
     CreateMachineRequest,
+    CreateObjectDeltaRequest,
+    CreateObjectRequest,
     CreatePoolRequest,
     CreateTokenRequest,
     DeployStubRequest,
@@ -93,6 +96,15 @@ class Belongings:
         put = api.gateway.put_object_stream(iter([request]))
         assert put.ok, put
         self.object = put.object_id
+        self.code_hash = hashlib.sha256(self.content.encode()).hexdigest()
+        create = CreateObjectRequest(hash=self.code_hash, size=len(ARCHIVE))
+        self.code = api.gateway.create_object(create)
+        assert self.code.ok, self.code
+        changes = CreateObjectDeltaRequest(
+            hash=self.code_hash, base_object_id=self.object, delta_size=len(ARCHIVE)
+        )
+        self.delta = api.gateway.create_object_delta(changes)
+        assert self.delta.ok, self.delta
         save = OutputSaveRequest(task_id=self.task, filename="output.txt", content=content)
         self.output = self.outputs.output_save_stream(iter([save])).id
         assert self.secrets.create_secret(
@@ -123,6 +135,9 @@ class Belongings:
             self.token.token_id,
             self.machine.id,
             self.object,
+            self.code.object_id,
+            self.code.upload_id,
+            self.delta.object_id,
             self.output,
             self.volume.id,
             self.upload.upload_id,

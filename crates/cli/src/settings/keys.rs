@@ -83,6 +83,7 @@ pub(super) const KEYS: &[Key] = &[
     key("gateway", "min_free_disk_mib", Kind::Count, "free space below which nothing new is accepted"),
     key("gateway", "allow_simulated_devices", Kind::Switch, "whether workers may offer devices that only pretend to be there"),
     key("gateway", "untrusted_pools", Kind::Text, "pools for code that nobody trusts, separated by commas: gVisor only"),
+    key("gateway", "http_uploads", Kind::Switch, "whether the SDK sends code over HTTP: in parts, and later only what has changed"),
     key("worker", "state_dir", Kind::Path, "where the worker keeps environments, code and containers"),
     key("worker", "gateway", Kind::Text, "the gateway's gRPC address, if not the one that was joined"),
     key("worker", "pool", Kind::Text, "the pool, if not the one that was joined"),

@@ -5,12 +5,12 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::attach_to_container::AttachStream;
 use super::{
-    attach_to_container, authorize, change_deployment, cordon_worker, create_machine, create_pool,
-    create_token, delete_machine, delete_pool, delete_token, deploy_stub, export_workspace_config,
-    get_or_create_stub, get_pool_join_command, get_url, head_object, list_containers,
-    list_deployments, list_machines, list_pool_machines, list_pools, list_private_pools,
-    list_tasks, list_tokens, list_workers, put_object_stream, reply, sign_payload, stop_container,
-    stop_tasks, toggle_token,
+    attach_to_container, authorize, change_deployment, cordon_worker, create_machine,
+    create_object, create_object_delta, create_pool, create_token, delete_machine, delete_pool,
+    delete_token, deploy_stub, export_workspace_config, get_or_create_stub, get_pool_join_command,
+    get_url, head_object, list_containers, list_deployments, list_machines, list_pool_machines,
+    list_pools, list_private_pools, list_tasks, list_tokens, list_workers, put_object_stream,
+    reply, sign_payload, stop_container, stop_tasks, toggle_token,
 };
 use crate::shared::SharedRef;
 
@@ -70,6 +70,34 @@ impl wire::gateway_service_server::GatewayService for GatewayApi {
         request: Request<wire::HeadObjectRequest>,
     ) -> Result<Response<wire::HeadObjectResponse>, Status> {
         serve!(self, request, head_object::head, HeadObjectResponse, error_msg)
+    }
+
+    async fn create_object(
+        &self,
+        request: Request<wire::CreateObjectRequest>,
+    ) -> Result<Response<wire::CreateObjectResponse>, Status> {
+        serve!(self, request, create_object::create, CreateObjectResponse, error_msg)
+    }
+
+    async fn complete_object_upload(
+        &self,
+        request: Request<wire::CompleteObjectUploadRequest>,
+    ) -> Result<Response<wire::CompleteObjectUploadResponse>, Status> {
+        serve!(self, request, create_object::complete, CompleteObjectUploadResponse, error_msg)
+    }
+
+    async fn create_object_delta(
+        &self,
+        request: Request<wire::CreateObjectDeltaRequest>,
+    ) -> Result<Response<wire::CreateObjectDeltaResponse>, Status> {
+        serve!(self, request, create_object_delta::create, CreateObjectDeltaResponse, error_msg)
+    }
+
+    async fn commit_object_delta(
+        &self,
+        request: Request<wire::CommitObjectDeltaRequest>,
+    ) -> Result<Response<wire::CommitObjectDeltaResponse>, Status> {
+        serve!(self, request, create_object_delta::commit, CommitObjectDeltaResponse, error_msg)
     }
 
     async fn put_object_stream(

@@ -6,8 +6,8 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::shared::Shared;
 
-/// Looks an archive up by its content hash. `use_workspace_storage` stays false: that steers the
-/// SDK to PutObjectStream.
+/// Looks an archive up by its content hash. `use_workspace_storage` is what steers the SDK: to
+/// CreateObject and addresses for HTTP, or else to PutObjectStream.
 pub(super) async fn head(
     shared: &Shared,
     caller: &Caller,
@@ -18,6 +18,7 @@ pub(super) async fn head(
         ok: true,
         exists: object.is_some(),
         object_id: object.map(|id| id.to_string()).unwrap_or_default(),
+        use_workspace_storage: shared.options.http_uploads,
         ..Default::default()
     })
 }

@@ -103,3 +103,41 @@ async fn a_hash_must_be_one() {
         assert!(matches!(error, StoreError::Invalid { .. }), "{error}");
     }
 }
+
+/// Puts content under an id that somebody was told before.
+async fn put_as(fixture: &Fixture, id: ObjectId, hash: &str, bytes: &'static [u8]) -> ObjectId {
+    let begun = fixture.store.put_object_as(fixture.workspace, id, hash, 1).await;
+    let mut upload = begun.unwrap();
+    upload.write(Bytes::from_static(bytes)).await.unwrap();
+    upload.finish().await.unwrap()
+}
+
+#[tokio::test]
+async fn an_object_has_the_id_that_was_told_unless_its_content_has_another() {
+    let fixture = Fixture::new().await;
+    let told = ObjectId(Uuid::from_u128(7));
+    assert_eq!(fixture.store.object_id(fixture.workspace, "aa").await.unwrap(), None);
+    let (a, b) =
+        tokio::join!(put_as(&fixture, told, "aa", b"code"), put_as(&fixture, told, "aa", b"code"));
+    assert_eq!((a, b), (told, told));
+    assert_eq!(fixture.store.object_id(fixture.workspace, "aa").await.unwrap(), Some(told));
+    let other = ObjectId(Uuid::from_u128(8));
+    assert_eq!(put_as(&fixture, other, "aa", b"code").await, told);
+    assert_eq!(get(&fixture, told).await, "code");
+    assert!(fixture.store.object_file(fixture.workspace, told).await.unwrap().is_some());
+    assert!(fixture.store.object_file(fixture.workspace, other).await.unwrap().is_none());
+    assert!(fixture.store.object_file(stranger(), told).await.unwrap().is_none());
+    assert_eq!(all_bytes(&fixture.dir.path().join("objects")), b"code");
+}
+
+#[tokio::test]
+async fn bytes_that_do_not_pass_leave_what_has_their_id() {
+    let fixture = Fixture::new().await;
+    let id = put(&fixture, "aa", &[Bytes::from_static(b"code")]).await;
+    let mut upload = fixture.store.put_object_as(fixture.workspace, id, "aa", 1).await.unwrap();
+    upload.write(Bytes::from_static(b"something else")).await.unwrap();
+    let refused = upload.finish_if(|_| Err::<(), _>(StoreError::Closed)).await;
+    assert!(matches!(refused, Err(StoreError::Closed)), "{refused:?}");
+    assert_eq!(get(&fixture, id).await, "code");
+    assert_eq!(all_bytes(&fixture.dir.path().join("objects")), b"code");
+}
