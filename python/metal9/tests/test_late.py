@@ -5,7 +5,12 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only containers of gVisor need it")
+
+@pytest.fixture(autouse=True)
+def linux():
+    if sys.platform != "linux":
+        pytest.skip("only containers of gVisor need it")
+
 
 WRITES = """
 import ctypes, os, pathlib
