@@ -147,9 +147,9 @@ def gate(tmp_path):
     gate.try_open()
 
 
-def stub(api, volume, handler, **settings):
+def stub(api, volume, handler, code=CODE, **settings):
     mounts = [VolumeOfStub(id=volume.id, mount_path="./data")]
-    return api.stub(CODE, f"app:{handler}", volumes=mounts, **settings)
+    return api.stub(code, f"app:{handler}", volumes=mounts, **settings)
 
 
 def own_mount(worker):

@@ -12,7 +12,7 @@ from typing import Dict, List
 
 import pytest
 
-from harness import processes
+from harness import eventually, processes
 from harness.daemon import binary
 from harness.fleet import nothing_left_of, system_environment
 
@@ -138,6 +138,56 @@ def test_a_dry_run_prints_what_it_would_do_and_does_nothing(machine):
     assert not (machine.manager / "calls").exists() and not any(machine.units.iterdir())
 
 
+WHERE = """
+import os
+
+def where():
+    return os.uname().nodename
+"""
+
+OF_CONTAINERS = {
+    "METAL9_WORKER_RUNTIME": "runc",
+    "METAL9_IMAGES_INSECURE_REGISTRIES": "registry.lan:5000",
+    "METAL9_JUICEFS_CACHE_MIB": "100",
+    "METAL9_JUICEFS_METADATA": "redis://:secret@meta.lan/1",
+    # Jobs in user namespaces could not enter the directories of the tests.
+    "METAL9_WORKER_WRITABLE": "",
+}
+
+
+def test_a_worker_of_containers_is_roots_and_is_given_what_it_reads_and_no_secret(machine, split):
+    if os.geteuid() != 0:
+        pytest.skip("only root's service makes containers")
+    shown = machine.metal9("worker", "install", "--dry-run", **OF_CONTAINERS).stdout
+    for line in ("Delegate=yes", "User=root", 'Environment="METAL9_WORKER_RUNTIME=runc"'):
+        assert f"    {line}\n" in shown
+    assert "METAL9_IMAGES_INSECURE_REGISTRIES" in shown and "METAL9_JUICEFS_CACHE_MIB" in shown
+    for kept_out in ("secret", "NoNewPrivileges", "RestrictSUIDSGID"):
+        assert kept_out not in shown
+    done = machine.metal9("worker", "install", "--dry-run", "--user", "nobody", code=2, **OF_CONTAINERS)
+    assert 'runtime = "runc" takes a worker of root\'s' in done.stderr and "--user root" in done.stderr
+    # What the unit says starts such a worker.
+    gateway = ["--gateway", split.grpc, "--token", split._join_token()]
+    machine.metal9("worker", "install", *gateway, **OF_CONTAINERS)
+    eventually(split.connected, lambda count: count == 2, what="it is connected", within=60)
+    isolations = [worker["isolation"] for worker in split.api.get("/api/v1/status").json()["workers"]]
+    assert any(it.startswith("runc ") and "own network" in it for it in isolations), isolations
+    stub = split.api.stub({"app.py": WHERE}, "app:where", env=["METAL9_RUNTIME=runc"])
+    assert split.api.call(stub).value.startswith("metal9-")
+    assert machine.state.stat().st_mode & 0o777 == 0o700
+    lines = {check["name"]: check for check in doctor(machine, **OF_CONTAINERS)}
+    for name in ("containers", "networks", "cgroups", "service"):
+        assert lines[name]["status"] == "ok", lines[name]
+    assert lines["containers"]["found"].startswith("runc 1") and "unit" not in lines
+    assert lines["images"]["status"] in ("ok", "skipped"), lines["images"]
+    machine.metal9("worker", "uninstall")
+    nothing_left_of(machine.state)
+
+
+def doctor(machine, code=0, **variables):
+    return json.loads(machine.metal9("--json", "doctor", code=code, **variables).stdout)["checks"]
+
+
 def test_commands_without_a_service_say_how_to_get_one(machine):
     for command in ("start", "stop", "uninstall", "logs"):
         done = machine.metal9("worker", command, code=1)
@@ -194,10 +244,7 @@ def lives(machine, split, split_app):
     split.wait_for_workers(1)
     assert "the worker is ready" in machine.metal9("worker", "logs", "-n", "100").stdout
 
-    found = {
-        check["name"]: check
-        for check in json.loads(machine.metal9("--json", "doctor").stdout)["checks"]
-    }
+    found = {check["name"]: check for check in doctor(machine)}
     assert found["service"]["status"] == "ok" and found["credential"]["status"] == "ok"
 
     machine.metal9("worker", "uninstall")

@@ -23,6 +23,7 @@ pub use place::{Account, Manager, Place, Scope};
 pub use plan::{Plan, Step};
 pub use search::search_path;
 pub use service::{Service, definition};
+pub use systemd::suits_containers;
 
 /// Plans, by what they do.
 pub mod plans {

@@ -23,6 +23,8 @@ pub struct Service {
     pub variables: Vec<(String, String)>,
     /// How long running calls may go on once the worker was told to end.
     pub drain: Duration,
+    /// Whether an OCI runtime makes containers of its jobs.
+    pub makes_containers: bool,
 }
 
 /// How much longer than its calls the worker itself may take to end: to stop what is left, to tell

@@ -8,6 +8,18 @@ use crate::service::Service;
 /// Files a worker and each of its jobs may have open.
 const OPEN_FILES: u32 = 65_536;
 
+/// What the worker and all that it starts do without. It would keep images from being unpacked and
+/// built as they are.
+const RESTRICTIONS: &str =
+    "NoNewPrivileges=yes\nRestrictSUIDSGID=yes\nSystemCallArchitectures=native\n";
+
+/// Whether a unit, which may have been written for a worker whose jobs are processes of the machine, can
+/// start one that makes containers of them.
+#[must_use]
+pub fn suits_containers(unit: &str) -> bool {
+    !unit.contains(RESTRICTIONS)
+}
+
 /// The unit of a user's or the system's systemd.
 pub(crate) fn unit(service: &Service) -> String {
     let system = service.place.scope == Scope::System;
@@ -36,11 +48,22 @@ pub(crate) fn unit(service: &Service) -> String {
     let _ = writeln!(text, "TimeoutStopSec={}", service.kill_after());
     text += "# The worker holds each container by a cgroup of its own.\nDelegate=yes\n";
     text += "# A job that is killed for its memory takes nobody with it.\nOOMPolicy=continue\n";
-    let _ = writeln!(text, "LimitNOFILE={OPEN_FILES}\nTasksMax=infinity\nUMask=0077");
+    let _ = writeln!(text, "LimitNOFILE={OPEN_FILES}\nTasksMax=infinity");
+    if service.makes_containers {
+        text += "# Containers with users of their own read what the worker makes for them; its directory\n";
+        text += "# is closed to everybody else.\nUMask=0022\n";
+    } else {
+        text += "UMask=0077\n";
+    }
     text +=
         "# Jobs are isolated by the worker, which needs namespaces and its own devices for that:\n";
     text += "# nothing that takes these away belongs here.\n";
-    text += "NoNewPrivileges=yes\nRestrictSUIDSGID=yes\nSystemCallArchitectures=native\n";
+    if service.makes_containers {
+        text += "# Images have programs that give rights, or are of another architecture, and builds run\n";
+        text += "# them. No job gains rights by any: its container keeps it from that.\n";
+    } else {
+        text += RESTRICTIONS;
+    }
     let target = if system { "multi-user.target" } else { "default.target" };
     let _ = write!(text, "\n[Install]\nWantedBy={target}\n");
     text

@@ -27,7 +27,18 @@ mod tests {
             path: ["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from).into(),
             variables: vec![("METAL9_WORKER_LABELS".into(), "zone=attic & cellar".into())],
             drain: Duration::from_secs(10),
+            makes_containers: false,
         }
+    }
+
+    /// The worker of a machine that makes containers, which only root's does.
+    fn of_containers() -> Service {
+        let account = Account { name: "root".into(), uid: 0, home: "/root".into() };
+        let place = Place { manager: Manager::Systemd, scope: Scope::System, account };
+        let variables = vec![("METAL9_WORKER_RUNTIME".into(), "runc".into())];
+        let state = "/root/.metal9/worker".into();
+        let usual = service(Manager::Systemd, Scope::System);
+        Service { place, state, variables, makes_containers: true, ..usual }
     }
 
     fn all() -> impl Iterator<Item = (String, Service)> {
@@ -65,6 +76,32 @@ mod tests {
         for (name, service) in all() {
             check(&format!("{name}.txt"), &definition(&service));
         }
+        check("container_unit.txt", &definition(&of_containers()));
+    }
+
+    /// What takes away mounts, namespaces, devices, kernel settings or programs of other rights has
+    /// no place in the unit of a worker that makes containers.
+    #[test]
+    fn a_unit_keeps_no_container_from_being_made() {
+        let text = definition(&of_containers());
+        let settings: Vec<&str> =
+            text.lines().filter_map(|it| Some(it.split_once('=')?.0)).collect();
+        let harmful =
+            ["Private", "Protect", "Restrict", "NoNew", "SystemCall", "Capability", "ReadOnly"];
+        let harmful =
+            harmful.iter().chain(&["Device", "Inaccessible", "Memory", "Temporary", "Root"]);
+        for prefix in harmful {
+            let found = settings.iter().find(|it| it.starts_with(prefix) && **it != "RestartSec");
+            assert_eq!(found, None, "{text}");
+        }
+        let needed =
+            ["Delegate=yes", "KillMode=mixed", "User=root", "TasksMax=infinity", "UMask=0022"];
+        for needed in needed {
+            assert!(text.lines().any(|line| line == needed), "{needed} is not in\n{text}");
+        }
+        assert!(metal9_service::suits_containers(&text));
+        let native = definition(&service(Manager::Systemd, Scope::System));
+        assert!(!metal9_service::suits_containers(&native));
     }
 
     #[test]
@@ -119,8 +156,11 @@ mod tests {
             return;
         }
         let root = tempfile::tempdir().unwrap();
-        for (scope, flag) in [(Scope::User, "--user"), (Scope::System, "--system")] {
-            let mut service = service(Manager::Systemd, scope);
+        let kinds = [(Scope::User, "--user", false), (Scope::System, "--system", false)];
+        for (scope, flag, makes_containers) in
+            kinds.into_iter().chain([(Scope::System, "--system", true)])
+        {
+            let mut service = Service { makes_containers, ..service(Manager::Systemd, scope) };
             // A program that is there, an account that is, and a name that needs quotes.
             service.program = "/bin/true".into();
             service.place.account.name = "root".into();

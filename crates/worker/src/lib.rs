@@ -60,5 +60,5 @@ pub use join::{JoinError, Joined, join};
 pub use options::{CACHE_CHECK, CACHE_MIB, ImageSettings, JoinOptions, Options, Wish};
 pub use paths::PathsError;
 pub use run::{RunError, run};
-pub use runner::{AccountError, IsolationError, OciError, gpu_obstacle};
+pub use runner::{AccountError, Containers, IsolationError, OciError, containers, gpu_obstacle};
 pub use runner_files::RunnerFilesError;

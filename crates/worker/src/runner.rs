@@ -44,7 +44,7 @@ pub use isolation::IsolationError;
 pub(crate) use launch::{Base, LaunchError, Launcher};
 pub(crate) use messages::{CallFrame, CancelReason, FromRunner, Load, ToRunner};
 pub(crate) use networks::OwnNetwork;
-pub use oci::OciError;
+pub use oci::{Containers, OciError, containers};
 pub(crate) use relay::Relay;
 pub(crate) use shape::{Early, Shape};
 pub(crate) use supervisor::Supervisor;

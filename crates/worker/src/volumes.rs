@@ -71,6 +71,9 @@ pub(crate) struct Copies {
     pub(crate) directory: Option<ContainerDirectory>,
     /// What its volumes stand on that are no copies.
     pub(crate) ground: Ground,
+    /// Directories of those whose files the container itself keeps open after its programs have closed
+    /// them, on a file system where others see what is closed.
+    pub(crate) late: Vec<PathBuf>,
 }
 
 /// Whether this machine sees a disk, asked on a thread: a file system that hangs must not hold up

@@ -64,6 +64,7 @@ def start() -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            umask=int(unit["UMask"][0], 8),
         )
     (HERE / "pid").write_text(str(child.pid))
 

@@ -1,5 +1,6 @@
 //! What facts mean.
 
+mod containers;
 mod directory;
 mod gateway;
 mod isolation;

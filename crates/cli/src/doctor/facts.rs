@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use metal9_sandbox::Means;
 use metal9_service::{Manager, Scope, Standing};
+use metal9_worker::Containers;
 
 use crate::machine::Machine;
 
@@ -37,6 +38,9 @@ pub(crate) struct WorkerFacts {
     pub(crate) refused: Vec<String>,
     /// Why jobs do not see the GPU, on a Mac where they do not.
     pub(crate) unseen: Option<String>,
+    /// What makes containers of jobs, or why that does not work; nothing if they are processes of the
+    /// machine.
+    pub(crate) containers: Option<Result<Containers, NoContainers>>,
     /// The setting `worker.isolation`.
     pub(crate) isolation: String,
     /// What holds containers to their memory, in words; empty if nothing does.
@@ -45,6 +49,18 @@ pub(crate) struct WorkerFacts {
     pub(crate) service: ServiceFacts,
     /// Why a JuiceFS file system cannot be mounted for jobs; nothing if it can.
     pub(crate) juicefs: Option<String>,
+}
+
+/// Why no container can be made.
+#[derive(Clone, Debug)]
+pub(crate) struct NoContainers {
+    /// The setting `worker.runtime`.
+    pub(crate) runtime: String,
+    pub(crate) why: String,
+    /// It is not installed.
+    pub(crate) is_missing: bool,
+    /// This is root, as a worker has to be.
+    pub(crate) is_root: bool,
 }
 
 /// uv and the Pythons.
@@ -102,6 +118,9 @@ pub(crate) struct ServiceFacts {
     pub(crate) manager: Manager,
     pub(crate) scope: Scope,
     pub(crate) installed: bool,
+    /// It was written for a worker whose jobs are processes of the machine, and this one makes
+    /// containers of them.
+    pub(crate) is_narrow: bool,
     /// Nothing if the service manager could not be asked.
     pub(crate) standing: Option<Standing>,
     /// Whether a user's services run while the user is not logged in.

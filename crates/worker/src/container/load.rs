@@ -42,6 +42,7 @@ impl Container {
             env,
             code_dir: runner.directory.code().to_string_lossy().into_owned(),
             python_version: python_version(&runner.python),
+            settle: runner.copies.late.iter().map(|it| it.to_string_lossy().into_owned()).collect(),
             ..request(&self.spec)
         };
         // A runner that is gone already shows below, by its end.

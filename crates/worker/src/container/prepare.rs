@@ -270,8 +270,12 @@ impl Container {
             let there = |mount: &Mount| mounted(disk.directory(mount.volume), mount);
             mounts.extend(spec.volumes.iter().map(there));
         }
+        let mut late: Vec<PathBuf> = Vec::new();
+        if makings.launcher.guard.is_opaque() && ground.is_watched() {
+            late.extend(mounts.iter().map(|mount| mount.directory.clone()));
+        }
         if copied.is_empty() && spec.buckets.is_empty() {
-            return Ok((mounts, Copies { ground, ..Copies::default() }));
+            return Ok((mounts, Copies { ground, late, ..Copies::default() }));
         }
         let launcher = &makings.launcher;
         let path = launcher.containers.join(format!("{}.volumes", self.id));
@@ -290,7 +294,7 @@ impl Container {
             buckets = self.telling(job, "fetching the cloud buckets", making).await?;
         }
         launcher.guard.hand_over(&path).map_err(failed)?;
-        Ok((mounts, Copies { volumes, buckets, directory: Some(directory), ground }))
+        Ok((mounts, Copies { volumes, buckets, directory: Some(directory), ground, late }))
     }
 
     async fn copies(

@@ -111,6 +111,12 @@ impl Guard {
             None => None,
         };
         let oci = containers_of(options, worker, root, containers).await?;
+        if oci.is_some() {
+            // What users of containers have to read, others of the machine must not. Only root passes,
+            // who mounts it for them.
+            let closed = fs::set_permissions(root, fs::Permissions::from_mode(0o700));
+            closed.map_err(|source| IsolationError::Directory { path: root.to_owned(), source })?;
+        }
         let sought = match options.isolation {
             Wish::Off => Sought::Limits,
             Wish::On | Wish::Required => Sought::Everything,

@@ -44,6 +44,8 @@ pub(crate) struct Load {
     pub(crate) outputs: String,
     /// Processes that serve requests; 0 if the handler is called.
     pub(crate) processes: u32,
+    /// Directories whose files others see only once the runner has had them written.
+    pub(crate) settle: Vec<String>,
 }
 
 /// One call.

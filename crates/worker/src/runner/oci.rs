@@ -10,7 +10,7 @@ use metal9_sandbox::{
 };
 use metal9_types::Runtime;
 
-use crate::runner::networks::Networks;
+use crate::runner::networks::{self, Networks};
 use crate::runner::{ContainerDirectory, Gpus, OwnNetwork, account};
 
 /// The user of this machine that root of a container is: far from those that people and programs
@@ -83,30 +83,44 @@ impl Oci {
         cdi: &[PathBuf],
     ) -> Result<Option<Self>, OciError> {
         let Some(engine) = engine(runtime) else { return Ok(None) };
-        let found = tokio::task::spawn_blocking(move || OciRuntime::find(engine)).await;
-        let Ok(found) = found else { return Ok(None) };
         // The beginning of an id is a time, which workers may have in common.
         let tail = worker.len().saturating_sub(12);
         let prefix = format!("metal9-{}", worker.get(tail..).unwrap_or(worker));
+        let Some(mut oci) = Self::tried(engine, prefix, shim, containers, shared, cdi).await?
+        else {
+            return Ok(None);
+        };
+        oci.networks = networks(oci.prefix.clone()).await;
+        Ok(Some(oci))
+    }
+
+    /// A runtime that has started a container here, without networks; nothing if this process ends.
+    async fn tried(
+        engine: Engine,
+        prefix: String,
+        shim: &Path,
+        containers: &Path,
+        shared: &JobPaths,
+        cdi: &[PathBuf],
+    ) -> Result<Option<Self>, OciError> {
+        let found = tokio::task::spawn_blocking(move || OciRuntime::find(engine)).await;
+        let Ok(found) = found else { return Ok(None) };
         // gVisor keeps its jobs from being root of anything by itself.
         let users = (engine != Engine::Runsc).then_some(USERS);
         let runtime = found?;
         let gpus = Gpus::new(cdi, &runtime);
         let mut oci = Self { runtime, users, prefix, networks: None, gpus };
-        let mut tried = oci.try_out(shim, containers, shared).await;
+        let mut tried = oci.try_out(shim, containers, shared, None).await;
         if let (Err(error), Some(_)) = (&tried, oci.users) {
             tracing::warn!(
                 error = crate::errors::chain(error),
                 "no user namespaces for containers"
             );
             oci.users = None;
-            tried = oci.try_out(shim, containers, shared).await;
+            tried = oci.try_out(shim, containers, shared, None).await;
         }
         match tried {
-            Ok(()) => {
-                oci.networks = networks(oci.prefix.clone()).await;
-                Ok(Some(oci))
-            }
+            Ok(()) => Ok(Some(oci)),
             Err(TryError::Directory { path, source }) => Err(OciError::Directory { path, source }),
             Err(TryError::Start(source)) => {
                 let OciRuntime { engine, version, .. } = oci.runtime;
@@ -198,12 +212,14 @@ impl Oci {
         })
     }
 
-    /// Starts a program that ends at once, with all that every job gets.
+    /// Starts a program that ends at once, with all that every job gets; in a root filesystem of one
+    /// layer, if that is given.
     async fn try_out(
         &self,
         shim: &Path,
         containers: &Path,
         shared: &JobPaths,
+        layer: Option<&Path>,
     ) -> Result<(), TryError> {
         let path = containers.join("probe");
         let failed = |source| TryError::Directory { path: path.clone(), source };
@@ -234,7 +250,10 @@ impl Oci {
             group: None,
             account: None,
             isolation: Some(isolation),
-            container: Some(self.container("probe", aside)),
+            container: Some(Container {
+                layers: layer.map(Path::to_owned).into_iter().collect(),
+                ..self.container("probe", aside)
+            }),
         };
         let process = metal9_sandbox::spawn(shim, launch).await.map_err(TryError::Start)?;
         // It has been started, and that is all there is to know.
@@ -243,6 +262,60 @@ impl Oci {
         bundle.remove().await;
         Ok(())
     }
+}
+
+/// What a worker that makes containers finds on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Containers {
+    /// The runtime and its version.
+    pub runtime: String,
+    /// Whether a runtime that shares the machine's kernel gives them users of their own; `true` for
+    /// gVisor, which needs none.
+    pub own_users: bool,
+    /// Why they have no networks of their own; nothing if they have.
+    pub no_network: Option<String>,
+    /// Why images cannot be their root filesystems; nothing if they can.
+    pub no_images: Option<String>,
+    /// Whether images can be built.
+    pub builds: bool,
+    /// Why what they serve cannot be reached, and what to do; nothing if it can.
+    pub no_service: Option<String>,
+}
+
+/// Finds out how containers can be made here, and changes nothing. `directory` is one for what has to
+/// be there meanwhile. Nothing for processes of the machine.
+///
+/// A worker finds out by itself when it starts; this is for who wants to know without one.
+///
+/// # Errors
+///
+/// If a runtime starts no container.
+pub async fn containers(
+    runtime: Runtime,
+    shim: &Path,
+    directory: &Path,
+) -> Result<Option<Containers>, OciError> {
+    let Some(engine) = engine(runtime) else { return Ok(None) };
+    let (prefix, shared) = (format!("metal9-look{}", std::process::id()), JobPaths::default());
+    let name = prefix.clone();
+    let Some(oci) = Oci::tried(engine, prefix, shim, directory, &shared, &[]).await? else {
+        return Ok(None);
+    };
+    let network = tokio::task::spawn_blocking(move || networks::try_out(&name));
+    let no_network = network.await.map_err(io::Error::other).flatten().err();
+    let layer = directory.join("layer");
+    let made = std::fs::create_dir(&layer);
+    made.map_err(|source| OciError::Directory { path: layer.clone(), source })?;
+    let no_images = oci.try_out(shim, directory, &shared, Some(&layer)).await.err();
+    let OciRuntime { engine, version, .. } = &oci.runtime;
+    Ok(Some(Containers {
+        runtime: format!("{} {version}", engine.name()),
+        own_users: oci.users.is_some() || oci.is_opaque(),
+        no_network: no_network.map(|error| error.to_string()),
+        no_images: no_images.map(|error| crate::errors::chain(&error)),
+        builds: metal9_rootfs::Builder::find().is_some(),
+        no_service: oci.cannot_serve(),
+    }))
 }
 
 /// What makes networks for containers, as far as this machine has it.

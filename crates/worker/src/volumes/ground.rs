@@ -27,6 +27,11 @@ impl Ground {
         Self { watched, lost: false }
     }
 
+    /// Whether there is anything to watch: a file system that is not this machine's own.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.is_some()
+    }
+
     /// Whether it was found lost.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost

@@ -2,12 +2,16 @@
 
 use metal9_sandbox::Means;
 
+use super::containers;
 use crate::doctor::facts::WorkerFacts;
 use crate::report::Check;
 
 pub(super) fn checks(worker: &WorkerFacts, is_mac: bool) -> Vec<Check> {
-    let mut checks = vec![isolation(worker)];
-    if let Ok(means) = &worker.means {
+    let mut checks = match &worker.containers {
+        Some(containers) => containers::checks(containers),
+        None => vec![isolation(worker)],
+    };
+    if let (Ok(means), None) = (&worker.means, &worker.containers) {
         checks.push(kinds(worker));
         if is_mac {
             checks.push(memory_limit(*means));

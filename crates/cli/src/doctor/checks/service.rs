@@ -9,6 +9,7 @@ pub(super) fn checks(service: &ServiceFacts) -> Vec<Check> {
     let mut checks = vec![installed(service)];
     let standing = service.standing.as_ref().filter(|_| service.installed);
     checks.extend(standing.and_then(|standing| speed(service, standing)));
+    checks.extend(service.is_narrow.then(unit));
     checks.extend(boot(service));
     checks
 }
@@ -53,6 +54,12 @@ fn speed(service: &ServiceFacts, standing: &Standing) -> Option<Check> {
     }
     let found = format!("launchd runs the worker as `{kind}`, which slows its jobs down");
     Some(Check::fail("speed", found).fix("write the service anew with `metal9 worker install`"))
+}
+
+/// A worker that makes containers is started by another unit than one that does not.
+fn unit() -> Check {
+    Check::fail("unit", "it is a native worker's: containers cannot read what the worker makes")
+        .fix("write the service anew with `metal9 worker install`")
 }
 
 fn boot(service: &ServiceFacts) -> Option<Check> {

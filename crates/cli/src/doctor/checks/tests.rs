@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use metal9_sandbox::Means;
 use metal9_service::{Manager, Scope, Standing};
 use metal9_types::Thermal;
+use metal9_worker::Containers;
 
 use super::super::facts::{
-    Answer, Directory, Door, Facts, GatewayFacts, Membership, Power, Programs, ServiceFacts,
-    WorkerFacts,
+    Answer, Directory, Door, Facts, GatewayFacts, Membership, NoContainers, Power, Programs,
+    ServiceFacts, WorkerFacts,
 };
 use crate::machine::Machine;
 use crate::report::{self, Status};
@@ -56,6 +57,7 @@ fn linux() -> Facts {
             kinds: 3,
             refused: Vec::new(),
             unseen: None,
+            containers: None,
             isolation: "on".into(),
             juicefs: None,
             cgroups: vec!["memory v2".into(), "pids v2".into(), "cpu v2".into()],
@@ -69,6 +71,7 @@ fn linux() -> Facts {
                 manager: Manager::Systemd,
                 scope: Scope::User,
                 installed: true,
+                is_narrow: false,
                 standing: Some(Standing {
                     loaded: true,
                     running: true,
@@ -287,4 +290,55 @@ fn a_gateway_that_runs_is_asked_instead_of_its_ports() {
         health: Some(Ok(())),
     });
     check("doctor_gateway.txt", &facts);
+}
+
+fn containers() -> Containers {
+    Containers {
+        runtime: "runc 1.1.5".into(),
+        own_users: true,
+        no_network: None,
+        no_images: None,
+        builds: true,
+        no_service: None,
+    }
+}
+
+#[test]
+fn a_sound_worker_of_containers_has_nothing_to_mend() {
+    let mut facts = linux();
+    facts.worker.containers = Some(Ok(containers()));
+    facts.worker.service.scope = Scope::System;
+    check("doctor_containers.txt", &facts);
+    assert!(super::checks(&facts).iter().all(|check| check.status == Status::Ok));
+}
+
+#[test]
+fn every_fault_of_a_worker_of_containers_has_its_advice() {
+    let mut facts = linux();
+    facts.worker.service.is_narrow = true;
+    facts.worker.cgroups = Vec::new();
+    facts.worker.juicefs = Some("there is no fusermount3 (on Debian and Ubuntu: `fuse3`)".into());
+    facts.worker.containers = Some(Ok(Containers {
+        own_users: false,
+        no_network: Some("`nft` cannot be started: No such file or directory".into()),
+        no_images: Some("a container cannot be started: No such device (os error 19)".into()),
+        no_service: Some("what serves cannot be reached\nhint: install a newer runsc".into()),
+        ..containers()
+    }));
+    check("doctor_containers_faults.txt", &facts);
+    let mute = |facts: &Facts| {
+        let mut all = super::checks(facts).into_iter();
+        all.find(|check| check.status > Status::Skipped && check.fix.is_none())
+    };
+    assert_eq!(mute(&facts), None);
+    for (is_missing, is_root) in [(true, true), (false, false), (false, true)] {
+        let (runtime, why) = ("runsc".to_owned(), "it does not start".to_owned());
+        let none = NoContainers { runtime, why, is_missing, is_root };
+        facts.worker.containers = Some(Err(none));
+        assert_eq!(mute(&facts), None);
+        assert!(!report::all_work(&super::checks(&facts)));
+    }
+    facts.worker.containers = Some(Ok(Containers { builds: false, ..containers() }));
+    let shown = super::checks(&facts).into_iter().find(|check| check.name == "images");
+    assert!(shown.is_some_and(|it| it.status == Status::Skipped && it.fix.is_some()));
 }

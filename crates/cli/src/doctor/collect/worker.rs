@@ -5,14 +5,15 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use metal9_juicefs::Role;
-use metal9_sandbox::{Layout, Means, Sought, probe, probe_kinds};
+use metal9_sandbox::{Layout, Means, RuntimeError, Sought, probe, probe_kinds};
 use metal9_service::{lingers, plans};
-use metal9_worker::{CheckError, IdentityError};
+use metal9_types::Runtime;
+use metal9_worker::{CheckError, Containers, IdentityError, OciError};
 use nix::unistd::{AccessFlags, access};
 
 use super::{disk, nearest};
 use crate::commands::worker::service;
-use crate::doctor::facts::{Answer, Membership, Programs, ServiceFacts, WorkerFacts};
+use crate::doctor::facts::{Answer, Membership, NoContainers, Programs, ServiceFacts, WorkerFacts};
 use crate::failure::Failure;
 use crate::settings::WorkerSettings;
 
@@ -32,10 +33,11 @@ pub(super) async fn look(
         kinds,
         refused,
         unseen,
+        containers: containers(settings, &state).await,
         isolation: settings.isolation.clone(),
         cgroups: cgroups(),
         membership: membership(settings, &state).await,
-        service: service_facts(&state)?,
+        service: service_facts(&state, settings.runtime != "native")?,
         juicefs: metal9_juicefs::obstacle(juicefs.program.as_deref(), Role::Guest),
         state: disk::look(&state),
     })
@@ -74,6 +76,30 @@ async fn tried(state: &Path) -> anyhow::Result<Tried> {
         false => None,
     };
     Ok(Tried { means, kinds, refused: refused.collect(), unseen })
+}
+
+/// What came of starting a container, if there are to be any.
+async fn containers(
+    settings: &WorkerSettings,
+    state: &Path,
+) -> Option<Result<Containers, NoContainers>> {
+    let runtime = Runtime::named(&settings.runtime).filter(|it| *it != Runtime::Native)?;
+    let failed = |why: String, is_missing: bool| {
+        let (runtime, is_root) = (settings.runtime.clone(), nix::unistd::geteuid().is_root());
+        Some(Err(NoContainers { runtime, why, is_missing, is_root }))
+    };
+    let shim = std::env::current_exe();
+    let directory = tempfile::Builder::new().prefix("doctor-").tempdir_in(nearest(state));
+    let (shim, directory) = match (shim, directory) {
+        (Ok(shim), Ok(directory)) => (shim, directory),
+        (Err(error), _) | (_, Err(error)) => return failed(error.to_string(), false),
+    };
+    match metal9_worker::containers(runtime, &shim, directory.path()).await {
+        Ok(found) => found.map(Ok),
+        Err(error) => {
+            failed(chain(&error), matches!(error, OciError::Runtime(RuntimeError::Missing(_))))
+        }
+    }
 }
 
 /// The controllers of cgroups that this process may use. The service may have more.
@@ -122,7 +148,7 @@ async fn membership(settings: &WorkerSettings, state: &Path) -> Membership {
     Membership::Joined { pool: joined.pool, gateway, is_private, answer }
 }
 
-fn service_facts(state: &Path) -> Result<ServiceFacts, Failure> {
+fn service_facts(state: &Path, makes_containers: bool) -> Result<ServiceFacts, Failure> {
     let place = service::find()?;
     let installed = place.file().exists();
     let standing = if installed { service::standing(&place).ok() } else { None };
@@ -133,6 +159,9 @@ fn service_facts(state: &Path) -> Result<ServiceFacts, Failure> {
         manager: place.manager,
         scope: place.scope,
         installed,
+        is_narrow: makes_containers
+            && std::fs::read_to_string(place.file())
+                .is_ok_and(|unit| !metal9_service::suits_containers(&unit)),
         standing,
         lingers,
         account: place.account.name,

@@ -16,6 +16,7 @@ import traceback
 from . import callback, calls, errors, handler, process
 from .frames import FrameError
 from .handler import AppError
+from .late import Late
 
 # Seconds a handler has to unwind when the worker is gone or asks for shutdown.
 _SHUTDOWN_SECONDS = 2.0
@@ -34,6 +35,7 @@ class Session:
         self._output = output
         self._interrupts = interrupts
         self._strays = strays
+        self._late = Late()
         self._inbox = queue.SimpleQueue()
         self._handler = None
         self._call = None
@@ -147,6 +149,7 @@ class Session:
             return
 
         def make() -> None:
+            self._late = Late(message.get("settle"))
             self._handler = handler.load(self._sdk, message)
 
         if self._loading(make, message):
@@ -185,6 +188,7 @@ class Session:
         try:
             value, data = self._run(call)
             self._leave_if_child(0)
+            self._late.write()
             self._restore(streams, on_term)
             payload, status = value, "COMPLETE"
             reply = {"type": "result", "id": call.id, "data": data}
@@ -197,6 +201,7 @@ class Session:
             self._restore(streams, on_term)
             reply = self._failure(call, error)
             self._leave_if_child(1)
+            self._late.try_to_write()
         if not call.end():
             self._leave_cancelled(call)
         on_start_value = self._handler.on_start_value if self._handler else None

@@ -19,6 +19,18 @@ use crate::talk;
 /// How long the service manager may take to say that the worker runs.
 const START_WITHIN: Duration = Duration::from_secs(10);
 
+/// What begins the names of settings that a worker reads beside its own: of the file system of volumes
+/// not the gateway's, with its secrets.
+const READ_TOO: [&str; 4] = [
+    "METAL9_IMAGES_",
+    "METAL9_JUICEFS_PROGRAM",
+    "METAL9_JUICEFS_CACHE_",
+    "METAL9_JUICEFS_OWN_MOUNT",
+];
+
+/// What a worker runs by name beside uv and Python, if it is there.
+const PROGRAMS: [&str; 5] = ["juicefs", "ip", "nft", "buildah", "fusermount3"];
+
 /// How often to ask it.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -52,6 +64,15 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<(), Failure
     let settings = settings.worker().map_err(Failure::usage)?;
     context.start_log("warn")?;
     let service = describe(context, place, &settings)?;
+    if service.makes_containers && service.place.account.uid != 0 {
+        let (runtime, account) = (&settings.runtime, &service.place.account.name);
+        let error = anyhow!(
+            "the setting runtime = \"{runtime}\" takes a worker of root's, and this service would \
+             run as `{account}`"
+        );
+        let hint = "install the machine's service: `sudo metal9 worker install --user root`";
+        return Err(Failure::usage(error).hint(hint));
+    }
     let plan = plans::install(&service);
     if arguments.dry_run {
         let steps: Vec<String> = plan.iter().map(ToString::to_string).collect();
@@ -84,12 +105,15 @@ fn describe(
     let config = context.config.as_ref().map(std::path::absolute).transpose();
     let state = std::path::absolute(&settings.state_dir).map_err(Failure::usage)?;
     // The service manager's own path would not find what this shell's does.
-    let programs =
-        settings.uv.iter().cloned().chain(which::which("uv")).chain(which::which("python3"));
+    let makes_containers = settings.runtime != "native";
+    let names = ["uv", "python3"].into_iter();
+    let names = names.chain(makes_containers.then_some(&*settings.runtime)).chain(PROGRAMS);
+    let programs = settings.uv.iter().cloned().chain(names.flat_map(which::which));
     let found: Vec<PathBuf> = programs.filter_map(|it| it.parent().map(PathBuf::from)).collect();
     let mut variables = environment::all();
     variables.retain(|(name, _)| {
         name.starts_with("METAL9_WORKER_")
+            || READ_TOO.iter().any(|start| name.starts_with(start))
             || name == environment::LOG
             || metal9_env::is_package_source(name)
     });
@@ -104,6 +128,7 @@ fn describe(
         state,
         variables,
         drain: Duration::from_secs_f64(seconds),
+        makes_containers,
         place,
     })
 }
