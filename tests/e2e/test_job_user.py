@@ -63,7 +63,10 @@ def worker(fleet, root, **settings):
     assert join.process.wait(30) == 0, join.tail()
     # Environments are built once.
     (state / "env").symlink_to(fleet.state / "worker" / "env")
-    return Daemon("worker", ["worker", "run", "--state", str(state)], log, env).start()
+    daemon = Daemon("worker", ["worker", "run", "--state", str(state)], log, env)
+    # As under the service that `metal9 worker install` makes.
+    daemon.umask = 0o077
+    return daemon.start()
 
 
 @pytest.fixture(scope="module")

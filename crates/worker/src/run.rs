@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use metal9_env::{EnvError, Environments};
-use metal9_types::{Device, Machine, Offer, Platform, RootSource};
+use metal9_types::{Device, Machine, Offer, Platform, RootSource, Runtime};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -121,6 +121,11 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     if !options.pool.is_empty() && options.pool != identity.pool {
         let (asked, joined) = (&options.pool, &identity.pool);
         tracing::warn!(asked, joined, "the worker has joined another pool, and stays in it");
+    }
+    if options.job_user.is_some() || options.runtime != Runtime::Native {
+        // Whoever jobs run as reads what is made for them, whatever mask a service manager has given
+        // the worker. What is secret has modes of its own, and nobody may list the directory.
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     }
     let (address, dial, gateway) = dial(&options, &identity)?;
     // Deleting what an earlier run has left can take a while.

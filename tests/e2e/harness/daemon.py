@@ -43,6 +43,8 @@ class Daemon:
         self.arguments = [*entrance, str(binary()), *arguments]
         self.log = log
         self.env = env
+        # What is taken away from the modes of what it makes; nothing for what is usual here.
+        self.umask = -1
         self.process: Optional[subprocess.Popen] = None
 
     def start(self) -> "Daemon":
@@ -59,6 +61,7 @@ class Daemon:
                 user=user and user.pw_uid,
                 group=user and user.pw_gid,
                 extra_groups=[] if user else None,
+                umask=self.umask,
             )
         return self
 
