@@ -198,6 +198,8 @@ def test_a_machine_is_expected_until_it_joins_or_is_deleted(pools, tmp_path):
 
     made = pools.api.gateway.create_machine(CreateMachineRequest(pool_name="rack"))
     identity, command = made.machine.id, made.install_command
+    elsewhere = command.replace("--pool rack", "--pool attic")
+    assert "is for another pool" in shell(pools, elsewhere, tmp_path / "elsewhere", code=1)
     shell(pools, command, tmp_path / "machine")
     assert "was used already" in shell(pools, command, tmp_path / "second", code=1)
     assert list(machines(pools, "rack").values()) == ["disconnected"]

@@ -166,7 +166,8 @@ impl WorkerApi {
             return Err(ApiError::Limit(text.into()));
         }
         let nobody = Actor::nobody(peer);
-        let joined = shared.store.by(&nobody).join_worker(&request.token, &request.hostname).await;
+        let wire::JoinRequest { token, hostname, pool } = request;
+        let joined = shared.store.by(&nobody).join_worker(token, hostname, pool).await;
         if matches!(joined, Err(StoreError::JoinRefused { .. })) {
             shared.joins.failed(peer, Instant::now());
             shared.intruders.note(peer, "join");

@@ -81,7 +81,7 @@ impl Store {
     /// # Errors
     /// As there.
     pub async fn join_worker(&self, token: &str, hostname: &str) -> Result<Joined, StoreError> {
-        self.by(&Actor::nobody("")).join_worker(token, hostname).await
+        self.by(&Actor::nobody("")).join_worker(token, hostname, "").await
     }
 
     /// As [`By::remove_worker`], by the gateway.

@@ -103,17 +103,23 @@ impl By<'_> {
             .await
     }
 
-    /// Takes a new worker in.
+    /// Takes a new worker in, which wants to be in `pool`; empty for whichever the token is for.
     ///
     /// # Errors
     /// [`StoreError::JoinRefused`] if the token does not allow it; or the database cannot be
     /// written.
-    pub async fn join_worker(&self, token: &str, hostname: &str) -> Result<Joined, StoreError> {
+    pub async fn join_worker(
+        &self,
+        token: &str,
+        hostname: &str,
+        pool: &str,
+    ) -> Result<Joined, StoreError> {
         let credential = new_token();
         let newcomer = Newcomer {
             token: token_hash(token),
             id: WorkerId(new_uuid()),
             hostname: hostname.chars().take(256).collect(),
+            pool: pool.to_owned(),
             credential: token_hash(&credential),
             at: now(),
             actor: self.actor.clone(),
@@ -384,6 +390,7 @@ struct Newcomer {
     token: [u8; 32],
     id: WorkerId,
     hostname: String,
+    pool: String,
     credential: [u8; 32],
     at: UnixMicros,
     actor: Actor,
@@ -471,6 +478,9 @@ async fn join(
     }
     if single_use && used > 0 {
         return Ok(Err("was used already"));
+    }
+    if !newcomer.pool.is_empty() && newcomer.pool != pool {
+        return Ok(Err("is for another pool than the one that was named"));
     }
     sqlx::query("UPDATE join_tokens SET used = used + 1 WHERE hash = ?")
         .bind(&newcomer.token[..])

@@ -38,7 +38,8 @@ async fn every_change_is_noted_with_who_made_it_and_no_refusal_is() {
     assert_eq!(by.read_secret(workspace, "NONE").await.unwrap(), None);
     assert!(!by.delete_secret(workspace, "NONE").await.unwrap());
     let (_, token) = by.create_join_token(workspace, "macs", DAY, true).await.unwrap();
-    let joined = store.by(&Actor::nobody("10.0.0.9")).join_worker(&token, "studio").await.unwrap();
+    let joined =
+        store.by(&Actor::nobody("10.0.0.9")).join_worker(&token, "studio", "").await.unwrap();
     assert!(by.create_pool(workspace, "web", &[], 0).await.unwrap());
     assert!(!by.create_pool(workspace, "web", &[], 0).await.unwrap());
     assert!(by.delete_pool(workspace, "web").await.unwrap());

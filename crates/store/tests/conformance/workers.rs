@@ -33,7 +33,11 @@ async fn a_join_token_is_refused_when_it_should_be() {
     let many = store.create_join_token(workspace, "default", HOUR, false).await.unwrap();
     let expired =
         store.create_join_token(workspace, "default", Duration::ZERO, true).await.unwrap();
-    store.join_worker(&once, "a").await.unwrap();
+    let elsewhere = store.by(&Actor::nobody("")).join_worker(&once, "a", "attic").await;
+    let elsewhere = elsewhere.unwrap_err().to_string();
+    assert!(elsewhere.contains("another pool"), "{elsewhere}");
+    // It was not used by that.
+    store.by(&Actor::nobody("")).join_worker(&once, "a", "default").await.unwrap();
     store.join_worker(&many, "b").await.unwrap();
     store.join_worker(&many, "c").await.unwrap();
     for (token, expected) in
