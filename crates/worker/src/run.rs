@@ -106,6 +106,14 @@ impl RunError {
     }
 }
 
+/// Whoever jobs run as reads what is made for them, whatever mask a service manager has given the
+/// worker. What is secret has modes of its own, and nobody may list the directory.
+fn let_others_read(options: &Options) {
+    if options.job_user.is_some() || options.runtime != Runtime::Native {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    }
+}
+
 /// Runs the worker until `shutdown`; then lets running calls go on for as long as the options say,
 /// ends every container and returns.
 ///
@@ -122,11 +130,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         let (asked, joined) = (&options.pool, &identity.pool);
         tracing::warn!(asked, joined, "the worker has joined another pool, and stays in it");
     }
-    if options.job_user.is_some() || options.runtime != Runtime::Native {
-        // Whoever jobs run as reads what is made for them, whatever mask a service manager has given
-        // the worker. What is secret has modes of its own, and nobody may list the directory.
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    }
+    let_others_read(&options);
     let (address, dial, gateway) = dial(&options, &identity)?;
     // Deleting what an earlier run has left can take a while.
     let (claimed, wanted, id) = (paths.clone(), options.clone(), identity.worker_id.clone());
