@@ -72,7 +72,8 @@ fn layout(directory: Option<&Path>, name: &str) -> Result<PathBuf, RootError> {
         return Err(unknown(text.to_owned()));
     }
     let places = [directory.join(name), directory.join(format!("{name}{ARCHIVE}"))];
-    let there = places.into_iter().find(|path| path.exists());
+    // By its own name: buildah's policy knows files by nothing else.
+    let there = places.into_iter().find_map(|path| path.canonicalize().ok());
     there.ok_or_else(|| {
         let directory = directory.display();
         unknown(format!("`{directory}` has neither `{name}` nor `{name}{ARCHIVE}`"))
@@ -86,12 +87,15 @@ mod tests {
     #[test]
     fn a_layout_is_below_the_directory_and_nowhere_else() {
         let place = tempfile::tempdir().unwrap();
+        let place_of = |name: &str| place.path().canonicalize().unwrap().join(name);
         let here = Some(place.path());
         std::fs::create_dir(place.path().join("a")).unwrap();
         std::fs::write(place.path().join("b-1.tar"), "").unwrap();
-        assert_eq!(layout(here, "a").unwrap(), place.path().join("a"));
-        assert_eq!(layout(here, "b-1").unwrap(), place.path().join("b-1.tar"));
-        assert_eq!(layout(here, "b-1.tar").unwrap(), place.path().join("b-1.tar"));
+        std::os::unix::fs::symlink("a", place.path().join("link")).unwrap();
+        assert_eq!(layout(here, "a").unwrap(), place_of("a"));
+        assert_eq!(layout(here, "link").unwrap(), place_of("a"));
+        assert_eq!(layout(here, "b-1").unwrap(), place_of("b-1.tar"));
+        assert_eq!(layout(here, "b-1.tar").unwrap(), place_of("b-1.tar"));
         for name in ["", ".", "..", "../a", "/a", "a/b", "c", "a b"] {
             assert!(layout(here, name).is_err(), "{name}");
         }
