@@ -21,6 +21,9 @@ use crate::session::connect::SessionError;
 /// The longest pause between two tries: a restarted gateway waits for its workers, and what they run.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// The same where the gateway does not accept the worker: nobody but people changes that.
+const LONGEST_REFUSED: Duration = Duration::from_secs(60);
+
 /// A session that lasted this long was a good one: the next try does not wait long.
 const GOOD_SESSION: Duration = Duration::from_secs(5);
 
@@ -36,18 +39,25 @@ pub(crate) async fn run(
     shutdown: CancellationToken,
 ) {
     let mut backoff = Backoff::new(LONGEST_PAUSE);
+    let mut refusals = Backoff::new(LONGEST_REFUSED);
     while !shutdown.is_cancelled() && !events.is_closed() {
         let begun = Instant::now();
-        let error = once(&gateway, relays.as_ref(), &offer, &isolation, &events, &shutdown).await;
+        let end = once(&gateway, relays.as_ref(), &offer, &isolation, &events, &shutdown).await;
         if events.send(Event::Closed).await.is_err() || shutdown.is_cancelled() {
             return;
         }
         if begun.elapsed() >= GOOD_SESSION {
             backoff.reset();
         }
-        log(error);
+        let pause = if is_refusal(&end) {
+            refusals.next()
+        } else {
+            refusals.reset();
+            backoff.next()
+        };
+        log(end);
         tokio::select! {
-            () = tokio::time::sleep(backoff.next()) => {}
+            () = tokio::time::sleep(pause) => {}
             () = shutdown.cancelled() => {}
         }
     }
@@ -72,12 +82,17 @@ async fn once(
     inbound::read(opened, events).await
 }
 
+/// Whether the gateway does not accept the worker.
+fn is_refusal(end: &Result<(), SessionError>) -> bool {
+    let Err(SessionError::Gateway(status)) = end else { return false };
+    matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied)
+}
+
 fn log(end: Result<(), SessionError>) {
+    let refused = is_refusal(&end);
     match end {
         Ok(()) => tracing::info!("the gateway ended the session; connecting again"),
-        Err(SessionError::Gateway(status))
-            if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) =>
-        {
+        Err(SessionError::Gateway(status)) if refused => {
             tracing::error!(
                 error = status.message(),
                 "the gateway does not accept this worker; join it again with a new join token"
