@@ -88,6 +88,7 @@ def test_who_stands_still_is_cut_off_and_holds_up_nobody(alone):
             assert alone.api.get("/api/v1/workspace/current").status_code == 200
             wait([trickling, *answers], timeout=1)
         assert trickling.result(), "headers came for a minute, and nobody minded"
+        assert requests.get(f"http://{alone.http}/health", timeout=5).status_code == 200
         for answer in answers:
             told = answer.result()
             assert told.startswith(b"HTTP/1.1 400 ") and b"stood still" in told, told

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use metal9_types::{TaskId, WorkspaceId};
+use metal9_volume::hex;
 use sha2::Sha256;
 use uuid::Uuid;
 
@@ -88,10 +89,6 @@ impl Signer {
         let mac = own.mac(text.as_bytes(), format!(":{unix_time}").as_bytes());
         hex(&mac.finalize().into_bytes())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

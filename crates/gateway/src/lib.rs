@@ -41,6 +41,7 @@ mod macs;
 mod metrics;
 mod options;
 mod outputs;
+mod parts;
 mod pools;
 mod presigned;
 mod rates;

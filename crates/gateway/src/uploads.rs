@@ -19,6 +19,7 @@ use metal9_types::{ObjectId, UploadId, WorkspaceId};
 use uuid::Uuid;
 
 use crate::error::ApiError;
+use crate::parts;
 use crate::validate::refuse;
 pub(crate) use finish::finish;
 
@@ -65,14 +66,12 @@ impl Upload {
 
     /// How many parts there are.
     pub(crate) fn parts(&self) -> u64 {
-        self.size.div_ceil(self.chunk.max(1))
+        parts::count(self.size, self.chunk)
     }
 
     /// Where a part begins, and its bytes; nothing if there is no such part. Counted from 1.
     pub(crate) fn part(&self, number: u32) -> Option<(u64, u64)> {
-        let start = u64::from(number.checked_sub(1)?).checked_mul(self.chunk)?;
-        let length = self.size.checked_sub(start)?.min(self.chunk);
-        (length > 0).then_some((start, length))
+        parts::place(self.size, self.chunk, number)
     }
 
     /// Refuses an upload of which not all parts have come, or others than the client was told.
@@ -239,7 +238,8 @@ impl Uploads {
     }
 }
 
-fn failed(doing: &'static str, path: &Path, source: io::Error) -> ApiError {
+/// An upload's file cannot be worked with.
+pub(crate) fn failed(doing: &'static str, path: &Path, source: io::Error) -> ApiError {
     if source.kind() == io::ErrorKind::StorageFull {
         return StoreError::Full { doing: "take an upload" }.into();
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use metal9_store::{StoreError, UploadRow, VolumeRow};
+use metal9_store::{StoreError, VolumeRow};
 use metal9_types::{UploadId, VolumeId};
 use metal9_volume::{Files, Staging, VolumeError, VolumePath, hex};
 
@@ -199,14 +199,6 @@ pub(crate) async fn drop_upload(shared: &Shared, id: UploadId) -> Result<bool, A
     Ok(was)
 }
 
-/// The place of a part in its file: where it begins and its bytes. Nothing if there is no such
-/// part. Parts are counted from 1.
-pub(crate) fn part(upload: &UploadRow, number: u32) -> Option<(u64, u64)> {
-    let start = u64::from(number.checked_sub(1)?).checked_mul(upload.chunk)?;
-    let length = upload.size.checked_sub(start)?.min(upload.chunk);
-    (length > 0).then_some((start, length))
-}
-
 /// Removes files of deleted volumes and uploads that nobody finished.
 pub(crate) async fn tidy(shared: &Shared) -> Result<(), ApiError> {
     for id in shared.store.deleted_volumes().await? {
@@ -220,30 +212,4 @@ pub(crate) async fn tidy(shared: &Shared) -> Result<(), ApiError> {
         drop_upload(shared, id).await?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use metal9_types::WorkspaceId;
-    use uuid::Uuid;
-
-    use super::*;
-
-    #[test]
-    fn parts_cover_a_file_and_nothing_more() {
-        let upload = |size, chunk| UploadRow {
-            id: UploadId(Uuid::nil()),
-            workspace: WorkspaceId(Uuid::nil()),
-            volume: VolumeId(Uuid::nil()),
-            path: "f".into(),
-            size,
-            chunk,
-        };
-        let file = upload(10, 4);
-        let parts: Vec<_> = (0..5).map(|number| part(&file, number)).collect();
-        assert_eq!(parts, [None, Some((0, 4)), Some((4, 4)), Some((8, 2)), None]);
-        assert_eq!(part(&upload(0, 0), 1), None);
-        assert_eq!(part(&upload(8, 4), 3), None);
-        assert_eq!(part(&upload(u64::MAX, u64::MAX), u32::MAX), None);
-    }
 }

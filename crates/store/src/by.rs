@@ -168,4 +168,10 @@ impl JoinTokenRow {
             "open"
         }
     }
+
+    /// Whether it is for one worker, which may still join with it.
+    #[must_use]
+    pub fn expects_one(&self, now: UnixMicros) -> bool {
+        self.single_use && self.state(now) == "open"
+    }
 }

@@ -49,13 +49,14 @@ pub(crate) async fn run(
         if begun.elapsed() >= GOOD_SESSION {
             backoff.reset();
         }
-        let pause = if is_refusal(&end) {
+        let refused = is_refusal(&end);
+        let pause = if refused {
             refusals.next()
         } else {
             refusals.reset();
             backoff.next()
         };
-        log(end);
+        log(end, refused);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shutdown.cancelled() => {}
@@ -88,8 +89,7 @@ fn is_refusal(end: &Result<(), SessionError>) -> bool {
     matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied)
 }
 
-fn log(end: Result<(), SessionError>) {
-    let refused = is_refusal(&end);
+fn log(end: Result<(), SessionError>, refused: bool) {
     match end {
         Ok(()) => tracing::info!("the gateway ended the session; connecting again"),
         Err(SessionError::Gateway(status)) if refused => {

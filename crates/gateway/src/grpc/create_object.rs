@@ -9,12 +9,11 @@ use uuid::Uuid;
 use crate::archives::{MAX_ARCHIVE_BYTES, announced, too_large};
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::parts;
 use crate::shared::Shared;
 use crate::uploads::{self, LIFE, Upload};
 use crate::validate::{refuse, shown};
 
-/// Parts of one archive at most.
-const MOST_PARTS: u64 = 10_000;
 /// Characters of a SHA-256 in hex.
 const HASH_CHARACTERS: usize = 64;
 
@@ -44,10 +43,7 @@ pub(super) async fn create(
     if in_parts {
         upload.chunk = u64::try_from(request.multipart_part_size).unwrap_or(size).min(size);
     }
-    if upload.parts() > MOST_PARTS {
-        let what = format!("{} parts are more than the limit of {MOST_PARTS}", upload.parts());
-        return Err(refuse(what, "make the parts larger"));
-    }
+    let numbers = parts::numbers(upload.size, upload.chunk)?;
     shared.disk.room_for("the project", size)?;
     let id = shared.uploads.begin(upload.clone())?;
     let mut answer = wire::CreateObjectResponse {
@@ -60,7 +56,7 @@ pub(super) async fn create(
         answer.presigned_url = whole_address(shared, id)?;
         return Ok(answer);
     }
-    for number in 1..=u32::try_from(upload.parts()).unwrap_or(0) {
+    for number in numbers {
         let (start, length) = upload.part(number).unwrap_or_default();
         let url = address(shared, &format!("/object/part/{id}/{number}"))?;
         let (start, end) = (signed(start), signed(start + length));

@@ -34,8 +34,7 @@ pub(super) async fn delete(
     }
     let tokens = shared.store.list_join_tokens(caller.workspace).await?;
     let is_expected = tokens.iter().any(|token| {
-        let waits = token.single_use && token.state(timestamps::now()) == "open";
-        token.id == id && waits && in_pool(&token.pool)
+        token.id == id && token.expects_one(timestamps::now()) && in_pool(&token.pool)
     });
     if !is_expected || !store.revoke_join_token(caller.workspace, id).await? {
         return Err(missing());

@@ -58,7 +58,7 @@ pub(super) async fn machines(
     if caller.require_owner().is_ok() {
         let now = timestamps::now();
         let tokens = shared.store.list_join_tokens(caller.workspace).await?;
-        let open = tokens.iter().filter(|token| token.single_use && token.state(now) == "open");
+        let open = tokens.iter().filter(|token| token.expects_one(now));
         for token in open.filter(|token| in_pool(&token.pool)) {
             let created = timestamps::to_rfc3339(token.created_at);
             machines.push(Machine { created, ..waiting(&token.id.to_string(), &token.pool) });

@@ -2,12 +2,12 @@
 //! has a signed address.
 
 use std::collections::HashSet;
+use std::path::Path as FilePath;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
-use metal9_store::StoreError;
 use metal9_types::UploadId;
 use tokio::io::AsyncWriteExt as _;
 
@@ -71,6 +71,7 @@ async fn receive(
     let (start, length) = row.part(number).ok_or_else(missing)?;
     let (file, _writing) = shared.uploads.writer(id, start)?;
     let mut file = tokio::fs::File::from_std(file);
+    let failed = |source| uploads::failed("write", FilePath::new("an upload"), source);
     let mut pieces = Pieces::new(shared, body, Some(length));
     while let Some(bytes) = pieces.next().await? {
         file.write_all(&bytes).await.map_err(failed)?;
@@ -81,11 +82,4 @@ async fn receive(
         return Err(missing());
     }
     Ok((id, etag))
-}
-
-fn failed(source: std::io::Error) -> ApiError {
-    match source.kind() {
-        std::io::ErrorKind::StorageFull => StoreError::Full { doing: "take an upload" }.into(),
-        _ => StoreError::File { doing: "write", path: "an upload".into(), source }.into(),
-    }
 }

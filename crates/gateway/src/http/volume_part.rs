@@ -12,9 +12,9 @@ use metal9_volume::VolumeError;
 use super::error::HttpError;
 use super::volume_body::Pieces;
 use crate::error::ApiError;
+use crate::parts;
 use crate::presigned::Signature;
 use crate::shared::SharedRef;
-use crate::volumes::part;
 
 /// Writes one part of a file on its way into a volume, and answers when it is on disk.
 #[utoipa::path(put, path = "/volume/part/{upload}/{number}", tag = "files", security(()),
@@ -33,7 +33,7 @@ pub(super) async fn put(
     let missing = || ApiError::NotFound { kind: "upload", id: upload.clone() };
     let id: UploadId = upload.parse().map_err(|_| missing())?;
     let row = shared.store.upload(id).await?.ok_or_else(missing)?;
-    let (start, length) = part(&row, number).ok_or_else(missing)?;
+    let (start, length) = parts::place(row.size, row.chunk, number).ok_or_else(missing)?;
     let mut file =
         shared.volumes.stage(move |staging| staging.part(&id.to_string(), start)).await?;
     let mut pieces = Pieces::new(&shared, body, Some(length));

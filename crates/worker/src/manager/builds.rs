@@ -34,24 +34,19 @@ impl Manager {
                 let _slot = slots.acquire_owned().await;
                 make(&tools.workshop, &image_spec, task, lines).await
             };
-            let make = async {
-                tokio::select! {
-                    made = make => made,
-                    () = cancelled.cancelled() => {
-                        let text = "nobody waits for the image any more".to_owned();
-                        Err(NotBuilt { text, is_final: false })
-                    }
-                }
-            };
-            let (outcome, ()) = tokio::join!(make, forward);
+            let (outcome, ()) = tokio::join!(cancelled.run_until_cancelled(make), forward);
             let outcome = match outcome {
-                Ok((lock, environment)) => {
+                Some(Ok((lock, environment))) => {
                     if let Some(environment) = environment {
                         let _ = tools.events.send(Event::Prepared(environment)).await;
                     }
                     Ok(lock)
                 }
-                Err(error) => Err(error),
+                Some(Err(error)) => Err(error),
+                None => {
+                    let text = "nobody waits for the image any more".to_owned();
+                    Err(NotBuilt { text, is_final: false })
+                }
             };
             let _ = tools.events.send(Event::Built { build, outcome }).await;
         });

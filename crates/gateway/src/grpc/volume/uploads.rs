@@ -7,13 +7,12 @@ use metal9_volume::VolumePath;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::parts;
 use crate::presigned::encoded;
 use crate::shared::Shared;
 use crate::validate::{refuse, shown};
-use crate::volumes::{drop_upload, part, volume_of};
+use crate::volumes::{drop_upload, volume_of};
 
-/// Parts of one upload at most.
-const MOST_PARTS: u64 = 10_000;
 /// Bytes of one file at most.
 const MOST_BYTES: u64 = 4 << 40;
 /// How long the addresses of parts are good for: as long as an upload is kept.
@@ -31,15 +30,11 @@ pub(in crate::grpc) async fn begin(
     if file_size > MOST_BYTES {
         return Err(refuse("a file in a volume may have 4 TiB", "split it"));
     }
-    let parts = if file_size == 0 { 0 } else { file_size.div_ceil(chunk_size.max(1)) };
-    if parts > MOST_PARTS {
-        let what = format!("{parts} parts are more than the limit of {MOST_PARTS}");
-        return Err(refuse(what, "make the parts larger"));
-    }
+    let numbers = parts::numbers(file_size, chunk_size)?;
     shared.disk.room_for("the file", file_size)?;
     let begun = shared.store.begin_upload(&volume, path.as_str(), file_size, chunk_size).await?;
-    let addresses = (1..=u32::try_from(parts).unwrap_or(0)).map(|number| {
-        let (start, length) = part(&begun, number).unwrap_or_default();
+    let addresses = numbers.map(|number| {
+        let (start, length) = parts::place(begun.size, begun.chunk, number).unwrap_or_default();
         let url = part_address(shared, begun.id, number, PART_SECONDS)?;
         Ok(wire::FileUploadPart { number, start, end: start + length, url })
     });
