@@ -98,6 +98,8 @@ pub(crate) struct WorkerSettings {
     #[serde(default)]
     pub(crate) writable: Vec<PathBuf>,
     #[serde(default)]
+    pub(crate) hidden: Vec<PathBuf>,
+    #[serde(default)]
     pub(crate) cdi_dirs: Vec<PathBuf>,
     pub(crate) credential_hours: Option<u64>,
 }

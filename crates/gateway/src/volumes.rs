@@ -139,7 +139,7 @@ impl Volumes {
 }
 
 fn remove_all(directory: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(directory) {
+    match metal9_removal::remove_all(directory, metal9_removal::Permissions::Keep) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed,
     }

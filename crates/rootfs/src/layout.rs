@@ -163,7 +163,8 @@ pub(crate) fn disk_bytes(directory: &Path) -> u64 {
 
 /// Removes a directory with all in it.
 pub(crate) fn remove(path: &Path) -> Result<(), RootfsError> {
-    fs::remove_dir_all(path).map_err(RootfsError::files("remove", path))
+    metal9_removal::remove_all(path, metal9_removal::Permissions::Keep)
+        .map_err(RootfsError::files("remove", path))
 }
 
 /// Nobody else looks in: layers have programs that run as whoever they belong to.

@@ -10,7 +10,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use files::{Access, Entry, FileRule, JobPaths, Machine, RealMachine, VolumePaths, file_rules};
+pub use files::{
+    Access, Entry, FileRule, JobPaths, Machine, RealMachine, VolumePaths, among_programs,
+    file_rules,
+};
 pub(crate) use files::{at, interpreter};
 pub use means::{Means, Step};
 pub use probe::{Refused, Sought, probe, probe_kinds};

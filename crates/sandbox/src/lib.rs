@@ -43,7 +43,7 @@ pub use error::SpawnError;
 pub use exit::Exit;
 pub use isolation::{
     Access, Entry, FileRule, Isolation, JobPaths, Machine, Means, Network, RealMachine, Refused,
-    Sought, Step, VolumePaths, file_rules, probe, probe_kinds,
+    Sought, Step, VolumePaths, among_programs, file_rules, probe, probe_kinds,
 };
 pub use launch::{Launch, Limits, RUNNER_FD_VARIABLE};
 pub use oci::{Container, Engine, OciRuntime, RuntimeError, UserRange, remove_cgroups};

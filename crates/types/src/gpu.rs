@@ -65,7 +65,8 @@ impl Device {
 pub struct GpuSelector(String);
 
 impl GpuSelector {
-    /// Reads a selector; nothing if the text has no letter or digit, or is `0`.
+    /// Reads a selector; nothing if the text has no letter or digit, or is `0`. A chip may have its
+    /// maker's name before it, as in `Apple M3 Max`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let normal: String = text
@@ -73,6 +74,10 @@ impl GpuSelector {
             .filter(char::is_ascii_alphanumeric)
             .map(|c| c.to_ascii_uppercase())
             .collect();
+        let chip = normal.strip_prefix("APPLE").map(|chip| Self(chip.to_owned()));
+        if let Some(chip) = chip.filter(|chip| chip.apple_family().is_some()) {
+            return Some(chip);
+        }
         (!normal.is_empty() && normal != "0").then_some(Self(normal))
     }
 
@@ -89,14 +94,15 @@ impl GpuSelector {
         &self.0
     }
 
-    /// Splits `M3MAX` into `M3` and `MAX`; nothing unless it names a chip of Apple's.
+    /// Splits `M3MAX` into `M3` and `MAX`; nothing unless it names a chip of Apple's. Those have one
+    /// digit: `M10`, `M40` and `M60` are NVIDIA's.
     #[must_use]
     pub fn apple_family(&self) -> Option<(&str, &str)> {
         let rest = self.0.strip_prefix('M')?;
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let variant = &rest[digits..];
         let known = matches!(variant, "" | "PRO" | "MAX" | "ULTRA");
-        ((1..=2).contains(&digits) && known).then(|| (&self.0[..=digits], variant))
+        (digits == 1 && !rest.starts_with('0') && known).then(|| (&self.0[..=digits], variant))
     }
 
     /// `true` if the device is of the kind asked for.
@@ -204,7 +210,7 @@ mod tests {
 
     #[test]
     fn spelling_does_not_matter() {
-        for text in ["M3Max", "m3-max", "M3 Max", "m3_MAX"] {
+        for text in ["M3Max", "m3-max", "M3 Max", "m3_MAX", "Apple M3 Max"] {
             let selector = GpuSelector::parse(text).unwrap();
             assert!(selector.matches(&device(Vendor::Apple, "M3", "Max")), "{text}");
             assert!(!selector.matches(&device(Vendor::Apple, "M3", "")), "{text}");
@@ -225,7 +231,10 @@ mod tests {
     fn nvidia_names_are_not_taken_for_apple_ones() {
         let h100 = GpuSelector::parse("H100").unwrap();
         assert!(!h100.is_apple() && h100.matches(&device(Vendor::Nvidia, "H100", "")));
-        assert!(!GpuSelector::parse("M4000").unwrap().is_apple());
+        for name in ["M4000", "M60", "M10", "M0"] {
+            let tesla = GpuSelector::parse(name).unwrap();
+            assert!(!tesla.is_apple() && tesla.matches(&device(Vendor::Nvidia, name, "")));
+        }
     }
 
     #[test]

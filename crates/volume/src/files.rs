@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::fchown;
 use std::path::Path;
 use std::time::SystemTime;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions, OpenOptionsExt};
+use metal9_removal::{Permissions, remove_all_at};
 
 use crate::pattern::{self, Part};
 use crate::{Staged, VolumeError, VolumePath};
@@ -113,10 +115,20 @@ impl Files {
         // A link is deleted, and not what it leads to.
         let metadata = self.dir.symlink_metadata(path.relative()).map_err(failed())?;
         let removed = match metadata.is_dir() {
-            true => self.dir.remove_dir_all(path.relative()),
+            true => self.remove_dir(path),
             false => self.dir.remove_file(path.relative()),
         };
         removed.map_err(failed())
+    }
+
+    /// Removes a directory with all below it, however deep a job has made it.
+    fn remove_dir(&self, path: &VolumePath) -> io::Result<()> {
+        let parent = path.parent();
+        let parent = match parent.is_root() {
+            true => self.dir.try_clone()?,
+            false => self.dir.open_dir(parent.relative())?,
+        };
+        remove_all_at(parent.as_fd(), path.name().as_ref(), Permissions::Keep)
     }
 
     /// Moves a file or directory: into `to` if that is a directory, else to `to` itself. Returns

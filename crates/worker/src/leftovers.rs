@@ -5,8 +5,9 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use metal9_removal::Permissions;
 
 use crate::containment;
 use crate::paths::Paths;
@@ -59,7 +60,12 @@ impl Leftovers {
                 found.cgroups += usize::from(metal9_sandbox::remove_cgroups(&id.to_string_lossy()));
             }
         }
-        for stale in [paths.containers(), paths.outbox(), paths.temporary()] {
+        if let Err(error) = remove_all(&paths.containers()) {
+            // Names of containers are never used again: what stays takes room, and nothing else.
+            let path = paths.containers();
+            tracing::warn!(path = %path.display(), %error, "could not remove files of jobs");
+        }
+        for stale in [paths.outbox(), paths.temporary()] {
             remove_all(&stale).map_err(|error| (stale, error))?;
         }
         if found != Self::default() {
@@ -81,27 +87,12 @@ fn entries(directory: &Path) -> usize {
     fs::read_dir(directory).map_or(0, Iterator::count)
 }
 
-/// Removes a directory with everything in it, also where a job has taken the permission away.
+/// Removes a directory with everything in it, also where a job has taken the permission away. Nobody
+/// may be at work in it.
 pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
-    let gone = |result: io::Result<()>| match result {
+    match metal9_removal::remove_all(path, Permissions::Restore) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
-    };
-    match gone(fs::remove_dir_all(path)) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path);
-            gone(fs::remove_dir_all(path))
-        }
-        other => other,
-    }
-}
-
-/// Gives every directory below back the permissions that removing needs.
-fn open_up(directory: &Path) {
-    let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
-    let below = fs::read_dir(directory).into_iter().flatten().flatten();
-    for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        open_up(&entry.path());
     }
 }
 
@@ -125,18 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_without_permissions_is_removed_too() {
+    fn directories_of_a_job_are_removed_however_deep_they_are() {
         let root = tempfile::tempdir().unwrap();
-        let locked = root.path().join("a/b/c");
-        fs::create_dir_all(&locked).unwrap();
-        for directory in [&locked, &root.path().join("a")] {
-            fs::set_permissions(directory, fs::Permissions::from_mode(0o000)).unwrap();
-        }
-        // Root needs no permissions, so the second attempt is tried by itself as well.
-        open_up(&root.path().join("a"));
-        let mode = fs::metadata(&locked).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
-        remove_all(&root.path().join("a")).unwrap();
-        assert!(!root.path().join("a").exists());
+        let paths = Paths::new(root.path());
+        // A job makes them step by step; this is as deep as one path goes.
+        fs::create_dir_all(paths.containers().join("1").join("d/".repeat(1_900))).unwrap();
+        let small = std::thread::Builder::new().stack_size(128 * 1024);
+        let emptied = paths.containers();
+        small.spawn(move || remove_all(&emptied).unwrap()).unwrap().join().unwrap();
+        assert!(!paths.containers().exists());
     }
 }

@@ -101,6 +101,7 @@ mod tests {
             job_user: None,
             readable: Vec::new(),
             writable: Vec::new(),
+            hidden: Vec::new(),
             cdi_dirs: Vec::new(),
             copy_volumes: false,
             juicefs: metal9_juicefs::Settings::default(),

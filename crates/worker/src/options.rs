@@ -113,6 +113,8 @@ pub struct Options {
     pub readable: Vec<PathBuf>,
     /// Directories of this machine that jobs may write.
     pub writable: Vec<PathBuf>,
+    /// Directories of this machine that no job may see, wherever they are.
+    pub hidden: Vec<PathBuf>,
     /// Directories of files that say what containers need for devices; none for the usual ones.
     pub cdi_dirs: Vec<PathBuf>,
     /// Whether jobs work on copies of volumes also where the worker sees the gateway's disk.

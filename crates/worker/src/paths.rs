@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::leftovers::Leftovers;
+use crate::leftovers::{self, Leftovers};
 
 /// How long the lock of a worker that is gone may be held yet.
 const LET_GO_WITHIN: Duration = Duration::from_secs(5);
@@ -141,7 +141,7 @@ impl Paths {
     /// Removes what is left of containers: a spare that was being made when the daemon ended.
     pub(crate) fn clear_containers(&self) {
         for entry in fs::read_dir(self.containers()).into_iter().flatten().flatten() {
-            if let Err(error) = fs::remove_dir_all(entry.path()) {
+            if let Err(error) = leftovers::remove_all(&entry.path()) {
                 let path = entry.path();
                 tracing::debug!(path = %path.display(), %error, "left to the next start");
             }

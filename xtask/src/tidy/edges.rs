@@ -9,15 +9,16 @@ use crate::run;
 ///
 /// An edge that is missing here is missing on purpose: `core` does no I/O, `store` knows no wire
 /// format, the gateway never reaches into the worker.
-const EDGES: [(&str, &[&str], &[&str]); 22] = [
+const EDGES: [(&str, &[&str], &[&str]); 23] = [
     ("metal9-types", &[], &[]),
     ("metal9-archive", &[], &[]),
-    ("metal9-volume", &[], &[]),
+    ("metal9-removal", &[], &[]),
+    ("metal9-volume", &["removal"], &[]),
     ("metal9-tasks", &[], &[]),
     ("metal9-faults", &[], &[]),
     ("metal9-proto", &[], &[]),
     ("metal9-tls", &[], &[]),
-    ("metal9-rootfs", &["archive", "env", "tls"], &["sandbox"]),
+    ("metal9-rootfs", &["archive", "env", "removal", "tls"], &["sandbox"]),
     ("metal9-tunnel", &["proto"], &[]),
     ("metal9-service", &[], &[]),
     ("metal9-core", &["types"], &[]),
@@ -31,7 +32,7 @@ const EDGES: [(&str, &[&str], &[&str]); 22] = [
         "metal9-gateway",
         &[
             "types", "tasks", "faults", "core", "proto", "store", "archive", "tls", "tunnel",
-            "volume", "juicefs",
+            "volume", "juicefs", "removal",
         ],
         &["testkit"],
     ),
@@ -39,7 +40,7 @@ const EDGES: [(&str, &[&str], &[&str]); 22] = [
         "metal9-worker",
         &[
             "types", "tasks", "faults", "archive", "proto", "device", "env", "juicefs", "rootfs",
-            "sandbox", "tls", "tunnel", "volume",
+            "sandbox", "tls", "tunnel", "volume", "removal",
         ],
         &["testkit"],
     ),

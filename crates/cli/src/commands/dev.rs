@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use anyhow::Context as _;
 use metal9_tasks::CancellationToken;
 
 use crate::client::http::Http;
@@ -29,7 +30,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
     /// A device for the worker to pretend to have, as M3-Max or H100; may be given more than once
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = super::devices::simulated)]
     simulate_device: Vec<String>,
 }
 
@@ -68,7 +69,13 @@ async fn serve(
     (options.tls_cert, options.tls_key) = (None, None);
     // Nobody is misled who has said so on the same command line.
     options.allow_simulated_devices = true;
-    let pool = settings.worker().map_err(Failure::usage)?.pool;
+    let worker = settings.worker().map_err(Failure::usage)?;
+    let pool = worker.pool;
+    // The gateway's keys are beside the worker's state.
+    let hidden = std::env::join_paths(worker.hidden.iter().chain([&directory]))
+        .context("a directory of worker.hidden has a colon in its name")
+        .map_err(Failure::usage)?;
+    let hidden = hidden.to_string_lossy();
 
     let _claim = Claim::take(&directory)?;
     let ready_path = directory.join("dev.json");
@@ -89,7 +96,8 @@ async fn serve(
         joined = worker_process::join(&store, &state, &ready.grpc, &pool) => {
             joined.map_err(|failure| failure.context("the worker cannot join the gateway"))?;
             let log = Stdio::inherit();
-            WorkerProcess::start(context, &state, &ready.grpc, simulated, &[], log)?
+            let variables = [("METAL9_WORKER_HIDDEN", &*hidden)];
+            WorkerProcess::start(context, &state, &ready.grpc, simulated, &variables, log)?
         }
     };
     let http = Http::new(format!("http://{}", ready.http), Some(ready.token.clone()), None)?;

@@ -170,6 +170,19 @@ fn thermal_name(thermal: Thermal) -> &'static str {
     }
 }
 
+/// Checks the names of devices to simulate, separated by commas, before anything is started.
+///
+/// # Errors
+///
+/// The first name that is none, with a hint.
+pub(crate) fn simulated(names: &str) -> Result<String, String> {
+    for name in metal9_types::names(names) {
+        metal9_device::simulate(name)
+            .map_err(|unknown| format!("{unknown}\n\nhint: {}", unknown.hint()))?;
+    }
+    Ok(names.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use metal9_device::probe::Report;

@@ -88,9 +88,27 @@ pub(crate) fn run(context: &Context, arguments: &Arguments) -> Result<(), Failur
         flags.extend(value.clone().map(|value| (("gateway", name), value)));
     }
     let options = context.settings(flags)?.gateway().map_err(Failure::usage)?;
+    out_of_sight(&options.state_dir)?;
     context.start_log("info")?;
     open_files::allow_many();
     context::serve(serve(options))
+}
+
+/// Refuses a place that the jobs of a worker on this machine would read keys from.
+fn out_of_sight(state: &Path) -> Result<(), Failure> {
+    let state = std::path::absolute(state).map_err(Failure::usage)?;
+    match metal9_sandbox::among_programs(&metal9_sandbox::RealMachine, &state) {
+        Some(programs) if cfg!(target_os = "linux") => {
+            let what = anyhow::anyhow!(
+                "the gateway's state cannot be in `{}`: jobs on this machine read all of {programs}",
+                state.display()
+            );
+            let hint = "choose a directory elsewhere, as /var/lib/metal9/gateway; one that is \
+                        there can be moved while the gateway is stopped";
+            Err(Failure::usage(what).hint(hint))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Replaces the key while nobody uses the state.

@@ -116,7 +116,7 @@ pub(crate) struct Run {
     label: Vec<String>,
     /// A device to pretend to have, as M3-Max or H100, for trying things out; may be given more
     /// than once
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = super::devices::simulated)]
     simulate_device: Vec<String>,
     /// A JSON file that describes the machine to pretend to be; for tests
     #[arg(long, value_name = "FILE", hide = true)]
@@ -289,6 +289,7 @@ fn options(
         job_user: settings.job_user,
         readable: settings.readable,
         writable: settings.writable,
+        hidden: settings.hidden,
         cdi_dirs: settings.cdi_dirs,
         copy_volumes: settings.copy_volumes.unwrap_or(false),
         juicefs,

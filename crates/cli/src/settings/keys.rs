@@ -109,6 +109,7 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "job_user", Kind::Text, "the user that jobs run as; the worker's own if not set"),
     key("worker", "readable", Kind::Directories, "directories of this machine that jobs may read"),
     key("worker", "writable", Kind::Directories, "directories of this machine that jobs may write"),
+    key("worker", "hidden", Kind::Directories, "directories of this machine that no job may see, whatever they are in"),
     key("worker", "cdi_dirs", Kind::Directories, "where files say what containers need for GPUs; /etc/cdi:/var/run/cdi if not set"),
     key("worker", "credential_hours", Kind::Count, "how old its credential gets; a week if not set, 0 for ever"),
     key("images", "cache_mib", Kind::Count, "room for container images and what builds keep; 40960 if not set"),

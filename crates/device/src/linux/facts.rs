@@ -82,7 +82,24 @@ impl Facts {
     /// `true` on a processor of Apple's, also as a guest sees it.
     pub(super) fn is_apple_cpu(&self) -> bool {
         // 0x61 is Apple's implementer code in Arm's main id register.
-        self.cpu("CPU implementer") == "0x61"
+        self.cpu("CPU implementer") == "0x61" || self.is_translated()
+    }
+
+    /// `true` if the register that says who made the processor is empty. Apple's Virtualization
+    /// framework shows it so on M1 and M2; QEMU's emulated `max` is the other one that has nothing.
+    pub(super) fn is_unsigned_cpu(&self) -> bool {
+        self.cpu("CPU implementer") == "0x00"
+    }
+
+    /// `true` for an x86-64 program that Rosetta runs on a Mac.
+    fn is_translated(&self) -> bool {
+        self.cpu("model name").starts_with("VirtualApple")
+    }
+
+    /// `true` if the machine below is 64-bit Arm, whatever this program was built for: an x86-64
+    /// container on such a machine sees the processor's own file.
+    pub(super) fn is_arm(&self) -> bool {
+        self.arch == "aarch64" || !self.cpu("CPU implementer").is_empty() || self.is_translated()
     }
 
     /// `true` if the kernel runs on Apple's hardware itself.

@@ -28,29 +28,37 @@ impl Host {
 /// The host if the machine is a guest on a Mac. Only 64-bit Arm guests are known, as only Macs with
 /// Apple silicon have a GPU that would be missed.
 pub(super) fn of_a_mac(facts: &Facts) -> Option<Host> {
-    if facts.arch != "aarch64" || facts.is_apple_hardware() {
+    if !facts.is_arm() || facts.is_apple_hardware() {
         return None;
     }
     let dmi = |word: &str| facts.dmi_vendor.contains(word) || facts.dmi_product.contains(word);
+    let kernel = |word: &str| facts.kernel.contains(word);
     // These exist on Macs only; what also exists elsewhere counts together with the processor.
-    let only_on_macs =
-        facts.has_rosetta || facts.kernel.contains("orbstack") || dmi("Apple") || dmi("Parallels");
-    if !only_on_macs && !facts.is_apple_cpu() {
-        return None;
-    }
-    let product = [
-        (facts.kernel.contains("orbstack"), "OrbStack"),
-        (facts.kernel.contains("linuxkit"), "Docker Desktop"),
+    let only_on_macs = [
+        (kernel("orbstack"), "OrbStack"),
+        (dmi("Parallels"), "Parallels Desktop"),
+        (dmi("Apple Virtualization"), "Apple's Virtualization framework"),
+    ];
+    let most_on_macs = [
+        (kernel("linuxkit"), "Docker Desktop"),
         (facts.hostname == "lima-rancher-desktop", "Rancher Desktop"),
         (facts.hostname.starts_with("colima"), "Colima"),
         (facts.hostname.starts_with("lima-"), "Lima"),
-        (dmi("Parallels"), "Parallels Desktop"),
         (dmi("VMware"), "VMware Fusion"),
-        (dmi("QEMU"), "QEMU"),
-        (dmi("Apple Virtualization"), "Apple's Virtualization framework"),
     ];
-    let named = product.into_iter().find_map(|(is_it, name)| is_it.then_some(name));
-    Some(named.map_or(Host::Unknown, Host::Known))
+    let named = |products: &[(bool, &'static str)]| {
+        products.iter().find_map(|(is_it, name)| is_it.then_some(Host::Known(name)))
+    };
+    let of_a_mac = facts.is_apple_cpu() || facts.has_rosetta || dmi("Apple");
+    let common = named(&most_on_macs);
+    if let Some(host) = named(&only_on_macs) {
+        return Some(common.filter(|_| dmi("Apple")).unwrap_or(host));
+    }
+    if of_a_mac {
+        let emulator = dmi("QEMU").then_some(Host::Known("QEMU"));
+        return Some(common.or(emulator).unwrap_or(Host::Unknown));
+    }
+    common.filter(|_| facts.is_unsigned_cpu())
 }
 
 #[cfg(test)]
@@ -60,6 +68,10 @@ mod tests {
     type Change = dyn Fn(&mut Facts);
 
     const APPLE_CPU: &str = "processor\t: 0\nCPU implementer\t: 0x61\nCPU part\t: 0x000\n";
+    /// As the Virtualization framework shows it on M1 and M2.
+    const UNSIGNED_CPU: &str = "processor\t: 0\nCPU implementer\t: 0x00\nCPU part\t: 0x000\n";
+    const ROSETTA_CPU: &str =
+        "processor\t: 0\nvendor_id\t: VirtualApple\nmodel name\t: VirtualApple @ 2.50GHz\n";
     const ARM_CPU: &str = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n";
 
     fn facts(cpuinfo: &str, change: impl FnOnce(&mut Facts)) -> Facts {
@@ -71,8 +83,21 @@ mod tests {
 
     #[test]
     fn guests_on_macs_are_recognised() {
-        let cases: [(&str, &Change, Host); 10] = [
-            (APPLE_CPU, &|f| f.kernel = "6.10.14-linuxkit".into(), Host::Known("Docker Desktop")),
+        let docker = "6.10.14-linuxkit";
+        let cases: [(&str, &Change, Host); 14] = [
+            (APPLE_CPU, &|f| f.kernel = docker.into(), Host::Known("Docker Desktop")),
+            (UNSIGNED_CPU, &|f| f.kernel = docker.into(), Host::Known("Docker Desktop")),
+            (UNSIGNED_CPU, &|f| f.hostname = "lima-default".into(), Host::Known("Lima")),
+            // Containers for x86-64, by QEMU and by Rosetta.
+            (
+                UNSIGNED_CPU,
+                &|f| {
+                    f.arch = "x86_64".into();
+                    f.kernel = docker.into();
+                },
+                Host::Known("Docker Desktop"),
+            ),
+            (ROSETTA_CPU, &|f| f.arch = "x86_64".into(), Host::Unknown),
             (ARM_CPU, &|f| f.kernel = "6.12.8-orbstack-00290".into(), Host::Known("OrbStack")),
             (
                 APPLE_CPU,
@@ -106,7 +131,8 @@ mod tests {
 
     #[test]
     fn other_machines_are_not_taken_for_guests_on_macs() {
-        let cases: [(&str, &Change); 7] = [
+        let cases: [(&str, &Change); 8] = [
+            (UNSIGNED_CPU, &|f| f.dmi_vendor = "QEMU".into()),
             (ARM_CPU, &|f| f.dmi_vendor = "Amazon EC2".into()),
             (ARM_CPU, &|f| f.kernel = "6.10.14-linuxkit".into()),
             (ARM_CPU, &|f| f.hostname = "lima-default".into()),

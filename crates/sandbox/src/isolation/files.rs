@@ -123,6 +123,9 @@ impl Machine for RealMachine {
 const PROGRAMS: &[&str] =
     &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store"];
 
+/// Configuration and data of programs that the system did not bring, among [`PROGRAMS`].
+const PRIVATE: &[&str] = &["/usr/local/etc", "/usr/local/var"];
+
 /// What programs read of `/etc`: names, certificates, time zone, how to link. Nothing that is a
 /// secret or says who may do what.
 const CONFIGURATION: &[&str] = &[
@@ -199,6 +202,21 @@ const LINKS: &[(&str, &str)] = &[
 /// How long a chain of symbolic links may be.
 const MAX_LINKS: usize = 16;
 
+/// The directory of programs that a path is in: every job on Linux reads what is there, unless it is
+/// hidden from it.
+#[must_use]
+pub fn among_programs(machine: &impl Machine, path: &Path) -> Option<&'static str> {
+    // What is not there yet will be where its parent is.
+    let real = path.ancestors().find_map(|there| match machine.entry(there) {
+        Entry::There(real) | Entry::Link { real: Some(real), .. } => Some(real),
+        _ => None,
+    })?;
+    PROGRAMS.iter().copied().find(|programs| match machine.entry(Path::new(programs)) {
+        Entry::There(programs) => real.starts_with(programs),
+        _ => false,
+    })
+}
+
 /// Everything that a job may use: parents before what is below them, each path once. What is not on
 /// this machine is left out.
 #[must_use]
@@ -210,6 +228,10 @@ pub fn file_rules(machine: &impl Machine, job: &JobPaths) -> Vec<FileRule> {
         [(programs, Access::Execute), (configuration, Access::Read), (KERNEL, Access::Read)]
     {
         rules.extend(paths.iter().filter_map(|path| system(machine, Path::new(path), &access)));
+    }
+    if !job.rooted {
+        let private = PRIVATE.iter().map(Path::new);
+        rules.extend(private.filter_map(|path| at(machine, path, Access::Hidden)));
     }
     rules.extend(DEVICES.iter().filter_map(|path| at(machine, Path::new(path), Access::Device)));
     for (path, target) in LINKS {

@@ -128,3 +128,17 @@ fn parts_come_in_any_order_and_make_one_file() {
     drop(volume.staging.file().unwrap());
     assert_eq!(fs::read_dir(volume.root.path().join("staging")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_directory_is_deleted_however_deep_it_is() {
+    let volume = Volume::new();
+    // A job makes them step by step; this is as deep as one path goes.
+    fs::create_dir_all(volume.root.path().join("volume/sub/deep").join("d/".repeat(1_900)))
+        .unwrap();
+    let small = std::thread::Builder::new().stack_size(128 * 1024);
+    let done = small.spawn(move || {
+        volume.files.delete(&at("sub/deep")).unwrap();
+        assert_eq!(volume.names("sub"), Vec::<String>::new());
+    });
+    done.unwrap().join().unwrap();
+}

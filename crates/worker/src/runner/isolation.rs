@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use metal9_env::Environment;
 use metal9_sandbox::{
     Account, Container as OciContainer, Isolation, JobPaths, Means, Network, RealMachine, Sought,
-    SpawnError, darwin_file_rules, file_rules, probe,
+    SpawnError, among_programs, darwin_file_rules, file_rules, probe,
 };
 
 use metal9_types::Runtime;
@@ -145,7 +145,7 @@ impl Guard {
             network: options.network,
             readable: options.readable.clone(),
             writable: options.writable.clone(),
-            hidden: vec![root.to_owned()],
+            hidden: hidden(options, root),
             home: std::env::home_dir().unwrap_or_default(),
             account,
             oci,
@@ -401,6 +401,19 @@ impl Guard {
     }
 }
 
+/// What no job sees: the worker's state, what the settings say, and a home among programs that all
+/// jobs read, but for one that the settings open.
+fn hidden(options: &Options, root: &Path) -> Vec<PathBuf> {
+    let mut hidden = vec![root.to_owned()];
+    hidden.extend(options.hidden.iter().cloned());
+    let home = std::env::home_dir().filter(|home| {
+        let opened = options.readable.contains(home) || options.writable.contains(home);
+        cfg!(target_os = "linux") && !opened && among_programs(&RealMachine, home).is_some()
+    });
+    hidden.extend(home);
+    hidden
+}
+
 /// What makes containers, if the settings want any.
 async fn containers_of(
     options: &Options,
@@ -423,7 +436,7 @@ async fn containers_of(
     let shared = JobPaths {
         readable: options.readable.clone(),
         writable: options.writable.clone(),
-        hidden: vec![root.to_owned()],
+        hidden: hidden(options, root),
         ..JobPaths::default()
     };
     let cdi = &options.cdi_dirs;

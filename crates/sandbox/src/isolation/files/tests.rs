@@ -124,6 +124,27 @@ Link("/tmp") /var/tmp
 }
 
 #[test]
+fn data_of_programs_is_hidden_among_them() {
+    let mut machine = debian();
+    machine.there.push("/usr/local/etc/service/key.pem");
+    let rules = text(&file_rules(&machine, &job()));
+    assert!(rules.contains("Execute /usr\nHidden /usr/local/etc\nLink"), "{rules}");
+}
+
+#[test]
+fn a_directory_is_known_to_be_among_programs() {
+    let mut machine = debian();
+    machine.links.insert("/srv", "opt/metal9");
+    let found = |path: &str| among_programs(&machine, Path::new(path));
+    assert_eq!(found("/opt/metal9/worker"), Some("/opt"));
+    assert_eq!(found("/opt/not/yet"), Some("/opt"));
+    assert_eq!(found("/srv/gateway"), Some("/opt"), "by a link");
+    assert_eq!(found("/bin/state"), Some("/usr"), "by a link of the system");
+    assert_eq!(found("/home/ann/.metal9"), None);
+    assert_eq!(found("/var/lib/metal9"), None);
+}
+
+#[test]
 fn the_systems_own_python_needs_no_rule() {
     let mut machine = debian();
     machine.links.insert("/opt/metal9/worker/env/envs/e1/bin/python", "/usr/bin/python3.11");
