@@ -22,6 +22,8 @@ def calculator(fleet, shared_app):
         def handler(context, a=1, b=2, **rest):
             if rest.get("fail"):
                 raise ValueError("no luck")
+            if rest.get("interrupt"):
+                raise KeyboardInterrupt
             return {
                 "sum": a + b,
                 "rest": rest,
@@ -83,7 +85,15 @@ def test_what_cannot_be_read_is_refused_and_says_why(calculator):
     assert refused.status_code == 400 and "not JSON" in refused.json()["error"]
     refused = calculator.post(json=[1, 2])
     assert refused.status_code == 400 and "JSON object" in refused.json()["error"]
+    refused = calculator.post(data=b"[" * 100_000)
+    assert refused.status_code == 400 and "not JSON" in refused.json()["error"]
     assert calculator.request("PUT").status_code == 405
+
+
+def test_what_is_no_usual_exception_is_told_too(calculator):
+    answer = calculator.post(json={"interrupt": True})
+    assert answer.status_code == 500 and "KeyboardInterrupt" in answer.json()["error"]
+    assert calculator.post(json={"a": 1}).status_code == 200
 
 
 def test_without_a_good_token_nothing_is_told(calculator):
@@ -111,8 +121,11 @@ def test_a_token_in_the_query_is_good_and_does_not_reach_the_function(calculator
 def test_health_and_warmup_answer_without_a_task(calculator):
     well = calculator.get("/health")
     assert well.status_code == 200
-    assert well.headers["X-Beta9-Stub-Id"] == calculator.stub
-    assert calculator.post("/warmup").status_code == 200
+    warm = calculator.post("/warmup")
+    assert warm.status_code == 200
+    for answer in (well, warm):
+        assert answer.headers["X-Beta9-Stub-Id"] == calculator.stub
+        assert "X-Task-Id" not in answer.headers
 
 
 def test_anybody_may_call_a_public_endpoint(app, fleet):
@@ -130,6 +143,8 @@ def test_anybody_may_call_a_public_endpoint(app, fleet):
     url = f"http://{public.host}/endpoint/public/{public.stub}"
     assert public.session.get(url, params={"name": "ann"}).json() == "hello ann"
     assert public.get(headers={}).json() == "hello you"
+    assert public.session.get(url + "/").json() == "hello you"
+    assert public.session.post(url + "/warmup").status_code == 200
 
 
 def test_generators_are_streams_and_responses_pass_as_they_are(app, fleet):

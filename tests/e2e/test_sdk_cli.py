@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from harness.code import HELLO, WAITING
 
 
@@ -58,6 +60,26 @@ def test_pool_and_machine_lists_work(fleet):
     [worker] = json.loads(fleet.beta9("worker", "list", "--format", "json").stdout)
     assert worker["pool_name"] in fleet.beta9("pool", "list").stdout
     fleet.beta9("machine", "list", "--no-offers")
+
+
+@pytest.mark.parametrize(
+    "command, feature",
+    [
+        ("vm list", "virtual machines"),
+        ("db list", "databases"),
+        ("disk list", "disks"),
+        ("pool extend nothing --ttl 1h", "renting machines"),
+    ],
+)
+def test_what_is_not_offered_is_refused_in_words(fleet, command, feature):
+    done = fleet.beta9(*command.split(), code=None)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 1 and f"does not support {feature}" in said, said
+
+
+def test_a_filter_that_cannot_be_read_is_repeated(fleet):
+    done = fleet.beta9("deployment", "list", "--filter", "version=abc", code=1)
+    assert "the filter's value `abc`" in " ".join((done.stdout + done.stderr).split())
 
 
 def test_secrets_can_be_made_listed_shown_and_deleted(fleet):

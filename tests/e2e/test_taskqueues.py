@@ -63,11 +63,20 @@ def test_a_deployed_queue_takes_calls_over_http(app, api):
     assert done.code == 0, done
     made = json.loads(done.stdout[done.stdout.index("{") :])
     headers = {"Authorization": f"Bearer {api.token}"}
-    for url in (made["invoke_url"], f"{api.http}/taskqueue/{name}"):
+    for url in (made["invoke_url"], f"{api.http}/taskqueue/{name}", f"{api.http}/taskqueue/{name}/"):
         answer = requests.post(url, json={"number": 4}, headers=headers, timeout=30)
         task_id = answer.json()["task_id"]
         assert api.wait(task_id) == "COMPLETE"
         assert api.task(task_id)["result"]["double"] == 8
+    # A number is what it is, however long; a list of arguments is a list.
+    url = f"{api.http}/taskqueue/{name}"
+    long = requests.post(url, json={"number": 10**30 + 1}, headers=headers, timeout=30)
+    assert api.wait(long.json()["task_id"]) == "COMPLETE"
+    assert api.task(long.json()["task_id"])["result"]["double"] == 2 * 10**30 + 2
+    refused = requests.post(url, json={"args": 5}, headers=headers, timeout=30)
+    assert refused.status_code == 400 and "`args` is no list" in refused.json()["message"]
+    refused = requests.post(url + "/warmup", headers=headers, timeout=30)
+    assert refused.status_code == 400 and "min_containers" in refused.json()["message"]
 
 
 RETRYING = {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from beta9.client.client import Client
 from beta9.clients.gateway import Volume as VolumeOfStub
 from beta9.clients.volume import (
     AbortMultipartUploadRequest,
@@ -111,6 +112,21 @@ def test_the_command_line_copies_without_addresses_too(fleet, tmp_path):
 
 
 # ---- the calls ----
+
+
+def test_the_sdks_client_uploads_a_file_and_gets_its_address(api, tmp_path):
+    (tmp_path / "weights.bin").write_bytes(b"\x00" * 1000 + b"end")
+    client = Client(token=api.token, api_url=api.http)
+    address = client.upload_file(str(tmp_path / "weights.bin"))
+    assert requests.get(address, timeout=10).content == b"\x00" * 1000 + b"end"
+    missing = f"{api.http}/volume/{client.workspace_id}/generate-download-url/uploads/not/there"
+    headers = {"Authorization": f"Bearer {api.token}"}
+    answer = requests.get(missing, headers=headers, timeout=10)
+    assert answer.status_code == 404 and "not/there" in answer.json()["message"]
+    for path in ("uploads", "uploads/../../x"):
+        place = f"/volume/{client.workspace_id}/generate-upload-url/" + path.replace("..", "%2e%2e")
+        answer = requests.get(api.http + place, headers=headers, timeout=10)
+        assert answer.status_code in (400, 404) and answer.json()["message"], path
 
 
 def test_parts_come_in_any_order_and_the_file_is_there_only_when_it_is_whole(volume):

@@ -27,6 +27,7 @@ mod urls;
 mod volume_body;
 mod volume_file;
 mod volume_part;
+mod volume_urls;
 mod whole;
 mod workers;
 mod workspace;
@@ -83,6 +84,8 @@ fn routes() -> OpenApiRouter<SharedRef> {
         .routes(routes!(output::get))
         .routes(routes!(volume_file::get, volume_file::put))
         .routes(routes!(volume_part::put))
+        .routes(routes!(volume_urls::upload))
+        .routes(routes!(volume_urls::download))
         .routes(routes!(object_upload::part))
         .routes(routes!(object_upload::whole))
         .routes(routes!(audit::read))

@@ -1,7 +1,11 @@
 //! Calls over HTTP: JSON and a query string as the arguments of a function.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use serde_json::{Map, Number, Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
 
 use crate::auth::TOKEN_PARAMETER;
 use crate::error::ApiError;
@@ -14,24 +18,53 @@ use crate::validate::refuse;
 /// If the body is no JSON object.
 pub(crate) fn arguments(body: &[u8], query: &[(String, String)]) -> Result<Bytes, ApiError> {
     let mut fields = match body.trim_ascii() {
-        [] => Map::new(),
-        text => match serde_json::from_slice(text) {
-            Ok(Value::Object(fields)) => fields,
-            Ok(Value::Null) => Map::new(),
-            Ok(_) => return Err(not_an_object("it is another kind of value")),
-            Err(error) => return Err(not_an_object(&error.to_string())),
-        },
+        [] => Fields::new(),
+        text => object(text).map_err(|why| not_an_object(&why))?.unwrap_or_default(),
     };
-    let args = fields.remove("args").unwrap_or(Value::Null);
-    let mut kwargs = match fields.remove("kwargs") {
-        Some(Value::Object(kwargs)) => kwargs,
-        None | Some(Value::Null) => fields,
-        Some(_) => return Err(not_an_object("its `kwargs` is not an object")),
+    let args = fields.remove("args").filter(|args| !is_null(args));
+    if args.as_ref().is_some_and(|args| !args.get().starts_with('[')) {
+        return Err(refuse(
+            "`args` is no list",
+            "send positional arguments as `{\"args\": [1, 2]}`",
+        ));
+    }
+    let mut kwargs = match fields.remove("kwargs").filter(|kwargs| !is_null(kwargs)) {
+        None => fields,
+        Some(kwargs) => object(kwargs.get().as_bytes())
+            .map_err(|_| not_an_object("its `kwargs` is not an object"))?
+            .unwrap_or_default(),
     };
     for (name, value) in merged(query) {
-        kwargs.insert(name, value);
+        let value = serde_json::value::to_raw_value(&value);
+        kwargs.insert(name, value.map_err(|error| not_an_object(&error.to_string()))?);
     }
-    Ok(Bytes::from(json!({ "args": args, "kwargs": kwargs }).to_string()))
+    let whole = serde_json::to_vec(&Arguments { args, kwargs });
+    whole.map(Bytes::from).map_err(|error| not_an_object(&error.to_string()))
+}
+
+/// Values as they are written: Python's numbers have any size.
+type Fields = BTreeMap<String, Box<RawValue>>;
+
+#[derive(Serialize)]
+struct Arguments {
+    args: Option<Box<RawValue>>,
+    kwargs: Fields,
+}
+
+/// The fields of an object; nothing for null. Else what is wrong.
+fn object(text: &[u8]) -> Result<Option<Fields>, String> {
+    match serde_json::from_slice::<&RawValue>(text) {
+        Ok(value) if is_null(value) => Ok(None),
+        Ok(value) if value.get().starts_with('{') => {
+            serde_json::from_str(value.get()).map(Some).map_err(|error| error.to_string())
+        }
+        Ok(_) => Err("it is another kind of value".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
 }
 
 fn not_an_object(why: &str) -> ApiError {
@@ -59,6 +92,7 @@ fn merged(query: &[(String, String)]) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn read(body: &str, query: &[(&str, &str)]) -> Value {
         let query: Vec<_> = query.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
@@ -88,9 +122,22 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_refused_with_what_to_send() {
-        for body in ["[1]", "1", "{", r#"{"kwargs": [1]}"#] {
+        let deep = format!("{{\"x\": {}}}", "[".repeat(100_000));
+        for body in ["[1]", "1", "{", r#"{"kwargs": [1]}"#, &deep] {
             let error = arguments(body.as_bytes(), &[]).unwrap_err().to_string();
             assert!(error.contains("no JSON object") && error.contains("hint:"), "{error}");
         }
+        for body in [r#"{"args": 5}"#, r#"{"args": {}}"#] {
+            let error = arguments(body.as_bytes(), &[]).unwrap_err().to_string();
+            assert!(error.contains("`args` is no list") && error.contains("hint:"), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_stay_what_they_are() {
+        let body = br#"{"args": [1.10], "x": 123456789012345678901234567890, "y": {"z": 1e400}}"#;
+        let text = String::from_utf8(arguments(body, &[]).unwrap().into()).unwrap();
+        let kwargs = r#"{"x":123456789012345678901234567890,"y":{"z": 1e400}}"#;
+        assert_eq!(text, format!(r#"{{"args":[1.10],"kwargs":{kwargs}}}"#));
     }
 }

@@ -1,7 +1,9 @@
 //! A sentence for every call that is not served.
 //!
-//! Generated services answer UNIMPLEMENTED without saying what was asked; the SDK shows users only
-//! the code then. This layer adds the sentence, so that no list of unserved calls has to be kept.
+//! Generated services answer UNIMPLEMENTED without saying what was asked. This layer adds the
+//! sentence, so that no list of unserved calls has to be kept. Of the client API's calls it also
+//! changes the code: of UNIMPLEMENTED the SDK shows users the code only, and of INVALID_ARGUMENT what
+//! is said.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,6 +14,28 @@ use tower::{Layer, Service};
 
 /// gRPC's number for UNIMPLEMENTED.
 const UNIMPLEMENTED: &str = "12";
+/// gRPC's number for INVALID_ARGUMENT.
+const INVALID_ARGUMENT: HeaderValue = HeaderValue::from_static("3");
+
+/// Packages of the client API.
+const CLIENT_API: [&str; 16] = [
+    "bot",
+    "disk",
+    "endpoint",
+    "function",
+    "gateway",
+    "image",
+    "managedendpoint",
+    "map",
+    "output",
+    "pod",
+    "secret",
+    "shell",
+    "signal",
+    "simplequeue",
+    "taskqueue",
+    "volume",
+];
 
 /// Adds [`Explain`] to a service.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +76,9 @@ where
             let headers = response.headers_mut();
             if headers.get("grpc-status").is_some_and(|status| status == UNIMPLEMENTED) {
                 let sentence = sentence(&path);
+                if CLIENT_API.contains(&package(&path)) {
+                    headers.insert("grpc-status", INVALID_ARGUMENT);
+                }
                 if let Ok(value) = HeaderValue::from_str(&sentence) {
                     headers.insert("grpc-message", value);
                 }
@@ -61,13 +88,16 @@ where
     }
 }
 
+/// The package of a method, by the path that it is called by.
+fn package(path: &str) -> &str {
+    path.trim_start_matches('/').split('.').next().unwrap_or_default()
+}
+
 /// The sentence, in the characters that gRPC sends as they are.
 fn sentence(path: &str) -> String {
     let mut parts = path.trim_start_matches('/').split('/');
-    let service = parts.next().unwrap_or_default();
-    let method = parts.next().unwrap_or_default();
-    let package = service.split('.').next().unwrap_or_default();
-    let feature = match package {
+    let method = parts.nth(1).unwrap_or_default();
+    let feature = match package(path) {
         "taskqueue" => "asking a queue for its tasks, which the scheduler gives to containers",
         "disk" => "disks",
         "pod" => "pods and sandboxes",

@@ -16,6 +16,7 @@ use metal9_volume::{Files, Staging, VolumeError, VolumePath, hex};
 
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::presigned::encoded;
 use crate::shared::Shared;
 use crate::timestamps::now;
 use crate::validate::shown;
@@ -190,6 +191,19 @@ pub(crate) async fn place_of(
 ) -> Result<(VolumeRow, VolumePath), ApiError> {
     let (name, path) = VolumePath::parse_with_volume(text)?;
     Ok((volume_of(shared, caller, name).await?, path))
+}
+
+/// A signed address of a file in a volume, good for one method and so many seconds.
+pub(crate) fn file_address(
+    shared: &Shared,
+    volume: &VolumeRow,
+    method: &str,
+    path: &VolumePath,
+    seconds: u32,
+) -> Result<String, ApiError> {
+    let path: Vec<_> = path.as_str().split('/').map(encoded).collect();
+    let path = format!("/volume/file/{}/{}/{}", volume.workspace, volume.id, path.join("/"));
+    shared.presign(method, &path, seconds)
 }
 
 /// Ends an upload and removes what has come of it.

@@ -4,6 +4,8 @@
 //! frame and an open file for each, so that a few ten thousand end the process. Here neither grows
 //! with the depth: what lies deeper than [`DEEPEST`] is first moved up.
 
+#![forbid(unsafe_code)]
+
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -147,6 +147,10 @@ impl Files {
         };
         let failed = |doing| VolumeError::io(doing, from.as_str());
         self.dir.symlink_metadata(from.relative()).map_err(failed("move"))?;
+        if target != *from && target.as_str().starts_with(&format!("{from}/")) {
+            let why = "a directory cannot be moved into itself";
+            return Err(VolumeError::Path { path: target.to_string(), why });
+        }
         self.make_parent(&target)?;
         self.dir
             .rename(from.relative(), &self.dir, target.relative())

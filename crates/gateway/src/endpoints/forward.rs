@@ -67,6 +67,7 @@ pub(super) async fn travel(
             return HttpError::from(error).into_response();
         }
     };
+    let is_task = record.is_some();
     let (exchange, token) = Exchange::new(shared, task, record, open);
     let (mut parts, body) = request.into_parts();
     let upgrades = websocket::is_wanted(&parts);
@@ -81,7 +82,10 @@ pub(super) async fn travel(
     let stop = stop(&access, token);
     let journey = Journey { shared, stub, exchange, stop, tries: 0 };
     let mut response = journey.run(parts, body, client).await;
-    headers::mark(response.headers_mut(), task, stub.id);
+    match is_task {
+        true => headers::mark(response.headers_mut(), task, stub.id),
+        false => headers::mark_stub(response.headers_mut(), stub.id),
+    }
     response
 }
 
@@ -379,7 +383,7 @@ pub(crate) async fn warm_up(shared: &SharedRef, stub: &Arc<StubRow>) -> Response
         Ok(place) => {
             journey.exchange.begins(place);
             let mut response = StatusCode::OK.into_response();
-            headers::mark(response.headers_mut(), task, stub.id);
+            headers::mark_stub(response.headers_mut(), stub.id);
             response
         }
         Err(response) => *response,

@@ -110,7 +110,13 @@ pub(super) fn answer(headers: &mut HeaderMap, task: TaskId, stub: StubId, upgrad
 
 /// Says which task and stub an answer is of.
 pub(super) fn mark(headers: &mut HeaderMap, task: TaskId, stub: StubId) {
+    mark_stub(headers, stub);
     insert(headers, TASK_ID, &task.to_string());
+}
+
+/// Says which stub has answered to what is no task.
+pub(super) fn mark_stub(headers: &mut HeaderMap, stub: StubId) {
+    headers.remove(TASK_ID);
     insert(headers, STUB_ID, &stub.to_string());
 }
 

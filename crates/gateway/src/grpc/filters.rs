@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use crate::error::ApiError;
+use crate::validate::shown;
 
 /// How many are named if the client does not say.
 const DEFAULT_LIMIT: u32 = 100;
@@ -17,7 +18,13 @@ pub(super) fn limit(asked: u32, most: u32) -> u32 {
 pub(super) fn parse<'a, T: FromStr<Err: Display>>(
     values: impl Iterator<Item = &'a str>,
 ) -> Result<Vec<T>, ApiError> {
-    values.map(|value| value.trim().parse().map_err(invalid)).collect()
+    let read = |value: &'a str| {
+        let value = value.trim();
+        value
+            .parse()
+            .map_err(|error| invalid(format!("the filter's value `{}`: {error}", shown(value))))
+    };
+    values.map(read).collect()
 }
 
 /// A value that is not one of its kind.

@@ -21,7 +21,9 @@ pub(super) fn routes() -> Router<SharedRef> {
         .route("/endpoint/id/{stub}/health", get(by_id))
         .route("/endpoint/id/{stub}/warmup", post(warm_up))
         .route("/endpoint/public/{stub}", any(public))
+        .route("/endpoint/public/{stub}/", any(public))
         .route("/endpoint/public/{stub}/health", get(public))
+        .route("/endpoint/public/{stub}/warmup", post(public))
         .route("/asgi/id/{stub}", any(by_id))
         .route("/asgi/id/{stub}/", any(by_id))
         .route("/asgi/id/{stub}/warmup", post(warm_up))
@@ -30,6 +32,7 @@ pub(super) fn routes() -> Router<SharedRef> {
         .route("/asgi/public/{stub}/", any(public))
         .route("/asgi/public/{stub}/{*path}", any(public))
         .route("/endpoint/{name}", any(by_name))
+        .route("/endpoint/{name}/", any(by_name))
         .route("/endpoint/{name}/{*path}", any(by_name))
         .route("/asgi/{name}", any(by_name))
         .route("/asgi/{name}/", any(by_name))
@@ -65,9 +68,17 @@ async fn public(State(shared): State<SharedRef>, request: Request<Body>) -> Resp
     let id = path.split('/').nth(PARTS).unwrap_or_default();
     let peer = peer(request.extensions());
     match public_stub(&shared, id, &peer).await {
+        Ok((stub, _)) if warms_up(&request, rest(&path, PARTS)) => {
+            crate::endpoints::warm_up(&shared, &stub).await
+        }
         Ok((stub, access)) => forward(&shared, &stub, access, rest(&path, PARTS), request).await,
         Err(error) => HttpError::from(error).into_response(),
     }
+}
+
+/// Whether a request is for a container to be started, rather than for what is in it.
+fn warms_up<B>(request: &Request<B>, rest: &str) -> bool {
+    rest == "/warmup" && request.method() == Method::POST
 }
 
 /// What a path names: the kind of stub, the deployment's name, its version (empty for the newest), and
@@ -87,16 +98,15 @@ fn deployment(path: &str) -> Option<(StubKind, &str, &str, usize)> {
 async fn by_name(State(shared): State<SharedRef>, request: Request<Body>) -> Response {
     let path = request.uri().path().to_owned();
     let Some((kind, name, version, taken)) = deployment(&path) else {
-        return super::error::no_such_route().await;
+        return super::error::no_such_route(request.uri().clone()).await;
     };
     let peer = peer(request.extensions());
+    let rest = rest(&path, taken);
+    let warms_up = warms_up(&request, rest);
     let (parts, body) = request.into_parts();
     let found = named_stub(&shared, kind, (name, version), &parts, &peer).await;
-    let rest = rest(&path, taken);
     match found {
-        Ok((stub, _)) if rest == "/warmup" && parts.method == Method::POST => {
-            crate::endpoints::warm_up(&shared, &stub).await
-        }
+        Ok((stub, _)) if warms_up => crate::endpoints::warm_up(&shared, &stub).await,
         Ok((stub, access)) => {
             forward(&shared, &stub, access, rest, Request::from_parts(parts, body)).await
         }

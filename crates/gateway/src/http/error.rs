@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use metal9_proto::MAX_MESSAGE_BYTES;
 use serde::Serialize;
@@ -82,7 +82,17 @@ pub(super) async fn in_json(response: Response) -> Response {
     answer
 }
 
-/// The answer for paths nothing is at.
-pub(super) async fn no_such_route() -> Response {
-    (StatusCode::NOT_FOUND, Json(Refused::new("no such route".to_owned()))).into_response()
+/// The answer for paths nothing is at; the SDK's command line asks for some of them.
+pub(super) async fn no_such_route(address: Uri) -> Response {
+    let feature = match address.path().strip_prefix("/api/v1/").and_then(|it| it.split('/').next())
+    {
+        Some("vm" | "vms") => "virtual machines",
+        Some("database" | "databases") => "databases",
+        _ => {
+            let refused = Refused::new("no such route".to_owned());
+            return (StatusCode::NOT_FOUND, Json(refused)).into_response();
+        }
+    };
+    let message = format!("metal9 {} does not support {feature}", env!("CARGO_PKG_VERSION"));
+    (StatusCode::NOT_IMPLEMENTED, Json(Refused::new(message))).into_response()
 }

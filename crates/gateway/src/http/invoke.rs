@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
+use axum::routing::post;
 use axum::{Extension, Json};
 use metal9_proto::MAX_MESSAGE_BYTES;
 use metal9_store::StubRow;
@@ -22,7 +23,7 @@ use crate::deployed::{self, Callable};
 use crate::error::ApiError;
 use crate::json_call;
 use crate::shared::{Shared, SharedRef};
-use crate::validate::shown;
+use crate::validate::{refuse, shown};
 
 /// What stands in the query string.
 type Parameters = Query<Vec<(String, String)>>;
@@ -49,6 +50,10 @@ pub(super) fn routes(kind: StubKind) -> OpenApiRouter<SharedRef> {
         .routes(routes!(version))
         .routes(routes!(by_id))
         .routes(routes!(public))
+        .route("/{name}/", post(latest))
+        .route("/{name}/{version}/", post(version))
+        .route("/id/{stub}/", post(by_id))
+        .route("/public/{stub}/", post(public))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
         .layer(Extension(kind))
 }
@@ -90,6 +95,11 @@ async fn version(
     query: Parameters,
     body: Bytes,
 ) -> Result<Json<AcceptedCall>, HttpError> {
+    if version == "warmup" {
+        let what = "only what serves requests is warmed up by one";
+        let hint = "a container is started by the first call; `min_containers` keeps some ready";
+        return Err(refuse(what, hint).into());
+    }
     let stub = deployed::named(&shared, caller.workspace, kind, &name, &version).await?;
     call(&shared, stub, &query, &body).await
 }

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use metal9_store::TaskRow;
 use metal9_types::{Failure, Phase, StubKind, TaskId, TaskStatus};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use super::error::HttpError;
@@ -55,7 +56,8 @@ pub(super) struct Task {
     /// `PENDING`, `RUNNING`, `COMPLETE`, `ERROR`, `CANCELLED`, `TIMEOUT` or `RETRY`.
     status: &'static str,
     /// Of a task queue's task any JSON, of others `{"base64": "<pickle>"}`; null if there is none.
-    result: Value,
+    #[schema(value_type = Value)]
+    result: Option<Box<RawValue>>,
     /// Files that it left.
     outputs: Vec<Output>,
     container_id: Option<String>,
@@ -84,10 +86,11 @@ pub(super) async fn told_task(shared: &Shared, row: &TaskRow) -> Result<Task, Ap
     };
     let stub = shared.store.stub(row.stub).await?;
     let as_json = stub.is_some_and(|stub| stub.config.kind == StubKind::Taskqueue);
-    let result = result.map_or(Value::Null, |bytes| match as_json {
-        true => serde_json::from_slice(&bytes).unwrap_or_default(),
+    let result = result.and_then(|bytes| match as_json {
+        // As it was written: Python's numbers have any size.
+        true => serde_json::from_slice(&bytes).ok(),
         // A pickle means nothing to JSON; the SDK unpickles this shape.
-        false => json!({ "base64": STANDARD.encode(bytes) }),
+        false => to_raw_value(&json!({ "base64": STANDARD.encode(bytes) })).ok(),
     });
     Ok(Task {
         id: row.id.to_string(),

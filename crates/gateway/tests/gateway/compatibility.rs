@@ -76,6 +76,9 @@ fn services() -> Result<Vec<(String, Vec<String>)>> {
     Ok(services)
 }
 
+/// What is said of every call that is not served, and of no other.
+const REFUSES: &str = " does not support ";
+
 /// What a gateway says to a call with an empty message if it does not serve it; nothing if it does.
 async fn refusal(client: &Client, service: &str, method: &str) -> Result<Option<String>> {
     let mut grpc = Grpc::new(client.channel());
@@ -88,7 +91,8 @@ async fn refusal(client: &Client, service: &str, method: &str) -> Result<Option<
         Err(status) => status,
     };
     ensure!(status.code() != Code::Unauthenticated, "{service}/{method}: {status:?}");
-    Ok((status.code() == Code::Unimplemented).then(|| status.message().to_owned()))
+    let refuses = status.message().starts_with("metal9 ") && status.message().contains(REFUSES);
+    Ok((status.code() == Code::InvalidArgument && refuses).then(|| status.message().to_owned()))
 }
 
 /// The part of the page that says what works.

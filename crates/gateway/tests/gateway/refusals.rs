@@ -55,7 +55,7 @@ async fn an_unserved_call_answers_with_a_sentence() -> Result<()> {
     let request = client.request(ListDisksRequest::default())?;
     let answer = DiskServiceClient::new(client.channel()).list_disks(request).await;
     let status = answer.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented);
+    assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("disks"), "{}", status.message());
     fixture.running.stop().await
 }

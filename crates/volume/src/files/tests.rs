@@ -142,3 +142,15 @@ fn a_directory_is_deleted_however_deep_it_is() {
     });
     done.unwrap().join().unwrap();
 }
+
+#[test]
+fn a_directory_is_not_moved_into_itself() {
+    let volume = Volume::new();
+    volume.write("a/b", "").unwrap();
+    for to in ["a/c", "a/b/c", "a"] {
+        let error = volume.files.rename(&at("a"), &at(to)).unwrap_err().to_string();
+        assert!(error.contains("a directory cannot be moved into itself"), "{error}");
+    }
+    volume.files.rename(&at("a"), &at("ab")).unwrap();
+    assert_eq!(volume.names("ab"), ["ab/b"]);
+}

@@ -8,10 +8,9 @@ use metal9_volume::VolumePath;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::parts;
-use crate::presigned::encoded;
 use crate::shared::Shared;
 use crate::validate::{refuse, shown};
-use crate::volumes::{drop_upload, volume_of};
+use crate::volumes::{drop_upload, file_address, volume_of};
 
 /// Bytes of one file at most.
 const MOST_BYTES: u64 = 4 << 40;
@@ -112,9 +111,7 @@ pub(in crate::grpc) async fn presign(
         let asked = path.clone();
         shared.volumes.with(volume.id, move |files, _| files.read(&asked).map(drop)).await?;
     }
-    let path: Vec<_> = path.as_str().split('/').map(encoded).collect();
-    let path = format!("/volume/file/{}/{}/{}", volume.workspace, volume.id, path.join("/"));
-    let url = shared.presign(method, &path, request.expires)?;
+    let url = file_address(shared, &volume, method, &path, request.expires)?;
     Ok(wire::CreatePresignedUrlResponse { ok: true, url, ..Default::default() })
 }
 

@@ -1,5 +1,6 @@
 """The application of an `@endpoint`: JSON becomes the handler's arguments, what it returns becomes the answer."""
 
+import asyncio
 import inspect
 import json
 import re
@@ -58,10 +59,12 @@ class Endpoint:
                 answer = _encoded(calls.encode_result(self._sdk, self._handler.name, value, as_json=True))
         except calls.CallError as error:
             failure = str(error)
-        except Exception:
-            failure = traceback.format_exc()
         except SystemExit as error:
             failure = "the handler left with sys.exit(%r)" % (error.code,)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # KeyboardInterrupt and the like are no reason to answer nothing
+            failure = traceback.format_exc()
         if failure is not None:
             print(failure, flush=True)
             value = answer = {"error": failure}
@@ -93,7 +96,7 @@ async def _arguments(scope, receive):
     if body.strip():
         try:
             payload = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _Refused(400, "the body is not JSON: %s" % error) from error
     if not isinstance(payload, dict):
         raise _Refused(400, "the body must be a JSON object, not %s" % type(payload).__name__)
