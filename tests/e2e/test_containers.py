@@ -87,6 +87,39 @@ def test_what_nobody_trusts_runs_in_gvisor_only(mixed):
     mixed.remove_worker(strong)
 
 
+@pytest.fixture
+def without_rules(tmp_path):
+    """A search path on which `nft` is one that fails."""
+    nft = tmp_path / "nft"
+    nft.write_text("#!/bin/sh\necho no rules today >&2\nexit 1\n")
+    nft.chmod(0o755)
+    return f"{tmp_path}:{os.environ['PATH']}"
+
+
+def test_what_nobody_trusts_does_not_share_a_machines_network(mixed, without_rules):
+    weak = mixed.join_worker(pool="strangers", METAL9_WORKER_RUNTIME="runsc", PATH=without_rules).start()
+    refusal = "containers of this worker have no networks of their own"
+    eventually(weak.log.read_text, lambda text: refusal in text, what="it is refused", within=30)
+    assert not mixed.is_connected(weak)
+    weak.stop()
+    mixed.workers.remove(weak)
+
+
+def test_what_containers_lack_is_told_and_can_be_required(mixed, without_rules):
+    worker = mixed.add_worker(METAL9_WORKER_RUNTIME="runc", PATH=without_rules)
+    workers = mixed.api.get("/api/v1/status").json()["workers"]
+    [notes] = [each["machine"]["notes"] for each in workers if each["id"] == worker.id]
+    gap = "containers share the machine's network and reach its ports"
+    assert any(note.startswith(gap) and "`ip` failed: no rules today" in note for note in notes), notes
+    mixed.remove_worker(worker)
+    worker.env["METAL9_WORKER_ISOLATION"] = "required"
+    begun = worker.size()
+    worker.start()
+    assert worker.process.wait(30) != 0
+    told = worker.text(begun)
+    assert 'isolation = "required" cannot be met on this machine' in told and gap in told, told
+
+
 @pytest.mark.parametrize("kind", ["runc", "runsc"])
 def test_a_worker_that_is_killed_leaves_nothing(mixed, kind):
     """Not even where its supervisors are killed with it."""

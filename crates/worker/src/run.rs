@@ -256,8 +256,9 @@ async fn look(options: &Options, guard: &Guard) -> Option<Result<Found, DevicesE
     let (looking, wanted) = (Instant::now(), options.clone());
     let (unseen, gpus) = (guard.no_gpu().map(str::to_owned), guard.gpus().cloned());
     let find = move || devices::find(&wanted, unseen, gpus.as_ref());
-    let found = tokio::task::spawn_blocking(find).await.ok()?;
-    if let Ok(Found { machine, .. }) = &found {
+    let mut found = tokio::task::spawn_blocking(find).await.ok()?;
+    if let Ok(Found { machine, .. }) = &mut found {
+        machine.notes.extend_from_slice(guard.notes());
         tracing::debug!(took = ?looking.elapsed(), ?machine, "looked at the machine");
         for note in &machine.notes {
             tracing::info!(note, "about this machine");
