@@ -308,13 +308,18 @@ def test_a_call_is_held_to_its_time(place):
 
 
 def test_a_container_that_is_killed_while_it_starts_leaves_nothing(place):
-    """Many at a time, each given up as soon as it is accepted."""
-    calls = [place.api.call(place.api.stub({**PROGRAM, "n.txt": str(n)}, "app:stay"), headless=True) for n in range(4)]
+    """Many at a time, given up as soon as one of them has something on the disk."""
+    begun = lambda: {path.stem for path in (place.state / "worker/containers").iterdir() if path.stem.isdigit()}
+    stubs = [place.api.stub({**PROGRAM, "n.txt": str(n)}, "app:stay") for n in range(4)]
+    before = begun()
+    calls = [place.api.call(stub, headless=True) for stub in stubs]
+    new = eventually(lambda: begun() - before, what="a container begins")
     for running in calls:
         place.api.cancel(running.task_id)
     for running in calls:
         assert place.api.wait(running.task_id) == "CANCELLED"
         running.leave()
+    eventually(lambda: begun() & new, lambda left: not left, what="nothing of it is left")
     assert call(place, "give", 1).value == 1
 
 
