@@ -89,12 +89,12 @@ def test_what_nobody_trusts_runs_in_gvisor_only(mixed):
 
 
 @pytest.fixture
-def without_rules(tmp_path):
+def without_rules(mixed, tmp_path):
     """A search path on which `nft` is one that fails."""
     nft = tmp_path / "nft"
     nft.write_text("#!/bin/sh\necho no rules today >&2\nexit 1\n")
     nft.chmod(0o755)
-    return f"{tmp_path}:{os.environ['PATH']}"
+    return f"{tmp_path}:{mixed.env['PATH']}"
 
 
 def test_what_nobody_trusts_does_not_share_a_machines_network(mixed, without_rules):

@@ -76,7 +76,7 @@ def mixed(fleet, tmp_path_factory):
         for kind in KINDS:
             entrance, programs = [], {}
             if kind == "runc":
-                programs["PATH"] = f"{nft.parent}:{os.environ['PATH']}"
+                programs["PATH"] = f"{nft.parent}:{mixed.env['PATH']}"
             if host := hosts.get(kind):
                 host.hidden = [root / "gateway", *(states[other] for other in KINDS if other != kind)]
                 entrance = host.entrance
