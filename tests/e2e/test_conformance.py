@@ -35,6 +35,9 @@ PROGRAM = {
     def leave(code):
         os._exit(code)
 
+    def ask():
+        return sys.stdin.read(), subprocess.run(["cat"], capture_output=True).stdout
+
     def exit(code):
         sys.exit(code)
 
@@ -128,6 +131,18 @@ PROGRAM = {
     def where():
         return os.listdir("/"), os.uname().nodename, os.getuid()
 
+    def write(directory):
+        "Which of the directory and those below take a file, and how they are mounted."
+        taken = []
+        for place, _, _ in os.walk(directory):
+            try:
+                open(f"{place}/mine", "w").close()
+                taken.append(place)
+            except OSError:
+                pass
+        mounts = [line.split() for line in open("/proc/self/mountinfo")]
+        return taken, {words[4]: words[5].split(",") for words in mounts if words[4].startswith(directory)}
+
     def keep(name):
         path = f"/tmp/{name}"
         there = os.path.exists(path)
@@ -147,15 +162,24 @@ def place(request, fleet, registry):
     root = Path(tempfile.mkdtemp(prefix=f".e2e-{runtime}-", dir="/home"))
     state = root / "state"
     (state / "worker").mkdir(parents=True)
+    # Users of containers have to get to what jobs may read.
+    root.chmod(0o711)
+    # A directory that jobs may read, with another file system below, which anybody may write.
+    readable, below = root / "readable", root / "readable/plain/below"
+    below.mkdir(parents=True)
+    readable.chmod(0o777)
+    if os.geteuid() == 0:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0777", "tmpfs", below], check=True)
     (state / "worker" / "env").symlink_to(fleet.environments)
     dev = DevFleet(
         state,
         METAL9_WORKER_RUNTIME=runtime,
         METAL9_WORKER_PIDS="200",
+        METAL9_WORKER_READABLE=str(readable),
         METAL9_IMAGES_INSECURE_REGISTRIES=registry.host,
     )
     dev.daemon.env.pop("METAL9_WORKER_WRITABLE", None)
-    dev.runtime = runtime
+    dev.runtime, dev.readable, dev.below = runtime, readable, below
     dev.stubs = {}
     try:
         dev.start()
@@ -164,6 +188,8 @@ def place(request, fleet, registry):
     finally:
         if dev.daemon.running:
             dev.daemon.kill()
+        if below.is_mount():
+            subprocess.run(["umount", below], check=True)
         shutil.rmtree(root)
 
 
@@ -177,7 +203,7 @@ def call(place, name, *arguments, **fields):
 
 def test_the_worker_says_what_makes_its_containers(place):
     [worker] = place.api.get("/api/v1/status").json()["workers"]
-    expected = {"native": "landlock", "runc": "runc 1", "runsc": "runsc "}
+    expected = {"native": "landlock", "runc": ", user namespace, own network", "runsc": "runsc "}
     assert expected[place.runtime] in worker["isolation"]
 
 
@@ -189,6 +215,10 @@ def test_values_come_back_as_they_went(place, value):
 def test_what_is_written_arrives(place):
     done = call(place, "both").finish()
     assert "out: grüße ☃" in done.output and "err: grüße ☃" in done.output
+
+
+def test_nobody_answers_a_job_that_asks(place):
+    assert call(place, "ask").value == ("", b"")
 
 
 def test_all_of_a_flood_arrives(place):
@@ -278,13 +308,18 @@ def test_a_call_is_held_to_its_time(place):
 
 
 def test_a_container_that_is_killed_while_it_starts_leaves_nothing(place):
-    """Many at a time, each given up as soon as it is accepted."""
-    calls = [place.api.call(place.api.stub({**PROGRAM, "n.txt": str(n)}, "app:stay"), headless=True) for n in range(4)]
+    """Many at a time, given up as soon as one of them has something on the disk."""
+    begun = lambda: {path.stem for path in (place.state / "worker/containers").iterdir() if path.stem.isdigit()}
+    stubs = [place.api.stub({**PROGRAM, "n.txt": str(n)}, "app:stay") for n in range(4)]
+    before = begun()
+    calls = [place.api.call(stub, headless=True) for stub in stubs]
+    new = eventually(lambda: begun() - before, what="a container begins")
     for running in calls:
         place.api.cancel(running.task_id)
     for running in calls:
         assert place.api.wait(running.task_id) == "CANCELLED"
         running.leave()
+    eventually(lambda: begun() & new, lambda left: not left, what="nothing of it is left")
     assert call(place, "give", 1).value == 1
 
 
@@ -293,6 +328,15 @@ def test_a_job_has_a_tmp_of_its_own(place):
     second = place.api.stub({**PROGRAM, "b": ""}, "app:keep")
     assert place.api.call(first, "mine").value is False
     assert place.api.call(second, "mine").value is False
+
+
+def test_what_may_be_read_is_not_written_whatever_is_mounted_below(place):
+    taken, mounts = call(place, "write", str(place.readable)).value
+    assert taken == []
+    assert place.runtime == "runsc" or str(place.below) in mounts
+    for options in mounts.values():
+        assert "ro" in options, mounts
+        assert place.runtime != "runc" or {"nosuid", "nodev"} <= set(options), mounts
 
 
 def test_a_container_has_a_name_and_a_root_of_its_own(place):

@@ -9,6 +9,7 @@ import pytest
 from beta9.clients.gateway import PoolConfig
 
 from harness import App, SplitFleet, eventually, processes, serve
+from test_isolation import ATTACKER, listener, outside, refused  # noqa: F401
 
 KINDS = ["native", "runc", "runsc"]
 
@@ -87,6 +88,39 @@ def test_what_nobody_trusts_runs_in_gvisor_only(mixed):
     mixed.remove_worker(strong)
 
 
+@pytest.fixture
+def without_rules(mixed, tmp_path):
+    """A search path on which `nft` is one that fails."""
+    nft = tmp_path / "nft"
+    nft.write_text("#!/bin/sh\necho no rules today >&2\nexit 1\n")
+    nft.chmod(0o755)
+    return f"{tmp_path}:{mixed.env['PATH']}"
+
+
+def test_what_nobody_trusts_does_not_share_a_machines_network(mixed, without_rules):
+    weak = mixed.join_worker(pool="strangers", METAL9_WORKER_RUNTIME="runsc", PATH=without_rules).start()
+    refusal = "containers of this worker have no networks of their own"
+    eventually(weak.log.read_text, lambda text: refusal in text, what="it is refused", within=30)
+    assert not mixed.is_connected(weak)
+    weak.stop()
+    mixed.workers.remove(weak)
+
+
+def test_what_containers_lack_is_told_and_can_be_required(mixed, without_rules):
+    worker = mixed.add_worker(METAL9_WORKER_RUNTIME="runc", PATH=without_rules)
+    workers = mixed.api.get("/api/v1/status").json()["workers"]
+    [notes] = [each["machine"]["notes"] for each in workers if each["id"] == worker.id]
+    gap = "containers share the machine's network and reach its ports"
+    assert any(note.startswith(gap) and "`ip` failed: no rules today" in note for note in notes), notes
+    mixed.remove_worker(worker)
+    worker.env["METAL9_WORKER_ISOLATION"] = "required"
+    begun = worker.size()
+    worker.start()
+    assert worker.process.wait(30) != 0
+    told = worker.text(begun)
+    assert 'isolation = "required" cannot be met on this machine' in told and gap in told, told
+
+
 @pytest.mark.parametrize("kind", ["runc", "runsc"])
 def test_a_worker_that_is_killed_leaves_nothing(mixed, kind):
     """Not even where its supervisors are killed with it."""
@@ -119,6 +153,60 @@ def networks(prefix):
 def alive(worker, prefix):
     """What containers and spares that are there now are called."""
     return {prefix + path.name for path in (worker.state / "containers").iterdir()}
+
+
+@pytest.fixture(scope="module", params=["runc", "runsc"])
+def narrow(request, mixed):
+    """A worker in a pool of its own, whose containers reach the gateway only and have no more of the processor than they asked for."""
+    worker = mixed.add_worker(
+        pool=f"narrow-{request.param}",
+        METAL9_WORKER_RUNTIME=request.param,
+        METAL9_WORKER_NETWORK="gateway-only",
+        METAL9_WORKER_CPU_LIMIT_PERCENT="100",
+    )
+    worker.pool = PoolConfig(name=f"narrow-{request.param}")
+    yield worker
+    mixed.remove_worker(worker)
+
+
+def test_a_worker_can_let_containers_reach_the_gateway_only(mixed, narrow, listener):  # noqa: F811
+    targets = outside(mixed, listener)
+    outcomes, host, port = mixed.api.call(mixed.api.stub(ATTACKER, "app:reach", pool=narrow.pool), targets).value
+    assert outcomes["interfaces"] == ["lo"] and outcomes["own loopback"] == "connected"
+    assert refused(outcomes) == list(targets)
+    assert (host, port) != targets["the gateway"], "there is no relay"
+    asked = mixed.api.stub(ATTACKER, "app:ask_gateway", pool=narrow.pool)
+    assert mixed.api.call(asked).value == ("connected", 200, ["lo"])
+
+
+def test_a_container_has_no_more_of_the_processor_than_it_may(mixed, narrow):
+    """Nor has what makes it: all of gVisor is in the group."""
+    running = mixed.api.call(mixed.api.stub(PROGRAM, "app:stay", pool=narrow.pool, cpu=250, retries=0)).until("here")
+    [pids] = [below for shim in narrow.shims() if any(map(is_held, below := list(descendants(shim))))]
+    assert all(map(is_held, pids)), pids
+    mixed.api.cancel(running.task_id)
+    mixed.api.wait(running.task_id)
+    running.leave()
+
+
+def descendants(pid):
+    for child in processes.children(pid):
+        yield child
+        yield from descendants(child)
+
+
+def is_held(pid):
+    """Whether a process is in a group, or below one, that has a quarter of a processor at the most."""
+    groups = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    for _, kinds, group in groups:
+        name = "cpu.cfs_quota_us" if "cpu" in kinds.split(",") else "cpu.max"
+        for root in Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir():
+            place = root / group.strip("/")
+            for above in place, *place.parents:
+                limit = above / name
+                if limit.is_file() and limit.read_text().split()[0] == "25000":
+                    return True
+    return False
 
 
 ENDPOINT = """

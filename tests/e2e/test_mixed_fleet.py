@@ -2,12 +2,16 @@
 
 import json
 import os
+import shutil
 import socket
+import subprocess
+import sys
+from contextlib import contextmanager
 
 import pytest
 from beta9.clients.gateway import PoolConfig
 
-from harness import App, Lan, Machines, SplitFleet, Volume, serve
+from harness import App, Lan, Machines, SplitFleet, Volume, eventually, lan, serve
 
 KINDS = ["native", "runc", "runsc"]
 
@@ -24,6 +28,23 @@ CODE = {
     def stay():
         print("HERE", os.uname().nodename, "STAYING", flush=True)
         time.sleep(600)
+
+    def reach(targets):
+        "Which of the addresses let one connect, all at once since nobody may answer; and from where."
+        import select, socket
+        waiting, reached = {}, []
+        for target in targets:
+            probe = socket.socket()
+            probe.setblocking(False)
+            probe.connect_ex(tuple(target))
+            waiting[probe] = target
+        until = time.monotonic() + 2
+        while waiting and time.monotonic() < until:
+            for probe in select.select([], list(waiting), [], 0.1)[1]:
+                if probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                    reached.append(waiting[probe])
+                del waiting[probe]
+        return reached, os.uname().nodename
     """
 }
 
@@ -36,18 +57,26 @@ def mixed(fleet, tmp_path_factory):
         pytest.skip("only root can make containers and networks")
     root = tmp_path_factory.mktemp("mixed")
     settings = {"METAL9_GATEWAY_UNTRUSTED_POOLS": "strangers"}
-    with Lan(["runc", "runsc"]) as lan, SplitFleet(
+    # As long as there is this file, no rules can be made on the machine of runc's.
+    mixed_up = root / "mixed-up"
+    nft = root / "programs" / "nft"
+    nft.parent.mkdir()
+    nft.write_text(f'#!/bin/sh\n[ -e {mixed_up} ] && echo no rules today >&2 && exit 1\nexec {shutil.which("nft")} "$@"\n')
+    nft.chmod(0o755)
+    with Lan(["runc", "runsc", "cloud"]) as lan, SplitFleet(
         root, workers=0, environments=fleet.environments, host=lan.address, **settings
     ) as mixed:
         # Jobs in user namespaces could not enter the directories of the tests.
         mixed.env.pop("METAL9_WORKER_WRITABLE", None)
-        mixed.lan, mixed.of = lan, {}
+        mixed.lan, mixed.of, mixed.mixed_up = lan, {}, mixed_up
         states = {kind: root / f"of-{kind}" for kind in KINDS}
-        hosts = {host.name: host for host in lan.hosts}
+        hosts = {host.name: host for host in lan.hosts if host.name in KINDS}
         for kind in KINDS:
             states[kind].mkdir()
         for kind in KINDS:
-            entrance = []
+            entrance, programs = [], {}
+            if kind == "runc":
+                programs["PATH"] = f"{nft.parent}:{mixed.env['PATH']}"
             if host := hosts.get(kind):
                 host.hidden = [root / "gateway", *(states[other] for other in KINDS if other != kind)]
                 entrance = host.entrance
@@ -57,6 +86,7 @@ def mixed(fleet, tmp_path_factory):
                 entrance=entrance,
                 METAL9_WORKER_RUNTIME=kind,
                 METAL9_WORKER_CPU=CORES[kind],
+                **programs,
             ).start()
         mixed.wait_for_workers(len(KINDS))
         mixed.hosts = {"native": socket.gethostname(), **{name: name for name in hosts}}
@@ -229,3 +259,85 @@ def test_what_no_worker_takes_waits_and_says_why(mixed, cordoned, wish, sentence
     for kind in ("runc", "runsc"):
         cordoned(kind)
     end(mixed, mixed.api.call(stub(mixed, **wish)).until(sentence))
+
+
+LISTEN = """
+import selectors, socket, sys
+waiting = selectors.DefaultSelector()
+for port in sys.argv[1:]:
+    waiting.register(socket.create_server(("0.0.0.0", int(port))), selectors.EVENT_READ)
+print("listening", flush=True)
+while True:
+    for key, _ in waiting.select():
+        key.fileobj.accept()[0].close()
+"""
+
+
+@contextmanager
+def listening(namespace, *ports):
+    """A program on another machine that accepts whoever connects to these ports."""
+    command = ["ip", "netns", "exec", namespace, sys.executable, "-c", LISTEN, *map(str, ports)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout.readline() == b"listening\n"
+            yield
+        finally:
+            server.kill()
+
+
+def nft(namespace, *words):
+    return subprocess.run(["ip", "netns", "exec", namespace, "nft", *words], capture_output=True, text=True)
+
+
+def test_where_clouds_tell_secrets_no_container_gets(mixed):
+    """At addresses that a machine on the network has, and that the worker's machine does reach."""
+    hosts = {host.name: host for host in mixed.lan.hosts}
+    runc, cloud = hosts["runc"], hosts["cloud"]
+    secret = ["169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192"]
+    assert nft(cloud.namespace, "flush", "ruleset").returncode == 0
+    for address in secret:
+        lan.ip(f"-n {cloud.namespace} addr add {address}/32 dev lan0")
+        lan.ip(f"-n {runc.namespace} route add {address}/32 via {cloud.address}")
+    open_ports = [(address, 80) for address in [cloud.address, *secret]]
+    # Azure answers there for names, too.
+    names = ("168.63.129.16", 53)
+    with listening(cloud.namespace, 53, 80):
+        direct = "import socket, sys; socket.create_connection((sys.argv[1], 80), timeout=10)"
+        for address in secret:
+            command = ["ip", "netns", "exec", runc.namespace, sys.executable, "-c", direct, address]
+            assert subprocess.run(command).returncode == 0, address
+        reach = stub(mixed, "reach", pool="default", runtime="runc")
+        reached, _ = mixed.api.call(reach, [*open_ports, names]).value
+    assert sorted(reached) == sorted([(cloud.address, 80), names])
+
+
+def test_rules_that_another_program_takes_away_come_back(mixed):
+    """As a firewall's that is loaded again; for containers that run, too. Without rules nothing begins."""
+    [runc] = [host for host in mixed.lan.hosts if host.name == "runc"]
+    here, port = runc.address, 7100
+    beyond = mixed.lan.mirror.server_address
+    reach = stub(mixed, "reach", pool="default", runtime="runc", keep_warm_seconds=60)
+    rules = nft(runc.namespace, "list", "table", "inet", "metal9").stdout
+    assert "drop" in rules
+    try:
+        with listening(runc.namespace, port):
+            reached, name = mixed.api.call(reach, [(here, port), beyond]).value
+            assert reached == [beyond]
+            assert nft(runc.namespace, "flush", "ruleset").returncode == 0
+            listed = lambda: nft(runc.namespace, "list", "table", "inet", "metal9").stdout
+            eventually(listed, lambda now: now == rules, what="the rules are there again")
+            assert mixed.api.call(reach, [(here, port), beyond]).value == (reached, name)
+            # A rule more or less is none of the rules, either.
+            assert nft(runc.namespace, "flush", "chain", "inet", "metal9", "input").returncode == 0
+            eventually(listed, lambda now: now == rules, what="the chain is as it was")
+        mixed.mixed_up.touch()
+        assert nft(runc.namespace, "flush", "ruleset").returncode == 0
+        other = mixed.api.stub({**CODE, "other": ""}, "app:where", pool=PoolConfig(name="default"), env=["METAL9_RUNTIME=runc"], retries=0)
+        failed = mixed.api.call(other).finish()
+        assert failed.exit_code != 0
+        assert "could not be kept from its worker's machine" in failed.output + mixed.api.task(failed.task_id)["failure_reason"]
+    finally:
+        mixed.mixed_up.unlink(missing_ok=True)
+        lan.nft(lan.FENCE, "ip", "netns", "exec", runc.namespace)
+    eventually(listed, lambda now: now == rules, what="the rules are there when they can be")
+    assert mixed.api.call(other).value

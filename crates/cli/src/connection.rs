@@ -52,7 +52,8 @@ pub(crate) struct Connection {
 const READY_FILES: [&str; 2] = ["dev.json", "gateway.json"];
 
 impl Connection {
-    /// Finds the gateway: flags, then the environment, then the SDK's configuration.
+    /// Finds the gateway: flags, then the environment, then the SDK's configuration,
+    /// then the usual state directories of this user.
     ///
     /// # Errors
     ///
@@ -70,9 +71,11 @@ impl Connection {
         }
         parts.extend(from_environment(crate::environment::read));
         parts.extend(from_sdk_config()?);
-        // What `metal9 dev` without flags has written, if it runs.
+        // What `metal9 dev` or `metal9 gateway` without flags has written, if it runs.
         let home = std::env::home_dir().unwrap_or_default();
-        parts.extend(from_state(&home.join(".metal9/dev"))?);
+        for state in [".metal9/dev", ".metal9/gateway"] {
+            parts.extend(from_state(&home.join(state))?);
+        }
         let connection = merge(parts);
         if connection.grpc.is_none() && connection.http.is_none() {
             return Err(Failure::usage(anyhow!("no gateway is configured")).hint(

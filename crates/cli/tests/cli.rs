@@ -178,6 +178,31 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_of_this_user_is_found_where_it_usually_is() {
+        let home = tempfile::tempdir().unwrap();
+        let state = home.path().join(".metal9/gateway");
+        fs::create_dir_all(&state).unwrap();
+        let (grpc, http) = ("127.0.0.1:1", "127.0.0.1:1");
+        let ready = serde_json::json!({
+            "grpc": grpc, "http": http, "token": "t", "config": state.join("config.ini"), "pid": 1,
+        });
+        fs::write(state.join("gateway.json"), ready.to_string()).unwrap();
+        let output = metal9(home.path(), &["token", "join"]).output().unwrap();
+        let text = stderr(&output);
+        assert!(text.contains("cannot reach the gateway at"), "{text}");
+        assert!(text.contains("127.0.0.1:1"), "{text}");
+    }
+
+    #[test]
+    fn a_worker_that_has_not_joined_is_told_how_to() {
+        let output = run(&["worker", "run"]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("this worker has not joined a gateway"), "{text}");
+        assert!(text.contains("hint: join one first with `metal9 worker join`"), "{text}");
+    }
+
+    #[test]
     fn a_gateway_that_is_not_there_is_the_requests_failure() {
         // Nobody can listen on port 1 without having been root.
         for command in [&["task", "list"][..], &["status"]] {

@@ -22,6 +22,7 @@ use crate::container::{Arguments, Call, ContainerSpec};
 use crate::event::{BuildTask, NotBuilt, Order, Welcome};
 use crate::report::{Presence, Report, Stream};
 use crate::roots::Means;
+use crate::runner::Described;
 use crate::volumes::{Mount, SharedDisk};
 
 /// A message that makes no sense; who sent it is newer, older or broken.
@@ -45,7 +46,11 @@ pub(crate) enum ConvertError {
 static PROCESS: LazyLock<u64> = LazyLock::new(|| rand::random::<u64>() | 1);
 
 /// The first message of a session.
-pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire::WorkerMessage {
+pub(crate) fn hello(
+    offer: &Offer,
+    isolation: &Described,
+    presence: Presence,
+) -> wire::WorkerMessage {
     let attempts = presence.attempts.into_iter().map(|(attempt, task, container)| {
         wire::RunningAttempt { attempt_id: attempt.0, task_id: task, container_id: container.0 }
     });
@@ -72,12 +77,13 @@ pub(crate) fn hello(offer: &Offer, isolation: &str, presence: Presence) -> wire:
         cached_objects: presence.objects.iter().map(ToString::to_string).collect(),
         attempts: attempts.collect(),
         containers: containers.collect(),
-        isolation: isolation.to_owned(),
+        isolation: isolation.words.clone(),
         process: *PROCESS,
         interruption: presence.interruption,
         mounts_juicefs: presence.mounts_juicefs,
         root_source: offer.root.as_str().to_owned(),
         allow_lists: offer.allow_lists,
+        own_networks: isolation.own_networks,
     }))
 }
 

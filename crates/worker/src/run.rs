@@ -82,12 +82,20 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Whether it was asked for something that could not be, rather than that something went wrong.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Identity(IdentityError::NotJoined(_)))
+    }
+
     /// What the person can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Identity(IdentityError::NotJoined(_)) => {
-                Some("join a gateway first with `metal9 worker join`".to_owned())
+                let join = "join one first with `metal9 worker join`; `metal9 token join` on the gateway \
+                            prints the whole command";
+                Some(join.to_owned())
             }
             Self::Environments(error) => error.hint(),
             Self::Devices(error) => error.hint(),
@@ -256,8 +264,9 @@ async fn look(options: &Options, guard: &Guard) -> Option<Result<Found, DevicesE
     let (looking, wanted) = (Instant::now(), options.clone());
     let (unseen, gpus) = (guard.no_gpu().map(str::to_owned), guard.gpus().cloned());
     let find = move || devices::find(&wanted, unseen, gpus.as_ref());
-    let found = tokio::task::spawn_blocking(find).await.ok()?;
-    if let Ok(Found { machine, .. }) = &found {
+    let mut found = tokio::task::spawn_blocking(find).await.ok()?;
+    if let Ok(Found { machine, .. }) = &mut found {
+        machine.notes.extend_from_slice(guard.notes());
         tracing::debug!(took = ?looking.elapsed(), ?machine, "looked at the machine");
         for note in &machine.notes {
             tracing::info!(note, "about this machine");

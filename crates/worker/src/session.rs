@@ -16,6 +16,7 @@ use crate::backoff::Backoff;
 use crate::event::Event;
 use crate::gateway::Gateway;
 use crate::relay::Relays;
+use crate::runner::Described;
 use crate::session::connect::SessionError;
 
 /// The longest pause between two tries: a restarted gateway waits for its workers, and what they run.
@@ -34,7 +35,7 @@ pub(crate) async fn run(
     gateway: Gateway,
     relays: Option<Relays>,
     offer: Offer,
-    isolation: String,
+    isolation: Described,
     events: mpsc::Sender<Event>,
     shutdown: CancellationToken,
 ) {
@@ -69,7 +70,7 @@ async fn once(
     gateway: &Gateway,
     relays: Option<&Relays>,
     offer: &Offer,
-    isolation: &str,
+    isolation: &Described,
     events: &mpsc::Sender<Event>,
     shutdown: &CancellationToken,
 ) -> Result<(), SessionError> {

@@ -323,7 +323,9 @@ async fn run_until_stopped(options: Options, with_stdin: bool) -> Result<(), Fai
     };
     ended.map_err(|error| {
         let hint = error.hint();
-        let failure = Failure::ours(error).context("the worker stopped");
+        let is_usage = error.is_usage();
+        let failure = if is_usage { Failure::usage(error) } else { Failure::ours(error) };
+        let failure = failure.context("the worker stopped");
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,

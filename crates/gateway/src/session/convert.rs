@@ -52,6 +52,9 @@ pub(super) fn offer(
     if options.is_untrusted(&worker.pool) && runtimes != [Runtime::Runsc] {
         return Err(trusting(&worker.pool, &hello.runtimes));
     }
+    if options.is_untrusted(&worker.pool) && !hello.own_networks {
+        return Err(open(&worker.pool));
+    }
     Ok(Offer {
         hostname: hello.hostname.clone(),
         pool: worker.pool.clone(),
@@ -113,6 +116,14 @@ fn trusting(pool: &str, runtimes: &[String]) -> String {
         "pool \"{pool}\" is for code that nobody trusts and takes workers with runtime \"runsc\" only; \
          this one has {}\nhint: set `worker.runtime` to \"runsc\" there, or join another pool",
         shown(&runtimes.join(", "))
+    )
+}
+
+fn open(pool: &str) -> String {
+    format!(
+        "pool \"{pool}\" is for code that nobody trusts, and containers of this worker have no networks of \
+         their own, so that jobs would reach the ports of its machine\nhint: `metal9 doctor`, as root on \
+         that machine, says what is missing for them; or join another pool"
     )
 }
 

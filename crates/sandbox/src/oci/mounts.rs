@@ -47,7 +47,12 @@ pub(super) fn usual(user_namespace: bool, opaque: bool) -> Result<Vec<Mount>, Oc
     // Who is root in a namespace of users only may not mount the kernel's own, which shows a network
     // that is somebody else's.
     mounts.push(if user_namespace {
-        mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])?
+        mount(
+            "/sys",
+            "none",
+            "/sys",
+            &below(&["rbind", "nosuid", "noexec", "nodev", "ro"], opaque),
+        )?
     } else {
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])?
     });
@@ -58,6 +63,7 @@ pub(super) fn usual(user_namespace: bool, opaque: bool) -> Result<Vec<Mount>, Oc
 /// none.
 pub(super) fn of_rules(
     rules: &[FileRule],
+    opaque: bool,
     kind: &dyn Fn(&Path) -> Kind,
 ) -> Result<(Vec<Mount>, RootFiles), OciSpecError> {
     let directories = EMPTY.iter().map(PathBuf::from).collect();
@@ -78,14 +84,30 @@ pub(super) fn of_rules(
                 root.copies.push((path.clone(), source.clone()));
             }
             Access::Read | Access::Execute => {
-                mounts.push(mount(path, "none", source, &["rbind", "ro", "nosuid", "nodev"])?);
+                let options = below(&["rbind", "ro", "nosuid", "nodev"], opaque);
+                mounts.push(mount(path, "none", source, &options)?);
             }
             Access::Write => {
-                mounts.push(mount(path, "none", source, &["rbind", "rw", "nosuid", "nodev"])?);
+                // What is mounted below is written or not as the machine has it.
+                let options = below(&["rbind", "rw", "nosuid", "nodev"], opaque);
+                mounts.push(mount(path, "none", source, &options)?);
             }
         }
     }
     Ok((mounts, root))
+}
+
+/// Options of a mount, for all that is mounted below it, too. What gVisor shows of the machine is one file
+/// system to it, which has them as a whole; it does not know the others.
+fn below(options: &[&'static str], opaque: bool) -> Vec<&'static str> {
+    let recursive = options.iter().filter_map(|option| match *option {
+        "ro" => Some("rro"),
+        "nosuid" => Some("rnosuid"),
+        "nodev" => Some("rnodev"),
+        "noexec" => Some("rnoexec"),
+        _ => None,
+    });
+    options.iter().copied().chain(recursive.filter(|_| !opaque)).collect()
 }
 
 fn mount(

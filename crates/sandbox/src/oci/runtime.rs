@@ -52,6 +52,12 @@ pub enum RuntimeError {
         /// What the system said.
         source: io::Error,
     },
+    /// It would leave open what is mounted in directories that jobs may read.
+    #[error(
+        "runc {0} is too old: what is mounted below a directory could be written where jobs may only \
+         read\nhint: install runc 1.1 or later"
+    )]
+    Old(String),
 }
 
 /// A runtime of this machine.
@@ -92,7 +98,8 @@ impl OciRuntime {
             return Err(failed(io::Error::other(output.status.to_string())));
         }
         let version = read_version(&String::from_utf8_lossy(&output.stdout));
-        Ok(Self { engine, program, version })
+        let found = Self { engine, program, version };
+        if found.closes_below() { Ok(found) } else { Err(RuntimeError::Old(found.version)) }
     }
 
     /// Whether sockets that a container makes in its directory are reached from the machine.
@@ -109,9 +116,21 @@ impl OciRuntime {
 
     /// Whether a gVisor is of this day or later.
     fn is_since(&self, day: &str) -> bool {
-        let digits = self.version.chars().take_while(char::is_ascii_digit).count();
-        // Debian's 2022 package calls itself 0.0~20221219.
-        digits == 8 && *self.version >= *day
+        // Debian's packages call themselves 0.0~20221219.0.
+        let version = self.version.strip_prefix("0.0~").unwrap_or(&self.version);
+        let digits = version.chars().take_while(char::is_ascii_digit).count();
+        digits == 8 && version >= day
+    }
+
+    /// Whether it knows options of mounts that are for all that is mounted below, too. An older runc takes
+    /// them, and does nothing about it.
+    fn closes_below(&self) -> bool {
+        let mut numbers = self.version.split(['.', '-', '+', '~']).map(str::parse::<u32>);
+        match (numbers.next(), numbers.next()) {
+            _ if self.engine.is_opaque() => true,
+            (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (1, 1),
+            _ => false,
+        }
     }
 
     /// The arguments that start a container of a bundle and return once it runs. Its first process inherits
@@ -236,5 +255,17 @@ mod tests {
             runtime.shows_sockets()
         };
         assert!(runsc("20250106.0") && !runsc("20221219.0") && !runsc("0.0~20221219.0"));
+        assert!(runsc("0.0~20240729.0") && !runsc("unknown") && !runsc("0.0~1.2"));
+        let closes = |engine, version: &str| {
+            let version = version.into();
+            OciRuntime { version, ..container(engine).runtime }.closes_below()
+        };
+        for version in ["1.1.5+ds1", "1.1.0", "1.3.0-rc.1", "2.0"] {
+            assert!(closes(Engine::Runc, version), "{version}");
+        }
+        for version in ["1.0.0~rc93+ds1", "1.0.3", "unknown", "1"] {
+            assert!(!closes(Engine::Runc, version), "{version}");
+        }
+        assert!(closes(Engine::Runsc, "0.0~20221219.0"));
     }
 }

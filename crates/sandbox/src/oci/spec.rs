@@ -96,8 +96,9 @@ pub(crate) fn describe(
     kind: &dyn Fn(&Path) -> Kind,
 ) -> Result<Description, SpecError> {
     let files = launch.isolation.as_ref().map_or(&[][..], |isolation| &isolation.files);
-    let (of_rules, root) = mounts::of_rules(files, kind)?;
-    let mut all = mounts::usual(container.users.is_some(), container.runtime.engine.is_opaque())?;
+    let opaque = container.runtime.engine.is_opaque();
+    let (of_rules, root) = mounts::of_rules(files, opaque, kind)?;
+    let mut all = mounts::usual(container.users.is_some(), opaque)?;
     all.extend(of_rules);
     let given = devices::of(container, files)?;
     all.extend(given.mounts);
@@ -110,7 +111,7 @@ pub(crate) fn describe(
         .cgroups_path(cgroup(launch, container))
         .masked_paths(texts(MASKED))
         .readonly_paths(texts(READ_ONLY));
-    if !container.runtime.engine.is_opaque() {
+    if !opaque {
         linux = linux.seccomp(seccomp::filter()?);
     }
     if let Some(users) = container.users {

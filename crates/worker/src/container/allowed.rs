@@ -7,8 +7,17 @@ use crate::container::{Container, Makings};
 use crate::runner::Runner;
 
 impl Container {
-    /// Holds a runner in which nothing of the function has run yet to its list, if it has one.
+    /// Holds a runner in which nothing of the function has run yet to what it may reach: to its list, if it
+    /// has one.
     pub(super) async fn hold(&self, makings: &Makings, runner: &Runner) -> Result<(), Failure> {
+        if let Some(network) = &runner.own_network {
+            // A spare runner may have waited for long.
+            network.check().await.map_err(|error| {
+                let text =
+                    format!("the container could not be kept from its worker's machine: {error}");
+                Failure::new(FailureKind::Internal, text)
+            })?;
+        }
         let Some(list) = &self.spec.allow_list else { return Ok(()) };
         let Some(network) = &runner.own_network else {
             // Whoever reaches nothing reaches nothing beside the list.

@@ -198,13 +198,15 @@ fn a_hello_tells_what_the_worker_has() {
         objects: Vec::new(),
         mounts_juicefs: true,
     };
-    let Some(Outbound::Hello(hello)) = hello(&offer, "landlock 7", presence).message else {
+    let isolation = Described { words: "landlock 7".into(), own_networks: true };
+    let Some(Outbound::Hello(hello)) = hello(&offer, &isolation, presence).message else {
         panic!("expected a hello");
     };
     assert_eq!(hello.protocol_version, PROTOCOL_VERSION);
     assert!(hello.mounts_juicefs);
     assert_eq!(hello.root_source, "pulled");
-    assert!(hello.allow_lists);
+    assert!(hello.allow_lists && hello.own_networks);
+    assert_eq!(hello.isolation, "landlock 7");
     assert_eq!((hello.platform.as_str(), hello.runtimes), ("x86_64-linux", vec!["native".into()]));
     assert_eq!((hello.cpu_millicores, hello.memory_mib), (2000, 1024));
     assert_eq!(hello.attempts[0].container_id, 2);

@@ -37,7 +37,7 @@ pub enum IsolationError {
     },
     /// Isolation is required and this machine lacks some of it.
     #[error("the setting isolation = \"required\" cannot be met on this machine: {}", .0.join("; "))]
-    Required(Vec<&'static str>),
+    Required(Vec<String>),
     /// The network policy cannot be enforced.
     #[error("the setting network = \"{network}\" cannot be met: {reason}")]
     Network {
@@ -70,6 +70,15 @@ pub enum IsolationError {
 /// Why there can be no network policy but `full`.
 const SWITCHED_OFF: &str = "isolation is switched off on this worker";
 const NO_NAMESPACE: &str = "this machine has no network namespaces that the worker may use";
+
+/// What the gateway is told of the isolation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Described {
+    /// A word or two for people who look at workers.
+    pub(crate) words: String,
+    /// Whether each container has a network of its own.
+    pub(crate) own_networks: bool,
+}
 
 /// How the worker isolates its jobs.
 #[derive(Debug)]
@@ -125,7 +134,10 @@ impl Guard {
             Some(_) => Oci::means(),
             None => try_out(&options.shim, containers, sought).await?,
         };
-        let gaps = if oci.is_some() { Vec::new() } else { means.gaps() };
+        let gaps = match &oci {
+            Some(oci) => oci.gaps().to_vec(),
+            None => means.gaps().into_iter().map(str::to_owned).collect(),
+        };
         match options.isolation {
             Wish::Off => tracing::warn!("ISOLATION IS SWITCHED OFF: jobs may do all this user may"),
             Wish::Required if !gaps.is_empty() => return Err(IsolationError::Required(gaps)),
@@ -168,14 +180,21 @@ impl Guard {
         Ok(guard)
     }
 
-    /// A word or two for people who look at workers.
-    pub(crate) fn describe(&self) -> String {
-        match self.means {
+    /// What the gateway is told of it.
+    pub(crate) fn describe(&self) -> Described {
+        let words = match self.means {
             Some(_) if let Some(oci) = &self.oci => oci.describe(),
             None if self.early.memory => "off; memory limit by the kernel".to_owned(),
             None => "off".to_owned(),
             Some(means) => means.to_string(),
-        }
+        };
+        let own_networks = self.oci.as_ref().is_some_and(Oci::has_networks);
+        Described { words, own_networks }
+    }
+
+    /// What containers lack, as sentences for people.
+    pub(crate) fn notes(&self) -> &[String] {
+        self.oci.as_ref().map_or(&[], Oci::gaps)
     }
 
     /// Finds out whether jobs see the GPU of this Mac.

@@ -2,7 +2,9 @@
 //! machine's on the way out.
 //!
 //! Made by `ip` and `nft`, which every Linux has that runs containers. Nothing comes in; the machine
-//! itself, other containers and link-local addresses, at which clouds tell secrets, are out of reach.
+//! itself, other containers and addresses at which clouds tell secrets are out of reach.
+
+mod rules;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,6 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use metal9_types::AllowList;
+
+use rules::{RULES, Rules};
 
 /// The addresses of containers: four for each, of which one is the machine's end and one its own.
 const SUBNET: (u8, u8) = (10, 209);
@@ -25,31 +29,6 @@ const TRIES: u32 = 256;
 
 /// Where namespaces with names are.
 const NAMESPACES: &str = "/run/netns";
-
-/// What becomes of packets. All workers of a machine share it; each makes it anew, which changes
-/// nothing.
-const RULES: &str = "\
-table inet metal9
-delete table inet metal9
-table inet metal9 {
-    chain input {
-        type filter hook input priority -10; policy accept;
-        iifname \"m9v*\" ct state established,related accept
-        iifname \"m9v*\" drop
-    }
-    chain forward {
-        type filter hook forward priority -10; policy accept;
-        iifname \"m9v*\" oifname \"m9v*\" drop
-        iifname \"m9v*\" ip daddr 169.254.0.0/16 drop
-        oifname \"m9v*\" ct state established,related accept
-        oifname \"m9v*\" drop
-    }
-    chain postrouting {
-        type nat hook postrouting priority srcnat; policy accept;
-        ip saddr 10.209.0.0/16 oifname != \"m9v*\" masquerade
-    }
-}
-";
 
 /// What becomes of packets in a network whose job may reach nothing but a list, which is refused at
 /// once instead of waiting for an answer. Nobody in there may change it, and it goes with the network.
@@ -82,12 +61,15 @@ pub(crate) struct Networks {
     next: AtomicU32,
     /// Whether they can be held to a list.
     keep_lists: bool,
+    /// What keeps all of them from the machine.
+    rules: Arc<Rules>,
 }
 
 /// The network of one container; gone when this is dropped, in the background.
 #[derive(Debug)]
 pub(crate) struct OwnNetwork {
     name: String,
+    rules: Arc<Rules>,
 }
 
 impl OwnNetwork {
@@ -98,6 +80,17 @@ impl OwnNetwork {
 }
 
 impl OwnNetwork {
+    /// Looks whether the machine and its neighbours are still out of its reach, and sees to it.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be; then nothing may begin in it.
+    pub(crate) async fn check(&self) -> io::Result<()> {
+        let rules = Arc::clone(&self.rules);
+        let done = tokio::task::spawn_blocking(move || rules.ensure()).await;
+        done.map_err(io::Error::other)?.map(drop)
+    }
+
     /// Refuses all but a list from now on, whatever else is refused anyway.
     ///
     /// # Errors
@@ -138,29 +131,34 @@ fn delete(name: &str) {
 }
 
 impl Networks {
-    /// Sets the machine up for them and removes what an earlier run has left. Blocks.
+    /// Sets the machine up for them, sees to it that it stays so, and removes what an earlier run has left.
+    /// Blocks.
     ///
     /// # Errors
     ///
     /// If this machine has no such thing, or it may not be used.
     pub(crate) fn open(prefix: &str) -> io::Result<Arc<Self>> {
-        let next = AtomicU32::new(0);
-        let mut networks = Self { prefix: prefix.to_owned(), next, keep_lists: true };
         for entry in fs::read_dir(NAMESPACES).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('-')) {
-                ip(&["netns", "delete", &name], "")?;
+                // One that stays does no harm: what is in it is no container of this run.
+                delete(&name);
             }
         }
-        run(Command::new("nft").args(["-f", "-"]), RULES)?;
+        // The name of one that stayed cannot be had again.
+        let probe = format!("probe{}", std::process::id());
+        let rules = Rules::open(&format!("{prefix}-{probe}"))?;
+        let (prefix, next) = (prefix.to_owned(), AtomicU32::new(0));
+        let mut networks = Self { prefix, next, keep_lists: true, rules };
         fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
         // Whether all of it can be had shows only when one is made.
-        let probe = networks.make("probe")?;
+        let probe = networks.make(&probe)?;
         if let Err(error) = hold(&probe.name, &held_to(&AllowList::default())) {
             tracing::warn!(%error, "functions with an `allow_list` cannot run here");
             networks.keep_lists = false;
         }
         drop(probe);
+        networks.rules.keep()?;
         Ok(Arc::new(networks))
     }
 
@@ -173,11 +171,12 @@ impl Networks {
     ///
     /// # Errors
     ///
-    /// If the system refuses.
+    /// If the system refuses, or what keeps containers from the machine is gone for good.
     pub(crate) fn make(&self, name: &str) -> io::Result<OwnNetwork> {
+        self.rules.ensure()?;
         let name = format!("{}-{name}", self.prefix);
         ip(&["netns", "add", &name], "")?;
-        let network = OwnNetwork { name };
+        let network = OwnNetwork { name, rules: Arc::clone(&self.rules) };
         let place = self.link(&network.name)?;
         let [machine, own] = addresses(place);
         let (batch, inside) = (
@@ -254,27 +253,32 @@ fn ip(arguments: &[&str], input: &str) -> io::Result<()> {
 
 /// Runs a program of the system; what it says is the error if it fails.
 fn run(command: &mut Command, input: &str) -> io::Result<()> {
+    output(command, input).map(drop)
+}
+
+/// The same, for what it says if it does not fail.
+fn output(command: &mut Command, input: &str) -> io::Result<String> {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut child = command
         .env("PATH", format!("{path}:/usr/sbin:/sbin"))
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| {
             let program = command.get_program().to_string_lossy();
             io::Error::new(error.kind(), format!("`{program}` cannot be started: {error}"))
         })?;
-    if let Some(mut pipe) = child.stdin.take() {
-        pipe.write_all(input.as_bytes())?;
-    }
+    // Who reads none of it has failed, and says why.
+    let written = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(input.as_bytes()));
     let output = child.wait_with_output()?;
     if output.status.success() {
-        return Ok(());
+        return written.map(|()| String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let program = command.get_program().to_string_lossy();
-    Err(io::Error::other(format!("`{program}` failed: {}", said.trim())))
+    let said = if said.trim().is_empty() { output.status.to_string() } else { said.trim().into() };
+    Err(io::Error::other(format!("`{program}` failed: {said}")))
 }
 
 #[cfg(test)]
@@ -301,6 +305,17 @@ table inet metal9 {
 ";
         assert_eq!(rules, expected);
         assert!(!held_to(&AllowList::default()).contains("daddr"));
+    }
+
+    #[test]
+    fn a_program_that_reads_nothing_is_still_heard() {
+        let mut fails = Command::new("sh");
+        let failed = run(fails.args(["-c", "echo no such luck >&2; exit 3"]), &"x".repeat(1 << 20));
+        assert_eq!(failed.unwrap_err().to_string(), "`sh` failed: no such luck");
+        let silent = run(Command::new("sh").args(["-c", "exit 3"]), "").unwrap_err();
+        assert_eq!(silent.to_string(), "`sh` failed: exit status: 3");
+        let said = output(Command::new("cat").arg("-"), "what it says").unwrap();
+        assert_eq!(said, "what it says");
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(crate) struct Oci {
     prefix: String,
     /// What makes networks of their own for them; nothing where they share the machine's.
     networks: Option<Arc<Networks>>,
+    /// What is missing from full isolation, as sentences.
+    gaps: Vec<String>,
     /// How they get GPUs.
     pub(crate) gpus: Gpus,
 }
@@ -90,7 +92,19 @@ impl Oci {
         else {
             return Ok(None);
         };
-        oci.networks = networks(oci.prefix.clone()).await;
+        let prefix = oci.prefix.clone();
+        let opened = tokio::task::spawn_blocking(move || Networks::open(&prefix)).await;
+        match opened.map_err(io::Error::other).flatten() {
+            Ok(networks) => oci.networks = Some(networks),
+            Err(error) => {
+                tracing::warn!(%error, "CONTAINERS SHARE THE MACHINE'S NETWORK: they can have none of their own");
+                oci.gaps.push(format!(
+                    "containers share the machine's network and reach its ports, since they can have none \
+                     of their own ({})",
+                    short(&error.to_string())
+                ));
+            }
+        }
         Ok(Some(oci))
     }
 
@@ -109,13 +123,15 @@ impl Oci {
         let users = (engine != Engine::Runsc).then_some(USERS);
         let runtime = found?;
         let gpus = Gpus::new(cdi, &runtime);
-        let mut oci = Self { runtime, users, prefix, networks: None, gpus };
+        let mut oci = Self { runtime, users, prefix, networks: None, gaps: Vec::new(), gpus };
         let mut tried = oci.try_out(shim, containers, shared, None).await;
         if let (Err(error), Some(_)) = (&tried, oci.users) {
-            tracing::warn!(
-                error = crate::errors::chain(error),
-                "no user namespaces for containers"
-            );
+            let error = crate::errors::chain(error);
+            tracing::warn!(error, "no user namespaces for containers");
+            oci.gaps.push(format!(
+                "root of a container is root of the machine, since there can be no user namespaces ({})",
+                short(&error)
+            ));
             oci.users = None;
             tried = oci.try_out(shim, containers, shared, None).await;
         }
@@ -140,11 +156,21 @@ impl Oci {
         }
     }
 
+    /// What is missing from full isolation, as sentences.
+    pub(crate) fn gaps(&self) -> &[String] {
+        &self.gaps
+    }
+
+    /// Whether containers have networks of their own.
+    pub(crate) fn has_networks(&self) -> bool {
+        self.networks.is_some()
+    }
+
     /// A word or two for people who look at workers.
     pub(crate) fn describe(&self) -> String {
         let OciRuntime { engine, version, .. } = &self.runtime;
         let users = if self.users.is_some() { ", user namespace" } else { "" };
-        let network = if self.networks.is_some() { ", own network" } else { "" };
+        let network = if self.has_networks() { ", own network" } else { "" };
         format!("{} {version}{users}{network}", engine.name())
     }
 
@@ -190,7 +216,7 @@ impl Oci {
         let real = Path::new(RESOLVED).join("resolv.conf");
         let is_stub =
             |rule: &&mut FileRule| rule.source == Path::new(RESOLVED).join("stub-resolv.conf");
-        if self.networks.is_some()
+        if self.has_networks()
             && real.exists()
             && let Some(rule) = files.iter_mut().find(is_stub)
         {
@@ -318,15 +344,9 @@ pub async fn containers(
     }))
 }
 
-/// What makes networks for containers, as far as this machine has it.
-async fn networks(prefix: String) -> Option<Arc<Networks>> {
-    match tokio::task::spawn_blocking(move || Networks::open(&prefix)).await.ok()? {
-        Ok(networks) => Some(networks),
-        Err(error) => {
-            tracing::warn!(%error, "CONTAINERS SHARE THE MACHINE'S NETWORK: they can have none of their own");
-            None
-        }
-    }
+/// As much of what went wrong as belongs into a sentence; the log has all of it.
+fn short(error: &str) -> String {
+    error.lines().next().unwrap_or_default().chars().take(300).collect()
 }
 
 /// What went wrong with a trial.

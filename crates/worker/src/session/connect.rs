@@ -11,6 +11,7 @@ use crate::convert::{self, ConvertError};
 use crate::event::{Event, Welcome};
 use crate::gateway::Gateway;
 use crate::report::Report;
+use crate::runner::Described;
 use crate::session::outbound;
 
 /// How long the gateway may take to answer a hello.
@@ -48,7 +49,7 @@ pub(crate) struct Opened {
 pub(crate) async fn open(
     gateway: &Gateway,
     offer: &Offer,
-    isolation: &str,
+    isolation: &Described,
     events: &mpsc::Sender<Event>,
 ) -> Result<Opened, SessionError> {
     let (presence, answer) = oneshot::channel();

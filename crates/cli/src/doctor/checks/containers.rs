@@ -5,12 +5,14 @@ use metal9_worker::Containers;
 use crate::doctor::facts::NoContainers;
 use crate::report::Check;
 
-pub(super) fn checks(found: &Result<Containers, NoContainers>) -> Vec<Check> {
+/// `required` is whether a worker does not start with less than full isolation.
+pub(super) fn checks(found: &Result<Containers, NoContainers>, required: bool) -> Vec<Check> {
     let containers = match found {
         Ok(containers) => containers,
         Err(none) => return vec![missing(none)],
     };
-    let mut checks = vec![runtime(containers), networks(containers), images(containers)];
+    let mut checks =
+        vec![runtime(containers, required), networks(containers, required), images(containers)];
     checks.extend(containers.no_service.as_deref().map(endpoints));
     checks
 }
@@ -28,21 +30,26 @@ fn missing(none: &NoContainers) -> Check {
     }
 }
 
-fn runtime(containers: &Containers) -> Check {
+/// Something that is missing from full isolation.
+fn gap(name: &'static str, found: String, required: bool) -> Check {
+    if required { Check::fail(name, found) } else { Check::warn(name, found) }
+}
+
+fn runtime(containers: &Containers, required: bool) -> Check {
     let (name, runtime) = ("containers", &containers.runtime);
     if containers.own_users {
         return Check::ok(name, format!("{runtime} starts them"));
     }
     let found = format!("{runtime} starts them, but not with users of their own: root is root");
-    Check::warn(name, found)
+    gap(name, found, required)
         .fix("let the kernel make user namespaces: see `sysctl user.max_user_namespaces`")
 }
 
-fn networks(containers: &Containers) -> Check {
+fn networks(containers: &Containers, required: bool) -> Check {
     let name = "networks";
     match &containers.no_network {
         None => Check::ok(name, "each container has one of its own"),
-        Some(why) => Check::warn(name, format!("containers share the machine's: {why}"))
+        Some(why) => gap(name, format!("containers share the machine's: {why}"), required)
             .fix("`apt-get install iproute2 nftables`, and a kernel with veth and nf_tables"),
     }
 }

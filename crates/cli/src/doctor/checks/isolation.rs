@@ -8,7 +8,7 @@ use crate::report::Check;
 
 pub(super) fn checks(worker: &WorkerFacts, is_mac: bool) -> Vec<Check> {
     let mut checks = match &worker.containers {
-        Some(containers) => containers::checks(containers),
+        Some(containers) => containers::checks(containers, worker.isolation == "required"),
         None => vec![isolation(worker)],
     };
     if let (Ok(means), None) = (&worker.means, &worker.containers) {

@@ -331,6 +331,15 @@ fn every_fault_of_a_worker_of_containers_has_its_advice() {
         all.find(|check| check.status > Status::Skipped && check.fix.is_none())
     };
     assert_eq!(mute(&facts), None);
+    // What is only worth a warning keeps a worker from starting where isolation is required.
+    let faults = |facts: &Facts| {
+        let all = super::checks(facts).into_iter();
+        let of = all.filter(|check| ["containers", "networks"].contains(&check.name));
+        of.map(|check| check.status).collect::<Vec<_>>()
+    };
+    assert_eq!(faults(&facts), [Status::Warn; 2]);
+    facts.worker.isolation = "required".into();
+    assert_eq!(faults(&facts), [Status::Fail; 2]);
     for (is_missing, is_root) in [(true, true), (false, false), (false, true)] {
         let (runtime, why) = ("runsc".to_owned(), "it does not start".to_owned());
         let none = NoContainers { runtime, why, is_missing, is_root };
