@@ -8,7 +8,7 @@ from typing import Iterator
 
 import pytest
 
-from harness import Api, App, DevFleet, Machines, SplitFleet, eventually
+from harness import Api, App, DevFleet, Machines, SplitFleet, eventually, serve
 
 HOST = socket.gethostname()
 
@@ -24,6 +24,11 @@ FILES = {
         print("HERE", flush=True)
         open(gate).read()
         return "trained"
+
+    def compute(failure):
+        if failure:
+            raise RuntimeError(failure)
+        return os.getpid()
 
     def matmul():
         import mlx.core as mx
@@ -163,6 +168,50 @@ def test_two_jobs_share_a_gpu_that_was_opened_as_far_as_its_memory_goes(
     for call in (first, second):
         gates[0].open()
         assert call.value == "trained"
+
+
+IGNORED = (
+    "[METAL] Command buffer execution failed: Ignored (for causing prior/excessive GPU errors) "
+    "(00000004:kIOGPUCommandBufferCallbackErrorSubmissionsIgnored)"
+)
+
+
+def test_a_process_whose_gpu_takes_nothing_more_gets_no_further_call(api, machines):
+    machines.add("M3-Max")
+    wanted = stub(api, "compute", "MPS")
+    first = api.call(wanted, None).value
+    assert api.call(wanted, None).value == first, "a container is used again"
+    failed = api.call(wanted, IGNORED).finish()
+    assert failed.exit_code == 1
+    assert IGNORED in failed.output and "the next call gets another" in failed.output
+    assert api.call(wanted, None).value != first
+
+
+SERVED = """
+import os
+from beta9 import endpoint
+
+@endpoint(gpu="any")
+def handler(failure=None):
+    if failure:
+        raise RuntimeError(failure)
+    return {"pid": os.getpid()}
+"""
+
+
+def test_an_endpoint_whose_gpu_takes_nothing_more_is_served_by_another_process(
+    devices, machines, app
+):
+    machines.add("M3-Max")
+    served = serve(app, {"http": devices.http, "token": devices.facts["token"]}, SERVED)
+    first = served.post(json={}).json()
+    assert served.post(json={}).json() == first
+    failed = served.post(json={"failure": IGNORED})
+    assert failed.status_code == 500
+    told = failed.json()["error"]
+    assert IGNORED in told and "the next call gets another" in told
+    again = served.post(json={})
+    assert again.status_code == 200 and again.json() != first
 
 
 # ---- why calls wait ----
