@@ -319,6 +319,19 @@ def test_a_gpu_that_jobs_do_not_see_gets_none(api, machines):
     assert [device["family"] for device in status["devices"]] == ["H100"]
 
 
+def test_a_gpu_that_jobs_see_later_is_offered_then(api, machines):
+    worker = machines.pretend("M3-Max", no_gpu="Metal did not answer", look_again_ms=50)
+    call = waits(api, "MPS", 'gpu "MPS" needs a native worker on a Mac')
+    assert machines.status(worker)["devices"] == []
+    running = api.call(api.stub(FILES, "app:look"))
+    machines.pretends(look_again_ms=50)
+    assert call.value[0][0]["family"] == "M3"
+    assert running.value[0] == []
+    status = machines.status(worker)
+    assert [device["family"] for device in status["devices"]] == ["M3"]
+    assert status["machine"]["notes"] == []
+
+
 def test_a_mac_that_gets_nothing_new_is_told_as_such(api, machines, app):
     worker = machines.add("M3-Max")
     machines.standing(worker, "cordon")

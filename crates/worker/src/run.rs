@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use metal9_env::{EnvError, Environments};
 use metal9_types::{Device, Machine, Offer, Platform, RootSource, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::awake::{self, Keeper};
@@ -17,7 +17,7 @@ use crate::code::CodeCache;
 use crate::container::{Makings, Tools, Workshop};
 use crate::containment::Containment;
 use crate::credential::Credential;
-use crate::devices::{self, DevicesError, Found};
+use crate::devices::{self, DevicesError, Found, Outfit};
 use crate::dial::Dial;
 use crate::errors::chain;
 use crate::gateway::Gateway;
@@ -168,8 +168,14 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let fresh = credential.keep_fresh(shutdown.clone());
     metal9_tasks::spawn_infallible("keep the credential fresh", fresh);
     let (events, inbox) = mpsc::channel(EVENTS);
-    let Some(found) = look(&options, &guard).await else { return Ok(()) };
-    let Found { machine, equipment, gauge, platform: pretended, runtimes } = found?;
+    let unseen = guard.no_gpu().map(str::to_owned);
+    let look = devices::look(&options, unseen, guard.gpus().cloned());
+    let Some(found) = look.await else { return Ok(()) };
+    let Found { machine, equipment, gauge, platform: pretended, runtimes, withheld, look_again } =
+        found?;
+    for note in &machine.notes {
+        tracing::info!(note, "about this machine");
+    }
     let offer = Offer {
         machine,
         devices: equipment.devices.clone(),
@@ -201,7 +207,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         })),
         gateway: gateway.clone(),
         hostname: offer.hostname.clone(),
-        equipment,
+        equipment: Outfit::new(equipment),
         containment: containment.clone(),
         sockets: Sockets::default(),
         workspaces: crate::workspace::Workspaces::default(),
@@ -217,6 +223,13 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         "the worker is ready"
     );
     caches::start(Arc::clone(&tools), &options);
+    let (offering, offer) = watch::channel(offer);
+    // A Mac has one GPU; where another is offered, places would change that jobs hold.
+    if withheld && offering.borrow().devices.is_empty() {
+        let (tools, shutdown) = (Arc::clone(&tools), shutdown.clone());
+        let looking = devices::keep_looking(tools, options.clone(), look_again, offering, shutdown);
+        metal9_tasks::spawn_infallible("look again for a gpu", looking);
+    }
     // While calls go on that run, the session does.
     let ending = CancellationToken::new();
     let session = session::run(gateway, relays, offer, isolation, events, ending.clone());
@@ -249,21 +262,6 @@ async fn roots(options: &Options, paths: &Paths, guard: &Guard) -> Option<Roots>
             tracing::warn!(error = chain(error), "containers have no images for their files");
         })
         .ok()
-}
-
-/// What this machine has; nothing if the worker is ending.
-async fn look(options: &Options, guard: &Guard) -> Option<Result<Found, DevicesError>> {
-    let (looking, wanted) = (Instant::now(), options.clone());
-    let (unseen, gpus) = (guard.no_gpu().map(str::to_owned), guard.gpus().cloned());
-    let find = move || devices::find(&wanted, unseen, gpus.as_ref());
-    let found = tokio::task::spawn_blocking(find).await.ok()?;
-    if let Ok(Found { machine, .. }) = &found {
-        tracing::debug!(took = ?looking.elapsed(), ?machine, "looked at the machine");
-        for note in &machine.notes {
-            tracing::info!(note, "about this machine");
-        }
-    }
-    Some(found)
 }
 
 /// What mounts the volumes' file system, if the gateway has one and jobs may get it.

@@ -24,6 +24,9 @@ pub(super) struct Pretence {
     /// Why jobs see no GPU, as a probe in their sandbox would say it.
     #[serde(default)]
     pub(super) no_gpu: Option<String>,
+    /// How long to wait before another look.
+    #[serde(default)]
+    pub(super) look_again_ms: Option<u64>,
 }
 
 impl Pretence {
