@@ -373,6 +373,17 @@ def test_a_hot_mac_begins_no_gpu_jobs_and_finishes_those_it_has(api, machines, a
     assert call.value[0][0]["family"] == "M3"
 
 
+def test_how_busy_a_gpu_is_is_told_and_shown(api, devices, machines):
+    usage = {"busy_percent": 42, "memory_used_mib": 3072}
+    machines.is_doing(devices=[usage])
+    worker = machines.add("M3-Max", condition=True)
+    told = lambda: machines.status(worker)["condition"]["devices"]
+    eventually(told, lambda seen: seen == [usage], what="the gateway knows how busy it is")
+    [device] = machines.status(worker)["devices"]
+    shown = devices.metal9("status").stdout
+    assert f"M3 Max (simulated) 42 % 3072/{device['memory_mib']} MiB" in shown
+
+
 def test_a_mac_on_battery_does_what_its_owner_has_set(api, machines):
     machines.is_doing(power="battery")
     machines.add("M3-Max", condition=True, METAL9_WORKER_ON_BATTERY="no-gpu")

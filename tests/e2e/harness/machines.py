@@ -43,7 +43,7 @@ class Machines:
         self.added.append(worker)
         return worker
 
-    def is_doing(self, **condition: str) -> None:
+    def is_doing(self, **condition) -> None:
         """How the machine of a worker is doing from now on."""
         new = self.condition_file.with_suffix(".new")
         new.write_text(json.dumps(condition))
