@@ -145,9 +145,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     });
     let Ok(claimed) = claim.await else { return Ok(()) };
     let (_lock, runner_dir, containment, boot, interruption) = claimed?;
-    if let Some(interruption) = &interruption {
-        tracing::warn!(tasks = ?interruption.tasks, "{interruption}");
-    }
+    tell(interruption.as_ref());
     let containment = Arc::new(containment);
     let opened = tokio::select! {
         opened = environments(&options, &paths, &runner_dir) => opened?,
@@ -168,14 +166,9 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     let fresh = credential.keep_fresh(shutdown.clone());
     metal9_tasks::spawn_infallible("keep the credential fresh", fresh);
     let (events, inbox) = mpsc::channel(EVENTS);
-    let unseen = guard.no_gpu().map(str::to_owned);
-    let look = devices::look(&options, unseen, guard.gpus().cloned());
-    let Some(found) = look.await else { return Ok(()) };
+    let Some(found) = look(&options, &guard).await else { return Ok(()) };
     let Found { machine, equipment, gauge, platform: pretended, runtimes, withheld, look_again } =
         found?;
-    for note in &machine.notes {
-        tracing::info!(note, "about this machine");
-    }
     let offer = Offer {
         machine,
         devices: equipment.devices.clone(),
@@ -223,13 +216,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         "the worker is ready"
     );
     caches::start(Arc::clone(&tools), &options);
-    let (offering, offer) = watch::channel(offer);
-    // A Mac has one GPU; where another is offered, places would change that jobs hold.
-    if withheld && offering.borrow().devices.is_empty() {
-        let (tools, shutdown) = (Arc::clone(&tools), shutdown.clone());
-        let looking = devices::keep_looking(tools, options.clone(), look_again, offering, shutdown);
-        metal9_tasks::spawn_infallible("look again for a gpu", looking);
-    }
+    let offer = offered(offer, (withheld, look_again), &tools, &options, &shutdown);
     // While calls go on that run, the session does.
     let ending = CancellationToken::new();
     let session = session::run(gateway, relays, offer, isolation, events, ending.clone());
@@ -252,6 +239,45 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     };
     let _ = tokio::task::spawn_blocking(clean_up).await;
     Ok(())
+}
+
+/// Tells what ended an earlier run while jobs ran, and what is found out of it later.
+fn tell(interruption: Option<&Interruption>) {
+    let Some(interruption) = interruption else { return };
+    tracing::warn!(tasks = ?interruption.tasks, "{interruption}");
+    let look_again = interruption.clone().look_again();
+    metal9_tasks::spawn_infallible("look for the report of a panic", look_again);
+}
+
+/// What this machine has; nothing if the worker is ending.
+async fn look(options: &Options, guard: &Guard) -> Option<Result<Found, DevicesError>> {
+    let unseen = guard.no_gpu().map(str::to_owned);
+    let found = devices::look(options, unseen, guard.gpus().cloned()).await?;
+    if let Ok(Found { machine, .. }) = &found {
+        for note in &machine.notes {
+            tracing::info!(note, "about this machine");
+        }
+    }
+    Some(found)
+}
+
+/// What the worker offers, now and when a GPU can be used that is withheld.
+fn offered(
+    offer: Offer,
+    (withheld, look_again): (bool, Option<Duration>),
+    tools: &Arc<Tools>,
+    options: &Options,
+    shutdown: &CancellationToken,
+) -> watch::Receiver<Offer> {
+    // A Mac has one GPU; where another is offered, places would change that jobs hold.
+    let withheld = withheld && offer.devices.is_empty();
+    let (offering, offer) = watch::channel(offer);
+    if withheld {
+        let (tools, options, shutdown) = (Arc::clone(tools), options.clone(), shutdown.clone());
+        let looking = devices::keep_looking(tools, options, look_again, offering, shutdown);
+        metal9_tasks::spawn_infallible("look again for a gpu", looking);
+    }
+    offer
 }
 
 /// What makes root filesystems of containers, if there can be any.
