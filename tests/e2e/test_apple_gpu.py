@@ -1,5 +1,6 @@
 """Programs that ask for an Apple GPU, on a simulated Mac: `metal9 dev --simulate-device M3-Max`."""
 
+import json
 import os
 import shutil
 import sys
@@ -7,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import requests
 
 from harness import App, DevFleet
 from harness.daemon import REPOSITORY
@@ -72,6 +74,22 @@ def test_a_client_without_metal9_reaches_the_mac_by_its_pool(app, mac):
     imports = "from beta9 import Image, function"
     source = PROGRAM.format(imports=imports, gpu=f'"any", pool="{worker["pool"]}"')
     assert app(source, within=240).json == [6]
+
+
+def test_an_endpoint_for_apples_gpu_is_deployed_and_answers(app, mac):
+    directory = app.directory()
+    (directory / "app.py").write_text(
+        "import json, os\nfrom metal9 import endpoint\n\n"
+        '@endpoint(gpu="MPS")\ndef given():\n    return json.loads(os.environ["METAL9_DEVICES"])\n'
+    )
+    command = [sys.executable, "-m", "metal9", "deploy", "app.py:given", "--name", "given", "--json"]
+    done = app.launch(command, directory, USES).finish(120)
+    assert done.code == 0, done
+    made = json.loads(done.stdout[done.stdout.index("{") :])
+    headers = {"Authorization": f"Bearer {mac.facts['token']}"}
+    answer = requests.post(made["invoke_url"], json={}, headers=headers, timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert [device["name"] for device in answer.json()] == ["M3 Max (simulated)"]
 
 
 def test_an_image_that_macs_cannot_have_is_refused_before_anything_runs(app):

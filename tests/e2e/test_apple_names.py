@@ -1,5 +1,6 @@
 """`gpu="MPS"` from a client: the package metal9, the SDK's command line, and the SDK alone."""
 
+import json
 import sys
 
 import pytest
@@ -71,26 +72,26 @@ WITH_METAL9 = "import metal9\n" + ONLY_BETA9
 
 
 def deploy(app, module, source):
-    """What `beta9 deploy` says to a file, asked for as `python -m MODULE deploy`."""
+    """What `beta9 deploy` comes to with a file, asked for as `python -m MODULE deploy`."""
     directory = app.directory()
     (directory / "app.py").write_text(source)
-    command = [sys.executable, "-m", module, "deploy", "app.py:f", "--name", "apple-names"]
-    done = app.launch(command, directory, USES).finish()
-    return done.stdout + done.stderr
+    command = [sys.executable, "-m", module, "deploy", "app.py:f", "--name", "apple-names", "--json"]
+    return app.launch(command, directory, USES).finish()
 
 
 @pytest.mark.parametrize(
     "module, source", [("metal9", ONLY_BETA9), ("metal9", WITH_METAL9), ("beta9", WITH_METAL9)]
 )
 def test_the_sdks_command_line_takes_a_file_that_names_apple_gpus(app, module, source):
-    said = deploy(app, module, source)
-    assert "Invalid GPU type" not in said
-    # It came to the gateway, whatever that thinks of deployments.
-    assert "is not supported by metal9" in said or "Deployment failed" not in said, said
+    done = deploy(app, module, source)
+    assert done.code == 0, done
+    made = json.loads(done.stdout[done.stdout.index("{") :])
+    assert (made["deployment_name"], made["status"]) == ("apple-names", "accepted")
 
 
 def test_the_sdk_alone_refuses_the_name_on_its_command_line(app):
-    assert "Invalid GPU type" in deploy(app, "beta9", ONLY_BETA9)
+    done = deploy(app, "beta9", ONLY_BETA9)
+    assert done.code != 0 and "Invalid GPU type" in done.stdout + done.stderr, done
 
 
 def test_the_sdk_alone_refuses_the_name_in_a_program(app):

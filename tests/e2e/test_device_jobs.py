@@ -8,7 +8,7 @@ from typing import Iterator
 
 import pytest
 
-from harness import Api, App, DevFleet, Machines, SplitFleet, eventually
+from harness import Api, App, DevFleet, Machines, SplitFleet, eventually, serve
 
 HOST = socket.gethostname()
 
@@ -24,6 +24,11 @@ FILES = {
         print("HERE", flush=True)
         open(gate).read()
         return "trained"
+
+    def compute(failure):
+        if failure:
+            raise RuntimeError(failure)
+        return os.getpid()
 
     def matmul():
         import mlx.core as mx
@@ -165,6 +170,50 @@ def test_two_jobs_share_a_gpu_that_was_opened_as_far_as_its_memory_goes(
         assert call.value == "trained"
 
 
+IGNORED = (
+    "[METAL] Command buffer execution failed: Ignored (for causing prior/excessive GPU errors) "
+    "(00000004:kIOGPUCommandBufferCallbackErrorSubmissionsIgnored)"
+)
+
+
+def test_a_process_whose_gpu_takes_nothing_more_gets_no_further_call(api, machines):
+    machines.add("M3-Max")
+    wanted = stub(api, "compute", "MPS")
+    first = api.call(wanted, None).value
+    assert api.call(wanted, None).value == first, "a container is used again"
+    failed = api.call(wanted, IGNORED).finish()
+    assert failed.exit_code == 1
+    assert IGNORED in failed.output and "the next call gets another" in failed.output
+    assert api.call(wanted, None).value != first
+
+
+SERVED = """
+import os
+from beta9 import endpoint
+
+@endpoint(gpu="any")
+def handler(failure=None):
+    if failure:
+        raise RuntimeError(failure)
+    return {"pid": os.getpid()}
+"""
+
+
+def test_an_endpoint_whose_gpu_takes_nothing_more_is_served_by_another_process(
+    devices, machines, app
+):
+    machines.add("M3-Max")
+    served = serve(app, {"http": devices.http, "token": devices.facts["token"]}, SERVED)
+    first = served.post(json={}).json()
+    assert served.post(json={}).json() == first
+    failed = served.post(json={"failure": IGNORED})
+    assert failed.status_code == 500
+    told = failed.json()["error"]
+    assert IGNORED in told and "the next call gets another" in told
+    again = served.post(json={})
+    assert again.status_code == 200 and again.json() != first
+
+
 # ---- why calls wait ----
 
 
@@ -270,6 +319,19 @@ def test_a_gpu_that_jobs_do_not_see_gets_none(api, machines):
     assert [device["family"] for device in status["devices"]] == ["H100"]
 
 
+def test_a_gpu_that_jobs_see_later_is_offered_then(api, machines):
+    worker = machines.pretend("M3-Max", no_gpu="Metal did not answer", look_again_ms=50)
+    call = waits(api, "MPS", 'gpu "MPS" needs a native worker on a Mac')
+    assert machines.status(worker)["devices"] == []
+    running = api.call(api.stub(FILES, "app:look"))
+    machines.pretends(look_again_ms=50)
+    assert call.value[0][0]["family"] == "M3"
+    assert running.value[0] == []
+    status = machines.status(worker)
+    assert [device["family"] for device in status["devices"]] == ["M3"]
+    assert status["machine"]["notes"] == []
+
+
 def test_a_mac_that_gets_nothing_new_is_told_as_such(api, machines, app):
     worker = machines.add("M3-Max")
     machines.standing(worker, "cordon")
@@ -309,6 +371,17 @@ def test_a_hot_mac_begins_no_gpu_jobs_and_finishes_those_it_has(api, machines, a
     assert api.status(call.task_id) == "PENDING"
     machines.is_doing(thermal="moderate")
     assert call.value[0][0]["family"] == "M3"
+
+
+def test_how_busy_a_gpu_is_is_told_and_shown(api, devices, machines):
+    usage = {"busy_percent": 42, "memory_used_mib": 3072}
+    machines.is_doing(devices=[usage])
+    worker = machines.add("M3-Max", condition=True)
+    told = lambda: machines.status(worker)["condition"]["devices"]
+    eventually(told, lambda seen: seen == [usage], what="the gateway knows how busy it is")
+    [device] = machines.status(worker)["devices"]
+    shown = devices.metal9("status").stdout
+    assert f"M3 Max (simulated) 42 % 3072/{device['memory_mib']} MiB" in shown
 
 
 def test_a_mac_on_battery_does_what_its_owner_has_set(api, machines):

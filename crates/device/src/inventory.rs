@@ -19,6 +19,10 @@ pub struct Inventory {
     pub devices: Vec<Device>,
     /// What Metal itself has said, once it was asked.
     pub metal: Option<Report>,
+    /// `true` if a GPU that the machine has was taken away because it could not be used: another
+    /// look may find that it can.
+    #[serde(skip)]
+    pub withheld: bool,
     /// Where each device's figures are read; a device that has none is simulated.
     #[serde(skip)]
     pub(crate) sources: Vec<Source>,

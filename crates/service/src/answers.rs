@@ -54,11 +54,13 @@ fn read_launchd(answer: &str) -> Standing {
     }
     let field = |name| fields.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
     let state = field("state").unwrap_or("unknown");
+    let pid = field("pid").and_then(|pid| pid.parse().ok());
     let ended = |value: &&str| !value.starts_with("(never");
     Standing {
         loaded: true,
-        running: state == "running",
-        pid: field("pid").and_then(|pid| pid.parse().ok()),
+        // One that was told to end, and lets its calls finish, is `SIGTERMed` until it has.
+        running: state == "running" || pid.is_some(),
+        pid,
         state: state.to_owned(),
         last_exit: field("last exit code").filter(ended).map(str::to_owned),
         starts: field("runs").and_then(|runs| runs.parse().ok()),
@@ -146,6 +148,14 @@ gui/501/metal9.worker = {
         assert_eq!((standing.pid, standing.starts), (Some(4242), Some(3)));
         assert_eq!(standing.last_exit.as_deref(), Some("70"));
         assert_eq!(standing.spawn_type.as_deref(), Some("interactive"));
+    }
+
+    #[test]
+    fn a_worker_that_lets_its_calls_finish_still_runs() {
+        let ending = RUNNING.replace("\tstate = running", "\tstate = SIGTERMed");
+        let standing = Standing::read(Manager::Launchd, true, &ending);
+        assert!(standing.running);
+        assert_eq!((standing.pid, &*standing.state), (Some(4242), "SIGTERMed"));
     }
 
     #[test]

@@ -13,6 +13,9 @@ const OPEN_FILES: u64 = 10_240;
 /// Seconds between two starts: launchd's own default.
 const THROTTLE: u64 = 10;
 
+/// Seconds after which launchd kills a service whose plist does not say when: its own default.
+const EXIT_TIME_OUT: u64 = 20;
+
 /// Only the account itself may read what the worker writes.
 const UMASK: u64 = 0o077;
 
@@ -71,6 +74,15 @@ pub fn log_of(plist: &str) -> Option<PathBuf> {
     let value = Value::from_reader_xml(plist.as_bytes()).ok()?;
     let log = value.as_dictionary()?.get("StandardErrorPath")?.as_string()?;
     Some(PathBuf::from(log))
+}
+
+/// After how many seconds launchd kills a service with this plist that was told to end.
+pub(crate) fn kill_after(plist: Option<&str>) -> u64 {
+    let seconds = |plist: &str| {
+        let value = Value::from_reader_xml(plist.as_bytes()).ok()?;
+        value.as_dictionary()?.get("ExitTimeOut")?.as_unsigned_integer()
+    };
+    plist.and_then(seconds).unwrap_or(EXIT_TIME_OUT)
 }
 
 fn text(value: &Value) -> String {

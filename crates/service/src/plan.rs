@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::launchd;
 use crate::place::{Manager, Place, Scope};
 use crate::service::{Service, definition};
 
@@ -31,6 +33,13 @@ pub enum Step {
         /// How often it is tried before it counts as failed.
         tries: u32,
     },
+    /// Runs a program again and again until it fails, because what it asks for is gone.
+    UntilGone {
+        /// The program and its arguments.
+        words: Vec<String>,
+        /// How long that may take before it counts as failed.
+        within: Duration,
+    },
 }
 
 /// Steps, in order.
@@ -52,6 +61,10 @@ impl fmt::Display for Step {
                 let rest = if *may_fail { "   # may fail" } else { "" };
                 write!(f, "{}{rest}", words.join(" "))
             }
+            Self::UntilGone { words, within } => {
+                let (words, seconds) = (words.join(" "), within.as_secs());
+                write!(f, "while {words}; do sleep 1; done   # {seconds} s at most")
+            }
         }
     }
 }
@@ -68,7 +81,18 @@ fn attempt(words: &[&str]) -> Step {
     }
 }
 
-/// launchd forgets a service a moment after it has said so, and refuses to take it again until then.
+/// How much longer than its worker launchd may know a service.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// `bootout` returns before the worker has ended: running calls may go on for a while, and launchd
+/// knows the service, and takes no other by its name, until a moment after that. `ends_within` are
+/// the seconds after which launchd kills the worker.
+fn until_gone(place: &Place, ends_within: u64) -> Step {
+    let within = Duration::from_secs(ends_within).saturating_add(FORGOTTEN_WITHIN);
+    Step::UntilGone { words: query(place), within }
+}
+
+/// launchd may refuse a service for a moment still when it says that it does not know it.
 fn bootstrap(place: &Place) -> Step {
     let (domain, file) = (place.domain(), place.file().to_string_lossy().into_owned());
     match run(&["launchctl", "bootstrap", &domain, &file]) {
@@ -95,9 +119,10 @@ fn system_attempt(place: &Place, words: &[&str]) -> Step {
     Step::Run { words: systemctl(place, words), may_fail: true, tries: 1 }
 }
 
-/// Writes the definition, loads it and starts the service; one that runs is replaced.
+/// Writes the definition, loads it and starts the service; one that runs is replaced. `before` is
+/// the definition that is installed now, if one is: its worker may take as long to end as that says.
 #[must_use]
-pub fn install(service: &Service) -> Plan {
+pub fn install(service: &Service, before: Option<&str>) -> Plan {
     let place = &service.place;
     let file = place.file();
     let directory = file.parent().map(|it| Step::MakeDirectory(it.to_owned()));
@@ -108,6 +133,7 @@ pub fn install(service: &Service) -> Plan {
     match place.manager {
         Manager::Launchd => plan.extend([
             attempt(&["launchctl", "bootout", &place.target()]),
+            until_gone(place, launchd::kill_after(before).max(service.kill_after())),
             run(&["launchctl", "enable", &place.target()]),
             // RunAtLoad starts it.
             bootstrap(place),
@@ -122,13 +148,16 @@ pub fn install(service: &Service) -> Plan {
 }
 
 /// Stops the service and takes everything back that [`install`] has done; what the worker keeps in
-/// its state directory stays.
+/// its state directory stays. `before` is the definition that is installed now.
 #[must_use]
-pub fn uninstall(place: &Place) -> Plan {
+pub fn uninstall(place: &Place, before: Option<&str>) -> Plan {
     match place.manager {
-        Manager::Launchd => {
-            vec![attempt(&["launchctl", "bootout", &place.target()]), Step::Remove(place.file())]
-        }
+        Manager::Launchd => vec![
+            // First, so that who may not do this is told so before anything else.
+            Step::Remove(place.file()),
+            attempt(&["launchctl", "bootout", &place.target()]),
+            until_gone(place, launchd::kill_after(before)),
+        ],
         Manager::Systemd => vec![
             system_attempt(place, &["disable", "--now", place.name()]),
             Step::Remove(place.file()),

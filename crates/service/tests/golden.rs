@@ -110,10 +110,10 @@ mod tests {
             let place = &service.place;
             let mut text = String::new();
             for (verb, plan) in [
-                ("install", plans::install(&service)),
+                ("install", plans::install(&service, None)),
                 ("start", plans::start(place)),
                 ("stop", plans::stop(place)),
-                ("uninstall", plans::uninstall(place)),
+                ("uninstall", plans::uninstall(place, Some(&definition(&service)))),
             ] {
                 text += &format!("# {verb}\n{}", lines(&plan));
             }
@@ -125,6 +125,24 @@ mod tests {
             }
             check(&format!("{name}_plans.txt"), &text);
         }
+    }
+
+    #[test]
+    fn a_worker_is_waited_for_as_long_as_its_own_definition_lets_it_run() {
+        let service = service(Manager::Launchd, Scope::User);
+        let slow = Service { drain: Duration::from_secs(100), ..service.clone() };
+        let waits = |plan: &Plan| {
+            let within = plan.iter().find_map(|step| match step {
+                metal9_service::Step::UntilGone { within, .. } => Some(within.as_secs()),
+                _ => None,
+            });
+            within.unwrap()
+        };
+        let (before, place) = (definition(&slow), &service.place);
+        assert_eq!(waits(&plans::install(&service, Some(&before))), 130);
+        assert_eq!(waits(&plans::install(&service, None)), 40);
+        assert_eq!(waits(&plans::uninstall(place, Some(&before))), 130);
+        assert_eq!(waits(&plans::uninstall(place, Some("no plist"))), 30, "launchd's own default");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::buckets::Bucket;
 use crate::containment::Containment;
-use crate::devices::Equipment;
+use crate::devices::Outfit;
 use crate::event::Event;
 use crate::gateway::Gateway;
 use crate::output::Sink;
@@ -195,7 +195,7 @@ pub(crate) struct Tools {
     pub(crate) workshop: Workshop,
     pub(crate) gateway: Gateway,
     pub(crate) hostname: String,
-    pub(crate) equipment: Equipment,
+    pub(crate) equipment: Outfit,
     pub(crate) containment: Arc<Containment>,
     /// Where containers that serve requests are reached.
     pub(crate) sockets: Sockets,

@@ -1,16 +1,20 @@
 //! The machine and its accelerators: what is there, how it is doing, what a job is told of it.
 
+mod again;
 mod simulated;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use metal9_device::{Inventory, UnknownDevice, probe};
 use metal9_types::{Condition, Device, Machine, Platform, Runtime, Vendor};
 use serde_json::json;
 
 use crate::options::Options;
-use crate::runner::Gpus;
+use crate::runner::{Gpus, Guard};
+pub(crate) use again::keep_looking;
 use simulated::Pretence;
 
 /// Why the worker cannot say what it has.
@@ -49,6 +53,29 @@ pub(crate) struct Found {
     /// What it pretends to be.
     pub(crate) platform: Option<Platform>,
     pub(crate) runtimes: Option<Vec<Runtime>>,
+    /// A GPU is not offered that may work later.
+    pub(crate) withheld: bool,
+    /// How long to wait before another look for it, if not as long as usual.
+    pub(crate) look_again: Option<Duration>,
+}
+
+/// The accelerators that jobs are given from now on.
+#[derive(Debug, Default)]
+pub(crate) struct Outfit(RwLock<Arc<Equipment>>);
+
+impl Outfit {
+    pub(crate) fn new(equipment: Equipment) -> Self {
+        Self(RwLock::new(Arc::new(equipment)))
+    }
+
+    /// What there is now.
+    pub(crate) fn now(&self) -> Arc<Equipment> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace(&self, equipment: Equipment) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(equipment);
+    }
 }
 
 /// The accelerators, as jobs are given them.
@@ -68,6 +95,24 @@ pub(crate) struct NvidiaGpu {
     pub(crate) simulated: bool,
 }
 
+/// Looks at the machine beside other work, as its jobs are isolated; nothing if the worker is ending.
+/// See [`find`].
+pub(crate) async fn look(
+    options: &Options,
+    unseen: Option<String>,
+    guard: &Guard,
+) -> Option<Result<Found, DevicesError>> {
+    let (looking, wanted) = (Instant::now(), options.clone());
+    let gpus = guard.gpus().cloned();
+    let find = move || find(&wanted, unseen, gpus.as_ref());
+    let mut found = tokio::task::spawn_blocking(find).await.ok()?;
+    if let Ok(Found { machine, .. }) = &mut found {
+        machine.notes.extend_from_slice(guard.notes());
+        tracing::debug!(took = ?looking.elapsed(), ?machine, "looked at the machine");
+    }
+    Some(found)
+}
+
 /// Looks at the machine. Starts a process on a Mac, to ask Metal. `unseen` is why jobs see no GPU
 /// there, if they see none: then it is not offered. `gpus` is how containers get those of NVIDIA's, for a
 /// worker that makes such: one that they cannot get is not offered either.
@@ -75,7 +120,7 @@ pub(crate) struct NvidiaGpu {
 /// # Errors
 ///
 /// If something is to be simulated that cannot be.
-pub(crate) fn find(
+fn find(
     options: &Options,
     unseen: Option<String>,
     gpus: Option<&Gpus>,
@@ -109,8 +154,10 @@ pub(crate) fn find(
         simulated: options.simulate_condition.clone(),
     };
     let equipment = Equipment::of(&inventory, options.gpu_slots);
+    let look_again = pretence.look_again_ms.map(Duration::from_millis);
     let (platform, runtimes) = (pretence.platform, pretence.runtimes);
-    Ok(Found { machine, equipment, gauge, platform, runtimes })
+    let withheld = inventory.withheld;
+    Ok(Found { machine, equipment, gauge, platform, runtimes, withheld, look_again })
 }
 
 impl Equipment {

@@ -7,6 +7,7 @@ use metal9_types::{AttemptId, ContainerId, EnvLock, MacosVersion, Target};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::container::{Call, ContainerSpec};
+use crate::devices::Gauge;
 use crate::gateway::TransferError;
 use crate::report::{Ended, Presence, Report, Stream};
 use crate::roots::Means;
@@ -101,6 +102,8 @@ pub(crate) enum Event {
     Open { welcome: Welcome, outgoing: mpsc::Sender<Report> },
     /// The session is over.
     Closed,
+    /// How the machine is doing is measured by this from now on.
+    Measured(Box<Gauge>),
     /// The gateway wants something.
     Order(Order),
     /// A large result has arrived at the gateway, or has not, in the session of this number.

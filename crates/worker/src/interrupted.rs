@@ -79,9 +79,16 @@ pub(crate) struct Interruption {
     rebooted: bool,
     /// The report of a kernel panic, if there is one.
     panic: Option<PathBuf>,
+    /// Who cannot read such reports, if that is so.
+    unread_by: Option<String>,
+    /// When it was last seen running, in Unix seconds.
+    noted: u64,
     /// The tasks that ran.
     pub(crate) tasks: Vec<String>,
 }
+
+/// When to look again for the report of a panic, which macOS writes some time after it has started.
+const LATER: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(5 * 60)];
 
 impl Interruption {
     /// Looks at the note that an earlier run has left and removes it. Nothing if no jobs ran.
@@ -93,11 +100,49 @@ impl Interruption {
         Some(found)
     }
 
-    fn of(note: Note, boot: &Boot, reports: impl FnOnce() -> Vec<(PathBuf, u64)>) -> Self {
+    fn of(note: Note, boot: &Boot, reports: impl FnOnce() -> io::Result<Reports>) -> Self {
         let rebooted = boot.is_after(&note.boot, note.noted);
-        let panic = if rebooted { newest_since(note.noted, reports()) } else { None };
-        Self { rebooted, panic, tasks: note.tasks }
+        let Note { noted, tasks, .. } = note;
+        let (mut panic, mut unread_by) = (None, None);
+        match rebooted.then(reports) {
+            Some(Ok(reports)) => panic = newest_since(noted, reports),
+            Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                unread_by = Some(this_account());
+            }
+            // There is no such directory where nothing is reported, as on Linux.
+            Some(Err(_)) | None => {}
+        }
+        Self { rebooted, panic, unread_by, noted, tasks }
     }
+
+    /// Whether a report may yet be written that says more.
+    fn may_learn(&self) -> bool {
+        self.rebooted && self.panic.is_none() && self.unread_by.is_none()
+    }
+
+    /// Looks later for a report of a panic, and writes to the log if there is one then.
+    pub(crate) async fn look_again(self) {
+        if !cfg!(target_os = "macos") || !self.may_learn() {
+            return;
+        }
+        for pause in LATER {
+            tokio::time::sleep(pause).await;
+            let looked = tokio::task::spawn_blocking(|| reports(Path::new(PANICS))).await;
+            let Ok(Ok(found)) = looked else { return };
+            if let Some(panic) = newest_since(self.noted, found) {
+                let found = Self { panic: Some(panic), ..self };
+                tracing::warn!(tasks = ?found.tasks, "{found}");
+                return;
+            }
+        }
+    }
+}
+
+/// The name of who this process runs as.
+fn this_account() -> String {
+    let uid = nix::unistd::Uid::effective();
+    let user = nix::unistd::User::from_uid(uid).ok().flatten();
+    user.map_or_else(|| format!("user {uid}"), |user| user.name)
 }
 
 impl std::fmt::Display for Interruption {
@@ -111,30 +156,37 @@ impl std::fmt::Display for Interruption {
                 let file = file.display();
                 write!(f, "the machine's kernel panicked while {jobs} (see {file})")
             }
+            (None, true) if let Some(account) = &self.unread_by => write!(
+                f,
+                "the machine rebooted while {jobs}; its kernel may have panicked, whose reports in \
+                 {PANICS} cannot be read by `{account}`"
+            ),
             (None, true) => write!(f, "the machine rebooted while {jobs}"),
             (None, false) => write!(f, "the worker was killed or crashed while {jobs}"),
         }
     }
 }
 
+/// Reports of kernel panics, with when they were written, in Unix seconds.
+type Reports = Vec<(PathBuf, u64)>;
+
 /// The newest report that was written at or after `since`.
-fn newest_since(since: u64, reports: Vec<(PathBuf, u64)>) -> Option<PathBuf> {
+fn newest_since(since: u64, reports: Reports) -> Option<PathBuf> {
     let late = reports.into_iter().filter(|(_, written)| *written >= since);
     late.max_by_key(|(_, written)| *written).map(|(path, _)| path)
 }
 
-/// Reports of kernel panics in a directory, with when they were written.
-fn reports(directory: &Path) -> Vec<(PathBuf, u64)> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let panics = entries
+/// Reports of kernel panics in a directory.
+fn reports(directory: &Path) -> io::Result<Reports> {
+    let panics = fs::read_dir(directory)?
+        .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "panic"));
-    panics
-        .filter_map(|path| {
-            let written = fs::metadata(&path).ok()?.modified().ok()?;
-            Some((path, unix(written)))
-        })
-        .collect()
+    let dated = panics.filter_map(|path| {
+        let written = fs::metadata(&path).ok()?.modified().ok()?;
+        Some((path, unix(written)))
+    });
+    Ok(dated.collect())
 }
 
 fn unix(time: SystemTime) -> u64 {
@@ -172,21 +224,20 @@ mod tests {
 
     #[test]
     fn a_reboot_is_told_from_a_crash() {
-        let of = |now: Boot| Interruption::of(note(boot("x", 50), 100), &now, Vec::new);
+        let of = |now: Boot| Interruption::of(note(boot("x", 50), 100), &now, || Ok(Vec::new()));
         assert!(!of(boot("x", 60)).rebooted, "the clock was set");
         assert!(of(boot("y", 60)).rebooted);
         let text = of(boot("y", 60)).to_string();
         assert_eq!(text, "the machine rebooted while 2 jobs ran");
-        let of = |now: Boot| Interruption::of(note(boot("", 50), 100), &now, Vec::new);
+        let of = |now: Boot| Interruption::of(note(boot("", 50), 100), &now, || Ok(Vec::new()));
         assert!(!of(boot("", 55)).rebooted && of(boot("", 101)).rebooted);
     }
 
     #[test]
     fn the_newest_report_of_a_panic_since_then_is_named() {
         let reports = || {
-            [("/r/old.panic", 90), ("/r/first.panic", 110), ("/r/last.panic", 120)]
-                .map(|(path, written)| (PathBuf::from(path), written))
-                .to_vec()
+            let all = [("/r/old.panic", 90), ("/r/first.panic", 110), ("/r/last.panic", 120)];
+            Ok(all.map(|(path, written)| (PathBuf::from(path), written)).to_vec())
         };
         let found = Interruption::of(note(boot("x", 50), 100), &boot("y", 60), reports);
         let text = "the machine's kernel panicked while 2 jobs ran (see /r/last.panic)";
@@ -203,8 +254,29 @@ mod tests {
         for name in ["a.panic", "b.ips"] {
             fs::write(root.path().join(name), "").unwrap();
         }
-        let found = reports(root.path());
+        let found = reports(root.path()).unwrap();
         assert!(found.len() == 1 && found[0].0.ends_with("a.panic") && found[0].1 > 0);
-        assert!(reports(&root.path().join("missing")).is_empty());
+        let missing = reports(&root.path().join("missing")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn reports_that_cannot_be_read_leave_it_open_whether_there_was_a_panic() {
+        let fails = |kind: io::ErrorKind| {
+            Interruption::of(note(boot("x", 50), 100), &boot("y", 60), move || Err(kind.into()))
+        };
+        let unread = fails(io::ErrorKind::PermissionDenied);
+        assert_eq!(
+            unread.to_string(),
+            format!(
+                "the machine rebooted while 2 jobs ran; its kernel may have panicked, whose reports \
+                 in /Library/Logs/DiagnosticReports cannot be read by `{}`",
+                this_account()
+            )
+        );
+        assert!(!unread.may_learn(), "nor later");
+        let none = fails(io::ErrorKind::NotFound);
+        assert_eq!(none.to_string(), "the machine rebooted while 2 jobs ran");
+        assert!(none.may_learn(), "a report is written some time after the start");
     }
 }

@@ -234,6 +234,7 @@ impl Manager {
             }
             Event::Open { welcome, outgoing } => self.welcome(welcome, outgoing),
             Event::Closed => self.link = None,
+            Event::Measured(gauge) => self.condition = *gauge,
             Event::Order(order) => self.obey(order),
             Event::ResultPushed { attempt, session, outcome } => {
                 self.result_pushed(attempt, session, outcome);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use metal9_env::{EnvError, Environments};
 use metal9_types::{Device, Machine, Offer, Platform, RootSource, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::awake::{self, Keeper};
@@ -17,7 +17,7 @@ use crate::code::CodeCache;
 use crate::container::{Makings, Tools, Workshop};
 use crate::containment::Containment;
 use crate::credential::Credential;
-use crate::devices::{self, DevicesError, Found};
+use crate::devices::{self, DevicesError, Found, Outfit};
 use crate::dial::Dial;
 use crate::errors::chain;
 use crate::gateway::Gateway;
@@ -153,9 +153,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     });
     let Ok(claimed) = claim.await else { return Ok(()) };
     let (_lock, runner_dir, containment, boot, interruption) = claimed?;
-    if let Some(interruption) = &interruption {
-        tracing::warn!(tasks = ?interruption.tasks, "{interruption}");
-    }
+    tell(interruption.as_ref());
     let containment = Arc::new(containment);
     let opened = tokio::select! {
         opened = environments(&options, &paths, &runner_dir) => opened?,
@@ -177,7 +175,8 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     metal9_tasks::spawn_infallible("keep the credential fresh", fresh);
     let (events, inbox) = mpsc::channel(EVENTS);
     let Some(found) = look(&options, &guard).await else { return Ok(()) };
-    let Found { machine, equipment, gauge, platform: pretended, runtimes } = found?;
+    let Found { machine, equipment, gauge, platform: pretended, runtimes, withheld, look_again } =
+        found?;
     let offer = Offer {
         machine,
         devices: equipment.devices.clone(),
@@ -209,7 +208,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         })),
         gateway: gateway.clone(),
         hostname: offer.hostname.clone(),
-        equipment,
+        equipment: Outfit::new(equipment),
         containment: containment.clone(),
         sockets: Sockets::default(),
         workspaces: crate::workspace::Workspaces::default(),
@@ -225,6 +224,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
         "the worker is ready"
     );
     caches::start(Arc::clone(&tools), &options);
+    let offer = offered(offer, (withheld, look_again), &tools, &options, &shutdown);
     // While calls go on that run, the session does.
     let ending = CancellationToken::new();
     let session = session::run(gateway, relays, offer, isolation, events, ending.clone());
@@ -249,6 +249,45 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> Result<(), Ru
     Ok(())
 }
 
+/// Tells what ended an earlier run while jobs ran, and what is found out of it later.
+fn tell(interruption: Option<&Interruption>) {
+    let Some(interruption) = interruption else { return };
+    tracing::warn!(tasks = ?interruption.tasks, "{interruption}");
+    let look_again = interruption.clone().look_again();
+    metal9_tasks::spawn_infallible("look for the report of a panic", look_again);
+}
+
+/// What this machine has; nothing if the worker is ending.
+async fn look(options: &Options, guard: &Guard) -> Option<Result<Found, DevicesError>> {
+    let unseen = guard.no_gpu().map(str::to_owned);
+    let found = devices::look(options, unseen, guard).await?;
+    if let Ok(Found { machine, .. }) = &found {
+        for note in &machine.notes {
+            tracing::info!(note, "about this machine");
+        }
+    }
+    Some(found)
+}
+
+/// What the worker offers, now and when a GPU can be used that is withheld.
+fn offered(
+    offer: Offer,
+    (withheld, look_again): (bool, Option<Duration>),
+    tools: &Arc<Tools>,
+    options: &Options,
+    shutdown: &CancellationToken,
+) -> watch::Receiver<Offer> {
+    // A Mac has one GPU; where another is offered, places would change that jobs hold.
+    let withheld = withheld && offer.devices.is_empty();
+    let (offering, offer) = watch::channel(offer);
+    if withheld {
+        let (tools, options, shutdown) = (Arc::clone(tools), options.clone(), shutdown.clone());
+        let looking = devices::keep_looking(tools, options, look_again, offering, shutdown);
+        metal9_tasks::spawn_infallible("look again for a gpu", looking);
+    }
+    offer
+}
+
 /// What makes root filesystems of containers, if there can be any.
 async fn roots(options: &Options, paths: &Paths, guard: &Guard) -> Option<Roots> {
     let opened = Roots::open(&options.images, &paths.images(), guard.shift()?).await;
@@ -257,22 +296,6 @@ async fn roots(options: &Options, paths: &Paths, guard: &Guard) -> Option<Roots>
             tracing::warn!(error = chain(error), "containers have no images for their files");
         })
         .ok()
-}
-
-/// What this machine has; nothing if the worker is ending.
-async fn look(options: &Options, guard: &Guard) -> Option<Result<Found, DevicesError>> {
-    let (looking, wanted) = (Instant::now(), options.clone());
-    let (unseen, gpus) = (guard.no_gpu().map(str::to_owned), guard.gpus().cloned());
-    let find = move || devices::find(&wanted, unseen, gpus.as_ref());
-    let mut found = tokio::task::spawn_blocking(find).await.ok()?;
-    if let Ok(Found { machine, .. }) = &mut found {
-        machine.notes.extend_from_slice(guard.notes());
-        tracing::debug!(took = ?looking.elapsed(), ?machine, "looked at the machine");
-        for note in &machine.notes {
-            tracing::info!(note, "about this machine");
-        }
-    }
-    Some(found)
 }
 
 /// What mounts the volumes' file system, if the gateway has one and jobs may get it.

@@ -75,3 +75,33 @@ def main(method):
 
 def test_nonsense_limits_nothing(load):
     assert load(LIMITS, env={VARIABLE: "much"}).value()[0] > 300 * MIB
+
+
+PROGRAM = """
+import json, os, subprocess, sys
+CODE = "import sys, mlx.core as mx; print([mx.set_memory_limit(1), sys.path, getattr(sys, 'theirs', None)])"
+def main(**env):
+    arguments = [sys.executable, "-c", CODE]
+    return eval(subprocess.run(arguments, check=True, stdout=subprocess.PIPE, env={**os.environ, **env}).stdout)
+"""
+
+
+def test_programs_of_the_job_are_limited_too(load):
+    limit, path, _ = load(PROGRAM, env={VARIABLE: "300"}).value()
+    assert limit == 300 * MIB
+    assert not any(entry.endswith("startup") for entry in path)
+
+
+def test_programs_of_other_jobs_are_started_as_ever(load):
+    app = PROGRAM + "\ndef path(): return os.environ.get('PYTHONPATH'), main()[0]\n"
+    path, limit = load(app, handler="app:path", env={"PYTHONPATH": "/somewhere"}).value()
+    assert path == "/somewhere" and limit > 300 * MIB
+
+
+def test_what_users_have_python_start_with_is_kept(load, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "sitecustomize.py").write_text("import sys\nsys.theirs = __name__\n")
+    theirs = str(tmp_path / "theirs")
+    limit, path, ran = load(PROGRAM, env={VARIABLE: "300", "PYTHONPATH": theirs}).value()
+    assert (limit, ran) == (300 * MIB, "sitecustomize")
+    assert theirs in path

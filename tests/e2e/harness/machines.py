@@ -27,17 +27,23 @@ class Machines:
 
     def pretend(self, *names: str, **machine) -> Worker:
         """A worker that says this of its machine, with these devices."""
+        self.pretends(**machine)
         path = self.root / "machine.json"
-        path.write_text(json.dumps(machine))
         arguments = [word for name in names for word in ("--simulate-device", name)]
         return self._add(["--simulate-machine", str(path), *arguments])
+
+    def pretends(self, **machine) -> None:
+        """What is said of that machine from now on."""
+        new = self.root / "machine.new"
+        new.write_text(json.dumps(machine))
+        new.rename(self.root / "machine.json")
 
     def _add(self, arguments: List[str], **settings: str) -> Worker:
         worker = self.fleet.add_worker(arguments=arguments, **settings)
         self.added.append(worker)
         return worker
 
-    def is_doing(self, **condition: str) -> None:
+    def is_doing(self, **condition) -> None:
         """How the machine of a worker is doing from now on."""
         new = self.condition_file.with_suffix(".new")
         new.write_text(json.dumps(condition))

@@ -11,7 +11,7 @@ import requests
 
 from . import processes
 from .api import Api
-from .daemon import Daemon
+from .daemon import Daemon, binary
 from .fleet import nothing_left_of, run_as_user, system_environment
 from .waiting import eventually
 
@@ -133,9 +133,16 @@ class SplitFleet:
 
     def beta9(self, *arguments: str, code: Optional[int] = 0) -> subprocess.CompletedProcess:
         """Runs the SDK's command line."""
+        return self._run([sys.executable, "-m", "beta9", *arguments], code)
+
+    def metal9(self, *arguments: str, code: Optional[int] = 0) -> subprocess.CompletedProcess:
+        """Runs metal9's own command line against it."""
+        return self._run([str(binary()), *arguments], code)
+
+    def _run(self, command: List[str], code: Optional[int]) -> subprocess.CompletedProcess:
         home = self.root / "home"
         home.mkdir(exist_ok=True)
-        return run_as_user([sys.executable, "-m", "beta9", *arguments], self.config, home, code)
+        return run_as_user(command, self.config, home, code)
 
     def add_worker(
         self,

@@ -72,7 +72,9 @@ fn row(worker: &Value) -> [String; 9] {
     let (free_memory, all_memory) = amount("memory_mib");
     let devices = worker["devices"].as_array().map_or(&[][..], Vec::as_slice);
     let users = |index: usize| worker["device_users"][index].as_u64().unwrap_or(0);
-    let devices = devices.iter().enumerate().map(|(index, one)| device(one, users(index)));
+    let usage = |index: usize| &worker["condition"]["devices"][index];
+    let devices = devices.iter().enumerate();
+    let devices = devices.map(|(index, one)| device(one, users(index), usage(index)));
     let devices: Vec<String> = devices.collect();
     let untrusted = if worker["untrusted"] == true { " (untrusted)" } else { "" };
     let runtimes = worker["runtimes"].as_array().map_or(&[][..], Vec::as_slice);
@@ -130,12 +132,20 @@ fn notes(worker: &Value) -> Vec<String> {
     notes
 }
 
-fn device(device: &Value, users: u64) -> String {
+/// A device, how many jobs have it of how many may, how busy it is and how much of its memory is used.
+fn device(device: &Value, users: u64, usage: &Value) -> String {
     let simulated = if device["simulated"] == true { " (simulated)" } else { "" };
     let name = format!("{} {}", word(&device["family"]), word(&device["variant"]));
     let slots = device["slots"].as_u64().unwrap_or(1).max(1);
     let used = if users > 0 { format!(" {users}/{slots}") } else { String::new() };
-    format!("{}{simulated}{used}", name.trim().trim_end_matches(" -"))
+    let busy = usage["busy_percent"].as_u64().map(|busy| format!(" {busy} %"));
+    let memory =
+        usage["memory_used_mib"].as_u64().map(|used| match device["memory_mib"].as_u64() {
+            Some(all) if all > 0 => format!(" {used}/{all} MiB"),
+            _ => format!(" {used} MiB"),
+        });
+    let (busy, memory) = (busy.unwrap_or_default(), memory.unwrap_or_default());
+    format!("{}{simulated}{used}{busy}{memory}", name.trim().trim_end_matches(" -"))
 }
 
 fn cores(millicores: u64) -> String {
@@ -228,9 +238,22 @@ mod tests {
     #[test]
     fn a_simulated_device_is_called_that() {
         let simulated = json!({ "family": "M3", "variant": "Max", "simulated": true });
-        assert_eq!(device(&simulated, 0), "M3 Max (simulated)");
+        assert_eq!(device(&simulated, 0, &Value::Null), "M3 Max (simulated)");
         let shared = json!({ "family": "M4", "variant": "", "slots": 2 });
-        assert_eq!(device(&shared, 1), "M4 1/2");
+        assert_eq!(device(&shared, 1, &Value::Null), "M4 1/2");
+    }
+
+    #[test]
+    fn how_busy_a_device_is_stands_beside_it() {
+        let worker = json!({
+            "devices": [{ "family": "M4", "memory_mib": 12000 }, { "family": "GB10" }],
+            "device_users": [1, 0],
+            "condition": { "devices": [
+                { "busy_percent": 42, "memory_used_mib": 3072 },
+                { "busy_percent": null, "memory_used_mib": 7 },
+            ] },
+        });
+        assert_eq!(row(&worker)[7], "M4 1/1 42 % 3072/12000 MiB, GB10 7 MiB");
     }
 
     #[test]

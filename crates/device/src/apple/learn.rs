@@ -31,6 +31,7 @@ pub(crate) fn learn(inventory: &mut Inventory, outcome: Result<Report, ProbeErro
     // Metal is right about a GPU that macOS did not list.
     for told in seen {
         if let Some(obstacle) = told.obstacle() {
+            inventory.withheld = true;
             inventory.note(format!("the GPU `{}` is not offered: {obstacle}", told.name));
             continue;
         }
@@ -62,10 +63,12 @@ fn keep(inventory: &mut Inventory, seen: &mut Vec<&MetalDevice>, why: &str) {
     for (mut device, source) in devices.into_iter().zip(sources) {
         if let Source::Registry(id) = source {
             let Some(told) = take(seen, id, &device.family, &device.variant) else {
+                inventory.withheld = true;
                 inventory.note(format!("the GPU {} is not offered: {why}", device.name()));
                 continue;
             };
             if let Some(obstacle) = told.obstacle() {
+                inventory.withheld = true;
                 inventory.note(format!("the GPU {} is not offered: {obstacle}", device.name()));
                 continue;
             }
@@ -86,6 +89,7 @@ pub(crate) fn withdraw(inventory: &mut Inventory, reason: &str) {
     let mut gone = Vec::new();
     for (device, source) in devices.into_iter().zip(sources) {
         if device.vendor == Vendor::Apple && (all_pretend || source != Source::Simulated) {
+            inventory.withheld = true;
             gone.push(device.name());
         } else {
             inventory.add(device, source);
@@ -155,7 +159,7 @@ mod tests {
             let mut inventory = mac(listed);
             assert!(inventory.needs_probe());
             inventory.learn(report(vec![told("Apple M1 Max", seen)]));
-            assert!(!inventory.needs_probe());
+            assert!(!inventory.needs_probe() && !inventory.withheld);
             assert_eq!(inventory.devices.len(), 1);
             assert_eq!((inventory.devices[0].memory_mib, inventory.devices[0].cores), (21_845, 32));
             assert!(inventory.machine.notes.is_empty());
@@ -168,6 +172,7 @@ mod tests {
         let reason = Some("no device".to_owned());
         inventory.learn(Ok(Report { devices: vec![told("Apple Paravirtual device", 9)], reason }));
         assert!(inventory.devices.is_empty() && inventory.sources.is_empty());
+        assert!(inventory.withheld);
         let notes = inventory.machine.notes.join("\n");
         assert!(notes.contains("`Apple Paravirtual device` is no GPU"), "{notes}");
         assert!(
@@ -184,6 +189,7 @@ mod tests {
             let mut inventory = listed;
             inventory.learn(report(vec![idle.clone()]));
             assert!(inventory.devices.is_empty() && inventory.sources.is_empty());
+            assert!(inventory.withheld, "another look may find that it does");
             let [note] = inventory.machine.notes.as_slice() else { panic!("one note") };
             assert!(note.ends_with("it does not compute: it makes no command queue"), "{note}");
         }
@@ -225,6 +231,7 @@ mod tests {
         inventory.note("this is a virtual machine");
         inventory.withdraw("no device");
         assert_eq!(inventory.machine.notes, ["this is a virtual machine"]);
+        assert!(!inventory.withheld, "there is none to look for");
         let mut inventory = Inventory::default();
         inventory.withdraw("no device");
         assert_eq!(inventory.machine.notes, ["functions on this worker see no GPU: no device"]);
@@ -237,6 +244,7 @@ mod tests {
         inventory.learn(Err(ProbeError::Silent));
         assert_eq!(inventory.devices[0].family, "H100");
         assert_eq!(inventory.devices.len(), 1);
+        assert!(inventory.withheld);
         assert!(inventory.machine.notes[0].contains("Metal could not be asked: the probe did not"));
         let mut inventory = mac(7);
         inventory.learn(Err(ProbeError::Start(io::Error::other("no such program"))));

@@ -22,7 +22,11 @@ const TIMEOUT_GRACE: Duration = Duration::from_secs(5);
 const WHEN: &str = "before it returned";
 
 /// What a call that is over came to.
-type Answer = Result<Bytes, Failure>;
+struct Answer {
+    outcome: Result<Bytes, Failure>,
+    /// The process takes no further call.
+    spent: bool,
+}
 
 impl Container {
     /// Runs a call and tells its end. An error ends the container.
@@ -74,7 +78,7 @@ impl Container {
             return Err(Halt::failed(attempt, runner.memory.failure(excess), phases));
         }
         match answered {
-            Ok(outcome) => self.settle(runner, &teller, outcome, phases).await,
+            Ok(answer) => self.settle(runner, &teller, answer, phases).await,
             Err(Halt::Failed { attempt, ended }) => {
                 Err(Halt::Failed { attempt, ended: Ended { phases, ..ended } })
             }
@@ -223,7 +227,7 @@ impl Container {
         &mut self,
         runner: &mut Runner,
         sink: &Sink,
-        outcome: Answer,
+        Answer { outcome, spent }: Answer,
         phases: Vec<Phase>,
     ) -> Result<(), Halt> {
         let attempt = sink.attempt;
@@ -234,8 +238,11 @@ impl Container {
                     tracing::debug!(container = %self.id, count, "ended what a call had left behind");
                 }
                 let outcome = self.write_volumes_back(runner, sink, outcome).await;
-                let reusable = !runner.copies.ground.is_lost();
+                let reusable = !spent && !runner.copies.ground.is_lost();
                 let ended = Ended { outcome, phases, reusable };
+                if spent {
+                    return Err(Halt::Failed { attempt, ended });
+                }
                 self.tell(Event::Ended { attempt, ended }).await;
                 Ok(())
             }
@@ -251,10 +258,10 @@ impl Container {
 fn read(message: FromRunner, attempt: AttemptId) -> Option<Answer> {
     match message {
         FromRunner::Result { id, data } if id == attempt.0 => {
-            Some(Ok(Bytes::from(data.into_vec())))
+            Some(Answer { outcome: Ok(Bytes::from(data.into_vec())), spent: false })
         }
-        FromRunner::Error { id, kind, text } if id == attempt.0 => {
-            Some(Err(failure::answered(&kind, text)))
+        FromRunner::Error { id, kind, text, spent } if id == attempt.0 => {
+            Some(Answer { outcome: Err(failure::answered(&kind, text)), spent })
         }
         _ => None,
     }

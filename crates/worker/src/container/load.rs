@@ -34,7 +34,7 @@ impl Container {
             self.addresses.clone()
         });
         let mut env = variables(&self.spec, &addresses, &job.call.job_token, &self.tools.hostname);
-        let (equipment, given) = (&self.tools.equipment, &self.spec.devices);
+        let (equipment, given) = (self.tools.equipment.now(), &self.spec.devices);
         let devices = equipment.variables(given);
         env.extend(devices.into_iter().map(|(name, value)| (name.to_owned(), value)));
         gpu_memory::limit(&mut env, equipment.given(given), self.spec.memory_mib);

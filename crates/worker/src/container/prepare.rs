@@ -315,12 +315,12 @@ impl Container {
 
     /// Whether it was given the GPU of a Mac.
     fn uses_mac_gpu(&self) -> bool {
-        self.tools.equipment.has_mac_gpu(&self.spec.devices)
+        self.tools.equipment.now().has_mac_gpu(&self.spec.devices)
     }
 
     /// The GPUs that have to be given to its container, if it is one.
     fn gpus(&self, makings: &Makings) -> Vec<NvidiaGpu> {
-        let given = self.tools.equipment.nvidia(&self.spec.devices);
+        let given = self.tools.equipment.now().nvidia(&self.spec.devices);
         if makings.launcher.guard.gpus().is_some() { given } else { Vec::new() }
     }
 

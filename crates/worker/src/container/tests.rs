@@ -55,7 +55,7 @@ impl Rig {
             )
             .unwrap(),
             hostname: "host".into(),
-            equipment: Equipment::default(),
+            equipment: Outfit::default(),
             events: sender,
         });
         let spec = ContainerSpec {

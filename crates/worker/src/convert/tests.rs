@@ -219,7 +219,7 @@ fn a_hello_tells_what_the_worker_has() {
 #[test]
 fn a_heartbeat_tells_how_busy_the_machine_is() {
     let usage = Usage { memory_used_mib: 10, cpu_percent: 50.0 };
-    let gpu = DeviceUse { busy_percent: Some(70), memory_used_mib: None };
+    let gpu = DeviceUse { busy_percent: Some(70), memory_used_mib: Some(3072) };
     let condition = Condition { thermal: Some(Thermal::Heavy), power: None, devices: vec![gpu] };
     let Some(Outbound::Heartbeat(beat)) = report(Report::Heartbeat(usage, condition)).message
     else {
@@ -229,5 +229,5 @@ fn a_heartbeat_tells_how_busy_the_machine_is() {
     let condition = beat.condition.unwrap();
     assert_eq!((condition.thermal.as_str(), condition.power.as_str()), ("heavy", ""));
     let gpu = condition.devices[0];
-    assert_eq!((gpu.busy_percent, gpu.memory_used_mib), (Some(70), None));
+    assert_eq!((gpu.busy_percent, gpu.memory_used_mib), (Some(70), Some(3072)));
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-use metal9_types::{Condition, Machine, Platform, Power, Runtime, Thermal};
+use metal9_types::{Condition, DeviceUse, Machine, Platform, Power, Runtime, Thermal};
 use serde::Deserialize;
 
 use super::DevicesError;
@@ -24,6 +24,9 @@ pub(super) struct Pretence {
     /// Why jobs see no GPU, as a probe in their sandbox would say it.
     #[serde(default)]
     pub(super) no_gpu: Option<String>,
+    /// How long to wait before another look.
+    #[serde(default)]
+    pub(super) look_again_ms: Option<u64>,
 }
 
 impl Pretence {
@@ -44,6 +47,9 @@ impl Pretence {
 struct Overlay {
     thermal: Option<Thermal>,
     power: Option<Power>,
+    /// How busy its devices are, of those in the order in which they are offered.
+    #[serde(default)]
+    devices: Vec<DeviceUse>,
 }
 
 /// Puts what the file says over what was measured; nothing while there is no such file.
@@ -54,6 +60,9 @@ pub(super) fn overlay(path: &Path, condition: &mut Condition) {
         Ok(overlay) => {
             condition.thermal = overlay.thermal.or(condition.thermal);
             condition.power = overlay.power.or(condition.power);
+            for (usage, told) in condition.devices.iter_mut().zip(overlay.devices) {
+                *usage = told;
+            }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => tracing::debug!(%error, "the simulated condition cannot be read"),
@@ -92,5 +101,12 @@ mod tests {
             (condition.thermal, condition.power),
             (Some(Thermal::Heavy), Some(Power::Battery))
         );
+        let told = DeviceUse { busy_percent: Some(42), memory_used_mib: Some(3072) };
+        condition.devices = vec![DeviceUse::default(); 2];
+        let text = r#"{"devices": [{"busy_percent": 42, "memory_used_mib": 3072}]}"#;
+        std::fs::write(&path, text).unwrap();
+        overlay(&path, &mut condition);
+        assert_eq!(condition.devices, [told, DeviceUse::default()]);
+        assert_eq!(condition.thermal, Some(Thermal::Heavy), "the last that was told");
     }
 }

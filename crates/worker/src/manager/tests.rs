@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::container::{Arguments, Call, ContainerSpec, Workshop};
-use crate::devices::{self, Equipment};
+use crate::devices::{self, Outfit};
 use crate::event::{BuildTask, Order, Welcome};
 use crate::gateway::{Gateway, TransferError};
 use crate::outbox::Next;
@@ -70,7 +70,7 @@ impl Rig {
             )
             .unwrap(),
             hostname: "host".into(),
-            equipment: Equipment::default(),
+            equipment: Outfit::default(),
             events: events.clone(),
         });
         let shutdown = CancellationToken::new();
@@ -177,7 +177,7 @@ async fn a_result_whose_way_to_the_gateway_was_cut_is_not_given_up() {
         gateway: Gateway::new(&crate::dial::Dial::new("127.0.0.1:9", None).unwrap(), "credential")
             .unwrap(),
         hostname: "host".into(),
-        equipment: Equipment::default(),
+        equipment: Outfit::default(),
         events,
     });
     let mut manager =

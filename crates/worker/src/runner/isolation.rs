@@ -174,9 +174,7 @@ impl Guard {
         {
             return Err(IsolationError::Shared(open.clone()));
         }
-        if is_mac {
-            guard.look_for_gpu(&options.shim, containers).await?;
-        }
+        guard.no_gpu = guard.gpu_obstacle(&options.shim, containers).await?;
         Ok(guard)
     }
 
@@ -197,8 +195,15 @@ impl Guard {
         self.oci.as_ref().map_or(&[], Oci::gaps)
     }
 
-    /// Finds out whether jobs see the GPU of this Mac.
-    async fn look_for_gpu(&mut self, shim: &Path, containers: &Path) -> Result<(), IsolationError> {
+    /// Finds out why jobs do not see the GPU of this Mac; nothing if they do, or this is none.
+    pub(crate) async fn gpu_obstacle(
+        &self,
+        shim: &Path,
+        containers: &Path,
+    ) -> Result<Option<String>, IsolationError> {
+        if !cfg!(target_os = "macos") {
+            return Ok(None);
+        }
         let path = containers.join("gpu");
         let failed = |source| IsolationError::Directory { path: path.clone(), source };
         let directory = ContainerDirectory::make(path.clone()).map_err(failed)?;
@@ -211,12 +216,12 @@ impl Guard {
             Shape { network: Network::None, gpu: true, memory_mib: 0 },
             &[],
         );
-        self.no_gpu = gpu::look(shim, directory.path(), isolation, self.account).await;
-        if let Some(reason) = &self.no_gpu {
+        let obstacle = gpu::look(shim, directory.path(), isolation, self.account).await;
+        if let Some(reason) = &obstacle {
             tracing::warn!(reason, "jobs do not see a GPU");
         }
         directory.remove().await;
-        Ok(())
+        Ok(obstacle)
     }
 
     /// The policy of runners whose stub is not known yet.

@@ -92,8 +92,14 @@ pub(crate) enum FromRunner {
     Result { id: u64, data: ByteBuf },
     /// The code is being started anew.
     Reloaded,
-    /// There is none; the traceback is on stderr.
-    Error { id: u64, kind: String, text: String },
+    /// There is none; the traceback is on stderr. A process that is spent takes no further call.
+    Error {
+        id: u64,
+        kind: String,
+        text: String,
+        #[serde(default)]
+        spent: bool,
+    },
     /// A kind of a newer runner.
     #[serde(other)]
     Unknown,

@@ -1,6 +1,6 @@
 //! A job is kept from files that are not its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -33,15 +33,19 @@ pub(in crate::selftest) async fn files(jobs: &Jobs, forbidden: Forbidden) -> Res
     let theirs = PathBuf::from(said["directory"].as_str().context("the job has no directory")?);
     files.push(theirs.join(OWN_FILE));
     directories.push(theirs);
-    let wanted = json!({ "files": files, "directories": directories });
+    let name = format!("metal9-selftest-{}-was-here", std::process::id());
+    let wanted = json!({ "files": files, "directories": directories, "name": name });
     let ended = jobs.run(&Ask::new("reach"), wanted).await;
+    // While the other job is there, whose directory goes with it.
+    let written = left_in(&directories, &name);
     jobs.client.cancel(&other.task).await?;
     other.end().await?;
     let end = ended?;
     let said = found(&end.output, 1)
         .with_context(|| format!("the job did not get to its end: {}", tail(&end.output)))?;
-    let reached: Vec<&str> =
-        said["reached"].as_array().into_iter().flatten().filter_map(|it| it.as_str()).collect();
+    let told = said["reached"].as_array().into_iter().flatten();
+    let told = told.filter_map(|it| it.as_str()).map(str::to_owned);
+    let reached: Vec<String> = told.chain(written).collect();
     let attempts = 2 * files.len() + directories.len();
     if reached.is_empty() {
         return Ok(Found::ok(format!(
@@ -52,4 +56,30 @@ pub(in crate::selftest) async fn files(jobs: &Jobs, forbidden: Forbidden) -> Res
         "see `isolation` in `metal9 doctor`, and the settings worker.isolation, worker.readable \
          and worker.writable in `metal9 config dump`",
     ))
+}
+
+/// In which of the directories a job could leave a file of this name, which is removed.
+fn left_in(directories: &[PathBuf], name: &str) -> Vec<String> {
+    let left = |directory: &&PathBuf| std::fs::remove_file(directory.join(name)).is_ok();
+    let tell = |directory: &Path| format!("write into {}", directory.display());
+    directories.iter().filter(left).map(|directory| tell(directory)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_job_has_left_is_found_and_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let directories = ["kept", "open", "gone"].map(|name| root.path().join(name));
+        for directory in &directories[..2] {
+            std::fs::create_dir(directory).unwrap();
+        }
+        std::fs::write(directories[1].join("here"), "").unwrap();
+        let expected = [format!("write into {}", directories[1].display())];
+        assert_eq!(left_in(&directories, "here"), expected);
+        assert!(!directories[1].join("here").exists());
+        assert!(left_in(&directories, "here").is_empty());
+    }
 }

@@ -171,10 +171,11 @@ mod tests {
     #[test]
     fn the_use_of_devices_is_of_those_there_are() {
         let with = |count: usize| {
-            let device = wire::DeviceUse { busy_percent: Some(250), memory_used_mib: None };
+            let device = wire::DeviceUse { busy_percent: Some(250), memory_used_mib: Some(3072) };
             wire::Condition { devices: vec![device; count], ..Default::default() }
         };
-        assert_eq!(condition(with(1), 1).unwrap().devices[0].busy_percent, Some(100));
+        let expected = DeviceUse { busy_percent: Some(100), memory_used_mib: Some(3072) };
+        assert_eq!(condition(with(1), 1).unwrap().devices, [expected]);
         assert!(condition(with(2), 1).is_err());
         assert!(places(&[0, 1], 2).is_ok() && places(&[2], 2).is_err());
     }

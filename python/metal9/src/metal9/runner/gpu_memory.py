@@ -2,6 +2,9 @@
 
 PyTorch reads its limits from variables that the worker sets. MLX has functions only, so they are called as soon as it
 is imported, before the importing module goes on. It is never imported from here.
+
+Other programs of the job do the same if they are Pythons that read PYTHONPATH: see `startup/sitecustomize.py`, which
+loads this file by itself.
 """
 
 import os
@@ -11,18 +14,21 @@ import sys
 VARIABLE = "METAL9_GPU_MEMORY_MIB"
 
 _MODULE = "mlx.core"
+_STARTUP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "startup")
 _MIB = 1024 * 1024
 
 
 def limit_mlx() -> None:
-    """Limits MLX to what the environment says, now or when it is imported."""
+    """Limits MLX to what the environment says, now or when it is imported, here and in the Pythons started from here."""
     limit = _limit()
     if limit is None:
         return
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != _STARTUP]
+    os.environ["PYTHONPATH"] = os.pathsep.join([_STARTUP] + paths)
     module = sys.modules.get(_MODULE)
     if module is not None:
         _apply(module, limit)
-    elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+    elif not any(_is_ours(finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder(limit))
 
 
@@ -32,8 +38,15 @@ def _limit():
     return int(text) * _MIB if text.isdecimal() and int(text) > 0 else None
 
 
+def _is_ours(finder) -> bool:
+    # This file may be loaded twice, as two modules: classes would not be the same.
+    return getattr(finder, "limits_mlx", False) is True
+
+
 class _Finder:
     """Finds `mlx.core` as the others do, and limits it once it has been executed."""
+
+    limits_mlx = True
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -43,7 +56,7 @@ class _Finder:
             return None
         for finder in sys.meta_path:
             find = getattr(finder, "find_spec", None)
-            if find is None or isinstance(finder, _Finder):
+            if find is None or _is_ours(finder):
                 continue
             spec = find(name, path, target)
             if spec is not None:

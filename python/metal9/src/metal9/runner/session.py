@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 
-from . import callback, calls, errors, handler, process
+from . import callback, calls, errors, gpu_faults, handler, process
 from .frames import FrameError
 from .handler import AppError
 from .late import Late
@@ -124,20 +124,20 @@ class Session:
         def micros() -> int:
             return int((time.perf_counter() - started) * 1e6)
 
-        made = []
+        made, watch = [], gpu_faults.Watch()
 
         def make() -> None:
             fd = message.get("listen_fd")
             sock = server.listen(0, message["code_dir"]) if fd is None else socket.socket(fileno=fd)
             self._handler = handler.load(self._sdk, message)
-            made.append((sock, server.application(self._sdk, self._handler)))
+            made.append((sock, server.application(self._sdk, self._handler, watch)))
 
         if not self._loading(make, message):
             return
         self._become_server()
         [(sock, app)] = made
         self._output.flush()
-        self._load_failed(server.serve(self, self._sdk, self._handler, app, sock, micros))
+        self._load_failed(server.serve(self, self._sdk, self._handler, app, sock, micros, watch))
 
     def _become_server(self) -> None:
         self._serving, self._busy = True, False
@@ -200,6 +200,9 @@ class Session:
             # First, or the traceback would go wherever the handler has left sys.stderr pointing.
             self._restore(streams, on_term)
             reply = self._failure(call, error)
+            if gpu_faults.is_fatal(error):
+                print(gpu_faults.NOTE, file=sys.stderr)
+                reply.update(text="%s (%s)" % (reply["text"], gpu_faults.NOTE), spent=True)
             self._leave_if_child(1)
             self._late.try_to_write()
         if not call.end():
@@ -209,6 +212,8 @@ class Session:
         self._strays.end()
         self._output.flush()
         self.send(reply)
+        if reply.get("spent"):
+            self._leave(process.EXIT_GPU_FAULT)
 
     def _run(self, call):
         if self._handler is None:

@@ -3,16 +3,20 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use metal9_service::{Plan, Step, advice};
 
 use crate::failure::Failure;
 use crate::private_file;
+use crate::talk::Spinner;
 
 /// How long to wait before a step is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// How often to ask whether something is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Carries out a plan, step by step.
 ///
@@ -32,6 +36,7 @@ fn step(step: &Step) -> Result<(), Failure> {
             removed => files("remove", path, removed),
         },
         Step::Run { words, may_fail, tries } => run(words, *may_fail, *tries),
+        Step::UntilGone { words, within } => until_gone(words, *within),
     }
 }
 
@@ -74,6 +79,21 @@ fn run(words: &[String], may_fail: bool, tries: u32) -> Result<(), Failure> {
     }
 }
 
+fn until_gone(words: &[String], within: Duration) -> Result<(), Failure> {
+    let spinner = Spinner::start("waiting for the worker to end");
+    let began = Instant::now();
+    while ask(words)?.status.success() {
+        if began.elapsed() > within {
+            let (words, seconds) = (words.join(" "), within.as_secs());
+            let error = anyhow!("the old worker has not ended within {seconds} s: see `{words}`");
+            return Err(Failure::request(error).hint("once it has, run this command again"));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    drop(spinner);
+    Ok(())
+}
+
 /// Runs a program of the service manager and gives what it says.
 ///
 /// # Errors
@@ -106,6 +126,10 @@ fn refused(words: &[String], output: &Output) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use metal9_service::{Account, Manager, Place, Scope, Service, plans};
+
     use super::*;
 
     fn words(text: &str) -> Vec<String> {
@@ -129,6 +153,79 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "text");
         apply(&vec![Step::Remove(file.clone()), Step::Remove(file.clone())]).unwrap();
         assert!(!file.exists());
+    }
+
+    /// A launchd that knows a service for a few questions longer after `bootout` has returned, and
+    /// takes none by its name until then.
+    const LAUNCHCTL: &str = r#"#!/bin/sh
+cd "${0%/*}" || exit 1
+echo "$*" >> said
+case "$1" in
+bootout) test -f loaded || exit 3; echo 4 > leaving ;;
+print)
+    test -f loaded || { echo 'Could not find service' >&2; exit 113; }
+    test -f leaving || exit 0
+    left=$(($(cat leaving) - 1)); echo $left > leaving
+    test $left -gt 0 || rm loaded leaving ;;
+bootstrap)
+    test ! -f loaded || { echo 'Bootstrap failed: 5: Input/output error' >&2; exit 5; }
+    cp "$3" loaded ;;
+esac
+"#;
+
+    /// A plan with another program in the place of `launchctl`.
+    fn by(launchctl: &Path, plan: Plan) -> Plan {
+        let other = |mut words: Vec<String>| {
+            words[0] = launchctl.to_string_lossy().into_owned();
+            words
+        };
+        let steps = plan.into_iter().map(|step| match step {
+            Step::Run { words, may_fail, tries } => {
+                Step::Run { words: other(words), may_fail, tries }
+            }
+            Step::UntilGone { words, within } => Step::UntilGone { words: other(words), within },
+            files => files,
+        });
+        steps.collect()
+    }
+
+    #[test]
+    fn a_worker_that_is_replaced_or_removed_has_ended_before_the_next_step() {
+        let root = tempfile::tempdir().unwrap();
+        let launchctl = root.path().join("launchctl");
+        write(&launchctl, false, LAUNCHCTL).unwrap();
+        std::fs::set_permissions(&launchctl, PermissionsExt::from_mode(0o755)).unwrap();
+        let account = Account { name: "ada".into(), uid: 501, home: root.path().into() };
+        let place = Place { manager: Manager::Launchd, scope: Scope::User, account };
+        let service = |program: &str| Service {
+            place: place.clone(),
+            program: program.into(),
+            config: None,
+            state: root.path().join("state"),
+            path: Vec::new(),
+            variables: Vec::new(),
+            drain: Duration::from_secs(10),
+            makes_containers: false,
+        };
+        let loaded = root.path().join("loaded");
+        apply(&by(&launchctl, plans::install(&service("/old"), None))).unwrap();
+        assert!(std::fs::read_to_string(&loaded).unwrap().contains("/old"));
+        apply(&by(&launchctl, plans::install(&service("/new"), None))).unwrap();
+        assert!(std::fs::read_to_string(&loaded).unwrap().contains("/new"));
+        apply(&by(&launchctl, plans::uninstall(&place, None))).unwrap();
+        assert!(!loaded.exists() && !place.file().exists());
+        let said = std::fs::read_to_string(root.path().join("said")).unwrap();
+        let tries = said.lines().filter(|line| line.starts_with("bootstrap")).count();
+        assert_eq!(tries, 2, "launchd refuses nothing:\n{said}");
+    }
+
+    #[test]
+    fn a_worker_that_does_not_end_is_told_of() {
+        let error = until_gone(&words("true is-there"), Duration::ZERO).unwrap_err().to_string();
+        assert!(
+            error.contains("true is-there") && error.contains("run this command again"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -73,7 +73,8 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> Result<(), Failure
         let hint = "install the machine's service: `sudo metal9 worker install --user root`";
         return Err(Failure::usage(error).hint(hint));
     }
-    let plan = plans::install(&service);
+    let before = std::fs::read_to_string(service.place.file()).ok();
+    let plan = plans::install(&service, before.as_deref());
     if arguments.dry_run {
         let steps: Vec<String> = plan.iter().map(ToString::to_string).collect();
         return output::print((steps.join("\n") + "\n").as_bytes());

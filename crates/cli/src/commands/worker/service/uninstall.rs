@@ -14,7 +14,8 @@ use crate::failure::Failure;
 /// If there is none, or the service manager refuses.
 pub(super) fn run(context: &Context) -> Result<(), Failure> {
     let place = find::installed()?;
-    apply::apply(&plans::uninstall(&place))
+    let before = std::fs::read_to_string(place.file()).ok();
+    apply::apply(&plans::uninstall(&place, before.as_deref()))
         .map_err(|failure| failure.context(format!("cannot remove the {place}")))?;
     context.output.show(&json!({ "file": place.file() }), || {
         format!("removed the {place}; the worker's state and its place in the fleet are kept\n")

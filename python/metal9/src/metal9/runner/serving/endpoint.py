@@ -7,7 +7,7 @@ import re
 import traceback
 from urllib.parse import parse_qsl
 
-from .. import calls
+from .. import calls, gpu_faults
 from . import callback
 
 # Bytes of a request's body; it is read whole before the handler runs.
@@ -27,9 +27,10 @@ class _Refused(Exception):
 class Endpoint:
     """An ASGI application around one handler."""
 
-    def __init__(self, sdk, handler) -> None:
+    def __init__(self, sdk, handler, watch) -> None:
         self._sdk = sdk
         self._handler = handler
+        self._watch = watch
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] == "lifespan":
@@ -51,26 +52,36 @@ class Endpoint:
         except _Refused as refused:
             return _json({"error": str(refused)}, refused.status)
         context = self._sdk.context(task_id, self._handler.on_start_value)
-        failure = None
+        failure, headers = None, {}
         try:
             value = answer = await self._call(context, args, kwargs)
             if self._handler.speaks_json:
                 # A task of a queue, whose result is kept as if it had not been tried out.
                 answer = _encoded(calls.encode_result(self._sdk, self._handler.name, value, as_json=True))
         except calls.CallError as error:
-            failure = str(error)
+            failure = str(error) + self._if_last(error, headers)
         except SystemExit as error:
             failure = "the handler left with sys.exit(%r)" % (error.code,)
         except asyncio.CancelledError:
             raise
-        except BaseException:  # KeyboardInterrupt and the like are no reason to answer nothing
-            failure = traceback.format_exc()
+        except BaseException as error:  # KeyboardInterrupt and the like are no reason to answer nothing
+            failure = traceback.format_exc() + self._if_last(error, headers)
         if failure is not None:
             print(failure, flush=True)
             value = answer = {"error": failure}
         override = kwargs.get("callback_url")
         callback.post(self._sdk, context, value, "COMPLETE" if failure is None else "ERROR", override)
-        return _response(answer, 200 if failure is None else 500)
+        response = _response(answer, 200 if failure is None else 500)
+        response.headers.update(headers)
+        return response
+
+    def _if_last(self, error, headers) -> str:
+        """What is told if this process serves nothing more because of `error`."""
+        if not self._watch.look(error):
+            return ""
+        # Or the next request might be sent on a connection that is about to close.
+        headers["connection"] = "close"
+        return "\n%s\n" % gpu_faults.NOTE
 
     async def _call(self, context, args, kwargs):
         value = self._handler.begin(context, args, kwargs)

@@ -129,6 +129,8 @@ class Family:
                 self._use(message["call"])
             elif message["type"] == "reload":
                 self._reload()
+            elif message["type"] == "anew":
+                self._start_aside()
             elif message["type"] == "begun":
                 self._begun(message)
             elif message["type"] != "load":
@@ -190,6 +192,10 @@ class Family:
             expected = child not in self._children
             number = self._start_number
         if expected:
+            return
+        if self._develops and code == process.EXIT_GPU_FAULT:
+            # Nothing is wrong with the code, which would otherwise have to change first.
+            self._session.post({"type": "anew"})
             return
         text = "a process that served requests ended with code %s" % code
         if self._develops:

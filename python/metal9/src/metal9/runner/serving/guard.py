@@ -1,4 +1,6 @@
-"""What surrounds every application: it says whether the process is well, and ends what nobody waits for."""
+"""What surrounds every application: it says whether the process is well, ends what nobody waits for, and sees what
+ends the process.
+"""
 
 import asyncio
 import logging
@@ -10,8 +12,9 @@ _PROBE = b"x-metal9-probe"
 class Guard:
     """An ASGI application around another."""
 
-    def __init__(self, app) -> None:
+    def __init__(self, app, watch) -> None:
         self._app = app
+        self._watch = watch
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http":
@@ -22,7 +25,7 @@ class Guard:
             return
         if scope["path"] == "/health" and scope["method"] in ("GET", "HEAD"):
             send = _Health(send)
-        await _until_left(self._app, scope, receive, send)
+        await _until_left(self._app, self._watch, scope, receive, send)
 
 
 class _Health:
@@ -46,7 +49,7 @@ async def _answer(send, status: int) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _until_left(app, scope, receive, send) -> None:
+async def _until_left(app, watch, scope, receive, send) -> None:
     """Runs the application until it is done, or until its client has gone: then it is cancelled."""
     client = _Client(receive)
     done = False
@@ -71,7 +74,8 @@ async def _until_left(app, scope, receive, send) -> None:
         # The client had gone: there is nobody to tell.
         if not running.cancelled():
             raise
-    except Exception:
+    except Exception as error:
+        watch.look(error)
         # The server would close the connection, which may carry the next request by now.
         if not done:
             raise

@@ -34,10 +34,10 @@ def listen(number: int, code_dir: str) -> socket.socket:
     return sock
 
 
-def application(sdk, handler):
+def application(sdk, handler, watch):
     """The ASGI application of the stub. Raises AppError, or what the user's code raised."""
     if not sdk.is_asgi():
-        return guard.Guard(endpoint.Endpoint(sdk, handler))
+        return guard.Guard(endpoint.Endpoint(sdk, handler, watch), watch)
     made = sdk.make_app(handler)
     if asyncio.iscoroutine(made):
         made = handler.run(made)
@@ -46,13 +46,14 @@ def application(sdk, handler):
             "%s must return an ASGI application (as FastAPI() is one), not %s"
             % (handler.name, type(made).__name__)
         )
-    return guard.Guard(callback.Callbacks(sdk, made))
+    return guard.Guard(callback.Callbacks(sdk, made), watch)
 
 
-def serve(session, sdk, handler, app, sock, micros) -> None:
+def serve(session, sdk, handler, app, sock, micros, watch) -> None:
     """Serves until the worker wants this process gone. Returns the text of why it could not begin, or None."""
     server = _server(app)
-    return handler.run(_serve(session, sdk, server, sock, micros))
+    watch.then(server.refuse_and_end)
+    return handler.run(_serve(session, sdk, server, sock, micros, watch))
 
 
 def _server(app):
@@ -66,6 +67,14 @@ def _server(app):
 
         def install_signal_handlers(self):
             pass
+
+        def refuse_and_end(self):
+            """Ends with the requests that are here, and lets no other come meanwhile."""
+            self.should_exit = True
+            for listening in self.servers:
+                listening.close()
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
 
     config = uvicorn.Config(
         app,
@@ -82,7 +91,7 @@ def _server(app):
     return Server(config)
 
 
-async def _serve(session, sdk, server, sock, micros):
+async def _serve(session, sdk, server, sock, micros, watch):
     loop = asyncio.get_running_loop()
     serving = loop.create_task(server.serve(sockets=[sock]))
     failure = await _begin(server, serving)
@@ -91,6 +100,8 @@ async def _serve(session, sdk, server, sock, micros):
     session.send({"type": "loaded", "micros": micros()})
     _follow(session, sdk, server, loop)
     await asyncio.wait([serving])
+    if watch.seen:
+        session.leave(process.EXIT_GPU_FAULT)
     session.leave(process.EXIT_CANCELLED if serving.cancelled() else session.exit_code())
 
 
