@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+import sys
 from pathlib import Path
 from typing import Iterator, Tuple
 
@@ -140,6 +142,29 @@ def test_a_secret_that_does_not_exist_is_named_before_anything_runs(app, options
     )
     assert done.code == 1
     assert "E2E_ABSENT" in done.stderr and "does not exist" in done.stderr, done
+
+
+def test_a_python_that_no_worker_has_is_told_with_those_there_are(app):
+    if sys.platform == "darwin":
+        pytest.skip("a worker on a Mac has uv install what it lacks")
+    done = app(
+        """
+        from beta9 import Image, function
+
+        @function(image=Image(python_version="python3.99"))
+        def never():
+            return 1
+
+        if __name__ == "__main__":
+            never.remote()
+        """
+    )
+    assert done.code == 1, done
+    shown = done.stdout + done.stderr
+    own = f"3.{sys.version_info.minor}"
+    has = re.search(r"python 3\.99 is not on this machine; it has (.*)", shown)
+    assert has and own in re.split(", | and ", has[1]), shown
+    assert re.search(r'hint: ask for one of those, as `Image\(python_version="python3\.\d+"\)`', shown), shown
 
 
 def test_a_changed_secret_is_seen_by_the_next_run(app, fleet):

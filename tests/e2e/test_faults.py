@@ -1,12 +1,10 @@
 """Faults on purpose: a gateway killed where it hurts, cut and silent connections, frozen processes,
 a full disk, damaged files. Every accepted call ends once, with the right value and whole output."""
 
-import errno
 import os
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import uuid
 from pathlib import Path
@@ -17,7 +15,7 @@ import pytest
 from beta9.channel import rpc_timeout
 from beta9.clients.function import FunctionInvokeRequest
 
-from harness import Proxy, SplitFleet, eventually, processes
+from harness import Proxy, SplitFleet, disk, eventually, processes
 from harness.api import headers
 from harness.clock import stepped
 from harness.waiting import last
@@ -459,37 +457,23 @@ def test_a_damaged_log_costs_its_damaged_end_and_nothing_else(faulty, stub, tmp_
     check(going_on, trace, 16)
 
 
-def fill(directory, leave=0):
-    """Fills a disk, up to `leave` bytes; returns the file that does."""
-    ballast = directory / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"\0" * 4096)
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
-    os.truncate(ballast, max(0, ballast.stat().st_size - leave))
-    return ballast
-
-
 @pytest.fixture
 def small_disk(faulty):
     """The gateway's state on a disk of its own of 32 MiB."""
-    if os.geteuid() != 0 or sys.platform != "linux":
-        pytest.skip("mounting a small disk needs root on Linux")
     state = faulty.root / "gateway"
-    faulty.gateway.stop()
     kept = faulty.root / "kept"
-    shutil.copytree(state, kept)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "metal9-test", state], check=True)
-    shutil.copytree(kept, state, dirs_exist_ok=True)
-    faulty.start_gateway()
-    faulty.wait_for_workers(1)
-    yield state
     faulty.gateway.stop()
-    subprocess.run(["umount", state], check=True)
-    faulty.start_gateway()
-    shutil.rmtree(kept)
+    shutil.copytree(state, kept)
+    try:
+        with disk.small_disk(state, 32):
+            shutil.copytree(kept, state, dirs_exist_ok=True)
+            faulty.start_gateway()
+            faulty.wait_for_workers(1)
+            yield state
+            faulty.gateway.stop()
+    finally:
+        faulty.start_gateway()
+        shutil.rmtree(kept)
 
 
 def test_a_full_disk_refuses_new_calls_and_loses_none_it_has(faulty, stub, small_disk, tmp_path):
@@ -504,7 +488,7 @@ def test_a_full_disk_refuses_new_calls_and_loses_none_it_has(faulty, stub, small
         lambda: caller.task and faulty.api.status(caller.task) == "RUNNING",
         what="that it runs is stored",
     )
-    ballast = fill(small_disk)
+    ballast = disk.fill(small_disk)
 
     def refused():
         try:
@@ -540,7 +524,7 @@ def test_room_on_a_full_disk_is_noticed_without_a_restart(faulty, stub, small_di
     waiting = threading.Thread(target=caller.try_once)
     waiting.start()
     eventually(lambda: trace.exists() and trace.read_text(), what="the job runs")
-    ballast = fill(small_disk)
+    ballast = disk.fill(small_disk)
     gate.write_text("go")
     seen = faulty.gateway.text()
     eventually(

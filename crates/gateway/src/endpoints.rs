@@ -129,6 +129,11 @@ impl Endpoints {
                 told |= state.carry_out(step);
             }
         }
+        for id in state.book.take_gone() {
+            if !state.developed.contains(&id) {
+                state.stubs.remove(&id);
+            }
+        }
         if told || state.book.next_look() != before {
             self.changed.notify_one();
         }

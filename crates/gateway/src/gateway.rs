@@ -166,7 +166,11 @@ pub async fn start(options: Options) -> Result<Gateway, StartError> {
         arguments: ArgumentCache::default(),
         admission: Admission::new(Limits::of(&options)),
         rates: Rates::default(),
-        disk: Disk::new(options.state_dir.clone(), options.min_free_disk_mib),
+        disk: Disk::new(
+            options.state_dir.clone(),
+            options.min_free_disk_mib,
+            options.keep_ended_at_least(),
+        ),
         revocations: Revocations::default(),
         signals: Signals::default(),
         volumes,

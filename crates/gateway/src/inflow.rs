@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn the_disk_is_looked_at_with_the_first_piece_and_then_now_and_again() {
         let directory = tempfile::tempdir().unwrap();
-        let full = Disk::new(directory.path().to_owned(), u64::MAX >> 20);
+        let full = Disk::new(directory.path().to_owned(), u64::MAX >> 20, Duration::ZERO);
         assert!(Room::new("a file").take(&full, 0).is_err());
         let mut looked = Room::looked("a file");
         let most = usize::try_from(LOOK_EVERY).unwrap();

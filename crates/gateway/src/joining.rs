@@ -65,6 +65,7 @@ pub(crate) async fn invite(
         let text = format!("a join token needs a pool and 1 to {MAX_TTL_SECONDS} seconds to live");
         return Err(ApiError::Invalid(text));
     }
+    shared.disk.room_for("the join token", 0)?;
     let ttl = Duration::from_secs(ttl_seconds);
     let lives = i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX);
     let expires_at = timestamps::now().saturating_add(lives);

@@ -47,7 +47,8 @@ pub struct Options {
     pub tls_names: Option<String>,
     /// Days for which the audit log is kept.
     pub audit_days: u64,
-    /// Lines of the audit log that are kept at most.
+    /// Lines of the audit log that are kept at most of each workspace, of what the gateway did and of
+    /// what strangers tried.
     pub audit_rows: u64,
     /// Seconds an idle function container is kept for the next call.
     pub keep_warm_seconds: f32,
@@ -64,7 +65,8 @@ pub struct Options {
     pub build_wait_seconds: u64,
     /// Days that ended tasks, their results and their output are kept.
     pub keep_ended_days: f64,
-    /// Room for ended tasks with their results and output, in MiB: when they take more, the oldest go.
+    /// Room for ended tasks with their results and output, in MiB: when they take more, the oldest of
+    /// the workspace that holds the most go.
     pub keep_ended_mib: u64,
     /// Seconds that an ended task is kept however little room there is: its client may be about to
     /// come back for the result.
@@ -81,6 +83,10 @@ pub struct Options {
     pub max_values_per_workspace: u64,
     /// MiB of them.
     pub max_value_mib_per_workspace: u64,
+    /// Stubs of one workspace.
+    pub max_stubs_per_workspace: u64,
+    /// MiB of their configurations.
+    pub max_stub_mib_per_workspace: u64,
     /// Connections on both ports together.
     pub max_connections: usize,
     /// Whether workers may offer devices that only pretend to be there.
@@ -130,6 +136,8 @@ impl Options {
             max_streams_per_workspace: 20_000,
             max_values_per_workspace: 1_000_000,
             max_value_mib_per_workspace: 4096,
+            max_stubs_per_workspace: 100_000,
+            max_stub_mib_per_workspace: 1024,
             max_connections: 16_384,
             allow_simulated_devices: false,
             untrusted_pools: None,
@@ -159,6 +167,14 @@ impl Options {
         Quota {
             entries: self.max_values_per_workspace,
             bytes: self.max_value_mib_per_workspace.saturating_mul(1024 * 1024),
+        }
+    }
+
+    /// What a workspace may have of stubs.
+    pub(crate) fn stub_quota(&self) -> Quota {
+        Quota {
+            entries: self.max_stubs_per_workspace,
+            bytes: self.max_stub_mib_per_workspace.saturating_mul(1024 * 1024),
         }
     }
 

@@ -43,6 +43,7 @@ pub(crate) async fn set(
     when: &str,
 ) -> Result<(), ApiError> {
     let due = Cron::parse(when)?.after(now())?;
+    shared.disk.room_for("the schedule", 0)?;
     let by = shared.store.by(&caller.actor);
     by.schedule(caller.workspace, deployment.id, when, due).await?;
     Ok(())

@@ -40,15 +40,25 @@ struct Known {
     layers: Vec<Digest>,
 }
 
-pub(crate) async fn collect(state: &Arc<State>) -> Result<Collected, RootfsError> {
+pub(crate) async fn collect(state: &Arc<State>, most: u64) -> Result<Collected, RootfsError> {
     let state = Arc::clone(state);
-    blocking(move || attempt(&state)).await
+    blocking(move || attempt(&state, most)).await
 }
 
-fn attempt(state: &State) -> Result<Collected, RootfsError> {
+/// Bytes of layers, of what has come of others, and of buildah's storage.
+pub(crate) async fn disk_bytes(state: &Arc<State>) -> Result<u64, RootfsError> {
+    let state = Arc::clone(state);
+    blocking(move || {
+        let layers: u64 = layers(&state)?.values().sum();
+        let beside = [&state.layout.blobs, &state.layout.storage];
+        Ok(layers + beside.iter().map(|directory| layout::disk_bytes(directory)).sum::<u64>())
+    })
+    .await
+}
+
+/// The layers that are here, with the bytes of each.
+fn layers(state: &State) -> Result<HashMap<Digest, u64>, RootfsError> {
     let layout = &state.layout;
-    let budget = state.settings.budget_bytes;
-    let mut collected = Collected::default();
     let mut sizes = HashMap::new();
     for name in layout::names(&layout.layers)? {
         if let Some(id) = Digest::from_file_name(&name)
@@ -57,6 +67,14 @@ fn attempt(state: &State) -> Result<Collected, RootfsError> {
             sizes.insert(id, bytes);
         }
     }
+    Ok(sizes)
+}
+
+fn attempt(state: &State, most: u64) -> Result<Collected, RootfsError> {
+    let layout = &state.layout;
+    let budget = state.settings.budget_bytes.min(most);
+    let mut collected = Collected::default();
+    let mut sizes = layers(state)?;
     let layers: u64 = sizes.values().sum();
     let blobs = remove_blobs(state, STALE)?;
     let mut storage = layout::disk_bytes(&layout.storage);

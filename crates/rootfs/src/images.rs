@@ -199,13 +199,21 @@ impl Images {
         self.state.cached(&Digest::parse(digest).ok()?)
     }
 
-    /// Removes what was not used for longest until the cache keeps to its budget, or only what is in
-    /// use is left.
+    /// Removes what was not used for longest until the cache keeps to its budget, or to `most` bytes
+    /// where that is less, or only what is in use is left.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub async fn collect(&self) -> Result<Collected, RootfsError> {
-        collect::collect(&self.state).await
+    pub async fn collect(&self, most: u64) -> Result<Collected, RootfsError> {
+        collect::collect(&self.state, most).await
+    }
+
+    /// Bytes that the cache takes.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn disk_bytes(&self) -> Result<u64, RootfsError> {
+        collect::disk_bytes(&self.state).await
     }
 }
 

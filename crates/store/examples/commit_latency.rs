@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use metal9_store::{NewTask, Store, TaskChange};
+use metal9_store::{NewTask, Quota, Store, TaskChange};
 use metal9_types::{
     AttemptId, GpuRequest, ImageId, ObjectId, Resources, Serving, Stage, StubConfig, StubId,
     StubKind, TaskId, TaskStatus, WorkspaceId,
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     report("disk: write 4 KiB and sync", 1, disk(dir.path())?)?;
     let store = Store::open(dir.path()).await?;
     let bootstrap = store.bootstrap().await?.ok_or("the directory is not empty")?;
-    let stub = store.get_or_create_stub(bootstrap.workspace, &config(), false).await?;
+    let stub = store.get_or_create_stub(bootstrap.workspace, &config(), false, Quota::NONE).await?;
     for callers in [1, 8, 32, 200] {
         let tasks: Vec<TaskId> = (0..ROUNDS).map(|_| TaskId(id())).collect();
         let accepted =

@@ -1,6 +1,6 @@
 //! Who did what: an append-only log, written in the same commit as what it tells of.
 
-use std::time::Duration;
+mod trim;
 
 use futures::future::BoxFuture;
 use metal9_types::{TaskId, TokenId, WorkerId, WorkspaceId};
@@ -238,14 +238,35 @@ impl Store {
         workspace: WorkspaceId,
         filter: &AuditFilter,
     ) -> Result<Vec<AuditRow>, StoreError> {
-        let mut query = QueryBuilder::new("SELECT * FROM audit WHERE (workspace = ");
-        query.push_bind(workspace.0.as_bytes().to_vec());
-        query.push(if filter.own_only { ")" } else { " OR workspace IS NULL)" });
+        let own: &[u8] = workspace.0.as_bytes();
+        let parts: &[&[u8]] = if filter.own_only { &[own] } else { &[own, b"gateway", b"nobody"] };
+        let mut rows = Vec::new();
+        for part in parts {
+            rows.extend(self.audit_part(part, filter).await?);
+        }
+        rows.sort_by_key(|row| row.id);
+        let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+        if filter.after.is_some() {
+            rows.truncate(limit);
+        } else {
+            rows.drain(..rows.len().saturating_sub(limit));
+        }
+        Ok(rows)
+    }
+
+    /// The same of one part of the log, in any order.
+    async fn audit_part(
+        &self,
+        part: &[u8],
+        filter: &AuditFilter,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        let mut query = QueryBuilder::new("SELECT * FROM audit WHERE part = ");
+        query.push_bind(part.to_vec());
         if let Some(after) = filter.after {
             query.push(" AND id > ").push_bind(after);
         }
         if let Some(since) = filter.since {
-            query.push(" AND at >= ").push_bind(since);
+            query.push(" AND +at >= ").push_bind(since);
         }
         if let Some(actor) = &filter.actor {
             query.push(" AND (actor = ").push_bind(actor.clone());
@@ -259,24 +280,7 @@ impl Store {
             .fetch_all(self.readers())
             .await
             .map_err(database("read the audit log"))?;
-        let mut rows: Vec<AuditRow> = rows.iter().map(audit_row).collect::<Result<_, _>>()?;
-        rows.sort_by_key(|row| row.id);
-        Ok(rows)
-    }
-
-    /// Takes away what is older than `age`, and the oldest of more than `rows`. Returns how many
-    /// lines that were.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn trim_audit(&self, age: Duration, rows: u64) -> Result<u64, StoreError> {
-        let age = UnixMicros::try_from(age.as_micros()).unwrap_or(UnixMicros::MAX);
-        let oldest = now().saturating_sub(age);
-        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-        self.write("trim the audit log", (oldest, rows), |(oldest, rows), conn| {
-            Box::pin(trim(*oldest, *rows, conn))
-        })
-        .await
+        rows.iter().map(audit_row).collect()
     }
 }
 
@@ -318,25 +322,4 @@ pub(crate) async fn insert(
     .execute(conn)
     .await?;
     Ok(())
-}
-
-async fn trim(oldest: i64, rows: i64, conn: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
-    // First say from where on lines are kept; only then does the database let others go.
-    sqlx::query(
-        "UPDATE meta SET value = max(value, \
-         coalesce((SELECT min(id) FROM audit WHERE at >= ?1), \
-                  (SELECT max(id) + 1 FROM audit), 0), \
-         coalesce((SELECT max(id) FROM audit), 0) - ?2 + 1) \
-         WHERE key = 'audit_kept_from'",
-    )
-    .bind(oldest)
-    .bind(rows)
-    .execute(&mut *conn)
-    .await?;
-    let done = sqlx::query(
-        "DELETE FROM audit WHERE id < (SELECT value FROM meta WHERE key = 'audit_kept_from')",
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
 }

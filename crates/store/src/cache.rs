@@ -7,12 +7,17 @@ use std::sync::{Mutex, PoisonError};
 /// Entries kept at most; a full cache starts over.
 const LIMIT: usize = 8192;
 
+/// Bytes of what was read that are kept at most, for a cache starts over as well when it has more. In
+/// memory they take about twice that.
+const LIMIT_BYTES: usize = 16 * 1024 * 1024;
+
 /// What was read lately, by key.
 pub(crate) struct Cache<K, V>(Mutex<Entries<K, V>>);
 
 struct Entries<K, V> {
     generation: u64,
-    by_key: HashMap<K, V>,
+    by_key: HashMap<K, (V, usize)>,
+    bytes: usize,
 }
 
 /// A miss. What is then read from the database is remembered only if nothing was forgotten since,
@@ -22,7 +27,7 @@ pub(crate) struct Miss(u64);
 
 impl<K, V> Default for Cache<K, V> {
     fn default() -> Self {
-        Self(Mutex::new(Entries { generation: 0, by_key: HashMap::new() }))
+        Self(Mutex::new(Entries { generation: 0, by_key: HashMap::new(), bytes: 0 }))
     }
 }
 
@@ -32,18 +37,29 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     }
 
     pub(crate) fn get(&self, key: &K) -> Result<V, Miss> {
-        self.with(|entries| entries.by_key.get(key).cloned().ok_or(Miss(entries.generation)))
+        self.with(|entries| match entries.by_key.get(key) {
+            Some((value, _)) => Ok(value.clone()),
+            None => Err(Miss(entries.generation)),
+        })
     }
 
-    pub(crate) fn remember(&self, miss: Miss, key: K, value: V) {
+    /// Remembers what was missing; `bytes` is about what it takes.
+    pub(crate) fn remember(&self, miss: Miss, key: K, value: V, bytes: usize) {
         self.with(|entries| {
             if entries.generation != miss.0 {
                 return;
             }
-            if entries.by_key.len() >= LIMIT {
-                entries.by_key.clear();
+            if bytes > LIMIT_BYTES {
+                return;
             }
-            entries.by_key.insert(key, value);
+            if entries.by_key.len() >= LIMIT || entries.bytes + bytes > LIMIT_BYTES {
+                entries.by_key.clear();
+                entries.bytes = 0;
+            }
+            entries.bytes += bytes;
+            if let Some((_, before)) = entries.by_key.insert(key, (value, bytes)) {
+                entries.bytes -= before;
+            }
         });
     }
 
@@ -51,7 +67,8 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     pub(crate) fn forget(&self, wrong: impl Fn(&K, &V) -> bool) {
         self.with(|entries| {
             entries.generation += 1;
-            entries.by_key.retain(|key, value| !wrong(key, value));
+            entries.by_key.retain(|key, (value, _)| !wrong(key, value));
+            entries.bytes = entries.by_key.values().map(|(_, bytes)| bytes).sum();
         });
     }
 }
@@ -65,9 +82,9 @@ mod tests {
         let cache = Cache::<u8, &str>::default();
         let miss = cache.get(&1).unwrap_err();
         cache.forget(|key, _| *key == 1);
-        cache.remember(miss, 1, "old");
+        cache.remember(miss, 1, "old", 3);
         let miss = cache.get(&1).unwrap_err();
-        cache.remember(miss, 1, "new");
+        cache.remember(miss, 1, "new", 3);
         assert!(matches!(cache.get(&1), Ok("new")));
     }
 
@@ -76,9 +93,28 @@ mod tests {
         let cache = Cache::<usize, ()>::default();
         let miss = cache.get(&0).unwrap_err();
         for key in 0..=LIMIT {
-            cache.remember(miss, key, ());
+            cache.remember(miss, key, (), 0);
         }
         assert!(cache.get(&0).is_err());
         assert!(cache.get(&LIMIT).is_ok());
+    }
+    #[test]
+    fn a_cache_holds_no_more_bytes_than_it_may() {
+        let cache = Cache::<usize, ()>::default();
+        let miss = cache.get(&0).unwrap_err();
+        let part = LIMIT_BYTES / 16;
+        for key in 0..100 {
+            cache.remember(miss, key, (), part);
+            cache.with(|entries| {
+                assert_eq!(entries.bytes, entries.by_key.len() * part);
+                assert!(entries.bytes <= LIMIT_BYTES);
+            });
+        }
+        assert!(cache.get(&99).is_ok());
+        cache.remember(miss, 99, (), 1);
+        cache.remember(miss, 100, (), LIMIT_BYTES + 1);
+        assert!(cache.get(&100).is_err(), "one that is larger than all may be is not kept");
+        cache.forget(|key, ()| *key != 99);
+        cache.with(|entries| assert_eq!(entries.bytes, 1, "what was replaced counts no more"));
     }
 }

@@ -24,6 +24,12 @@ impl Columns<'_> {
         self.row.try_get(name).map_err(|error| self.corrupt(error))
     }
 
+    /// How many bytes a text has.
+    pub(crate) fn size(self, name: &'static str) -> Result<usize, StoreError> {
+        let text: &str = self.row.try_get(name).map_err(|error| self.corrupt(error))?;
+        Ok(text.len())
+    }
+
     pub(crate) fn uuid(self, name: &'static str) -> Result<Uuid, StoreError> {
         let bytes: &[u8] = self.row.try_get(name).map_err(|error| self.corrupt(error))?;
         Uuid::from_slice(bytes).map_err(|error| self.corrupt(error))

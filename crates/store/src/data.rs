@@ -15,7 +15,7 @@ use sqlx::SqliteConnection;
 use crate::clock::now;
 use crate::writer::Apply;
 use crate::{Store, StoreError};
-use quota::Room;
+pub(crate) use quota::Room;
 
 /// Expired values removed at a time.
 const SWEEP: u32 = 1000;

@@ -6,6 +6,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use crate::clock::{new_uuid, now};
 use crate::columns::{Columns, any_of};
+use crate::most::{MOST_DEPLOYMENTS, too_many};
 use crate::store::database;
 use crate::{By, Store, StoreError, UnixMicros};
 
@@ -84,7 +85,7 @@ impl By<'_> {
     /// Makes the next version of a deployment.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// When the workspace has too many ([`StoreError::OverLimit`]), or the database cannot be written.
     pub async fn deploy(&self, new: NewDeployment) -> Result<DeploymentRow, StoreError> {
         let row = DeploymentRow {
             id: DeploymentId(new_uuid()),
@@ -106,9 +107,14 @@ impl By<'_> {
                 entry.with(format!("{} {}", row.kind.as_str(), row.name)),
                 (row.clone(), new.replace),
                 |(row, replace), conn| Box::pin(insert(row, *replace, conn)),
-                |_| true,
+                Option::is_some,
             )
             .await?;
+        let Some(version) = version else {
+            let hint = "delete versions that nobody calls (`beta9 deployment list`, `beta9 deployment \
+                        delete ID`), and deploy under a name that was used before";
+            return Err(too_many(MOST_DEPLOYMENTS, "deployments or names of such", hint));
+        };
         Ok(DeploymentRow { version, ..row })
     }
 
@@ -317,13 +323,29 @@ fn deployment_row(row: &SqliteRow) -> Result<DeploymentRow, StoreError> {
     })
 }
 
-/// Returns the version.
+/// Returns the version; nothing if the workspace has too many deployments, or too many names that
+/// something was ever deployed under and this is not one of them.
 async fn insert(
     row: &DeploymentRow,
     replace: bool,
     conn: &mut SqliteConnection,
-) -> Result<u32, sqlx::Error> {
+) -> Result<Option<u32>, sqlx::Error> {
     let (workspace, kind) = (&row.workspace.0.as_bytes()[..], row.kind.as_str());
+    let over: bool = sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM deployments WHERE workspace = ?1) >= ?4 \
+         OR (SELECT count(*) FROM deployment_names WHERE workspace = ?1) >= ?4 \
+         AND NOT EXISTS (SELECT 1 FROM deployment_names \
+                         WHERE workspace = ?1 AND kind = ?2 AND name = ?3)",
+    )
+    .bind(workspace)
+    .bind(kind)
+    .bind(&row.name)
+    .bind(MOST_DEPLOYMENTS)
+    .fetch_one(&mut *conn)
+    .await?;
+    if over {
+        return Ok(None);
+    }
     let version: u32 = sqlx::query_scalar(
         "INSERT INTO deployment_names (workspace, kind, name, last_version) VALUES (?, ?, ?, 1) \
          ON CONFLICT DO UPDATE SET last_version = last_version + 1 RETURNING last_version",
@@ -359,5 +381,5 @@ async fn insert(
     .bind(row.created_at)
     .execute(conn)
     .await?;
-    Ok(version)
+    Ok(Some(version))
 }

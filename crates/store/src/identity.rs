@@ -9,6 +9,7 @@ use crate::cache::Cache;
 use crate::clock::{new_uuid, now};
 use crate::columns::Columns;
 use crate::keys::{new_token, token_hash};
+use crate::most::{MOST_TOKENS, too_many};
 use crate::store::database;
 use crate::{
     Actor, Bootstrap, By, Identity, NewToken, Store, StoreError, TokenKind, TokenRow, UnixMicros,
@@ -73,7 +74,7 @@ impl Store {
             kind: kind(columns)?,
             expires_at: columns.optional_number("expires_at")?,
         };
-        self.inner.identities.remember(miss, hash, identity.clone());
+        self.inner.identities.remember(miss, hash, identity.clone(), size_of::<Identity>());
         Ok(Some(identity).filter(is_current))
     }
 
@@ -115,8 +116,9 @@ impl By<'_> {
     /// Makes a token. Its secret is told this once and cannot be had again.
     ///
     /// # Errors
-    /// When the name is too long ([`StoreError::Invalid`]); or the database cannot be written, as
-    /// for a workspace that is not there.
+    /// When the name is too long ([`StoreError::Invalid`]) or the workspace has too many
+    /// ([`StoreError::OverLimit`]); or the database cannot be written, as for a workspace that is not
+    /// there.
     pub async fn create_token(
         &self,
         workspace: WorkspaceId,
@@ -134,15 +136,21 @@ impl By<'_> {
         let entry = self.actor.or_in(workspace).did("token.create", row.id.to_string());
         let entry = entry.with(format!("{} {}", row.kind.as_str(), row.name).trim_end());
         let data = (row.clone(), token_hash(&token));
-        self.store
+        let made = self
+            .store
             .write_noted(
                 "make a token",
                 entry,
                 data,
-                |(row, hash), conn| Box::pin(insert_token(row, hash, conn)),
-                |()| true,
+                |(row, hash), conn| Box::pin(insert_one_more(row, hash, conn)),
+                |made| *made,
             )
             .await?;
+        if !made {
+            let hint = "delete those that nobody uses (`metal9 token list`, `beta9 token delete \
+                        ID`), or make such as run out (`metal9 token create --expires 30d`)";
+            return Err(too_many(MOST_TOKENS, "tokens", hint));
+        }
         Ok((row, token))
     }
 
@@ -302,6 +310,36 @@ pub(crate) async fn insert_token(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Adds a token unless the workspace has enough of them: `false`. Those that have run out do not
+/// count, and go when they would be too many.
+async fn insert_one_more(
+    row: &TokenRow,
+    hash: &[u8; 32],
+    conn: &mut SqliteConnection,
+) -> Result<bool, sqlx::Error> {
+    let workspace = &row.workspace.0.as_bytes()[..];
+    let (all, live): (i64, i64) = sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE expires_at IS NULL OR expires_at > ?2) \
+         FROM tokens WHERE workspace = ?1",
+    )
+    .bind(workspace)
+    .bind(row.created_at)
+    .fetch_one(&mut *conn)
+    .await?;
+    if live >= MOST_TOKENS {
+        return Ok(false);
+    }
+    if all >= MOST_TOKENS {
+        sqlx::query("DELETE FROM tokens WHERE workspace = ? AND expires_at <= ?")
+            .bind(workspace)
+            .bind(row.created_at)
+            .execute(&mut *conn)
+            .await?;
+    }
+    insert_token(row, hash, conn).await?;
+    Ok(true)
 }
 
 /// Nothing if the token is the last active primary one of its workspace; else whether it is there.

@@ -76,8 +76,9 @@ impl Store {
             .await
             .map_err(database("look up an image"))?;
         let Some(row) = row else { return Ok(None) };
-        let spec: ImageSpec = Columns { what: "image", row: &row }.json("spec")?;
-        cache.remember(miss, id.clone(), spec.clone());
+        let columns = Columns { what: "image", row: &row };
+        let spec: ImageSpec = columns.json("spec")?;
+        cache.remember(miss, id.clone(), spec.clone(), columns.size("spec")?);
         Ok(Some(spec))
     }
 
@@ -140,8 +141,9 @@ impl Store {
             .await
             .map_err(database("look up a lock"))?;
         let Some(row) = row else { return Ok(None) };
-        let lock: EnvLock = Columns { what: "lock", row: &row }.json("lock")?;
-        cache.remember(miss, key, lock.clone());
+        let columns = Columns { what: "lock", row: &row };
+        let lock: EnvLock = columns.json("lock")?;
+        cache.remember(miss, key, lock.clone(), columns.size("lock")?);
         Ok(Some(lock))
     }
 

@@ -235,17 +235,23 @@ impl TaskLogs {
     pub(crate) async fn disk_bytes(&self) -> io::Result<u64> {
         let dir = self.inner.dir.clone();
         blocking(move || {
-            let mut bytes = 0;
-            for shelf in fs::read_dir(dir)? {
-                let shelf = shelf?;
-                if shelf.file_type()?.is_dir() {
-                    for log in fs::read_dir(shelf.path())? {
-                        // One that is removed at this moment takes nothing.
-                        bytes += log?.metadata().map_or(0, |facts| facts.blocks() * BLOCK);
-                    }
-                }
-            }
-            Ok(bytes)
+            let mut all = 0;
+            each(&dir, |_, bytes| all += bytes)?;
+            Ok(all)
+        })
+        .await
+    }
+
+    /// Bytes that each log takes on disk.
+    pub(crate) async fn disk_bytes_each(&self) -> io::Result<Vec<(TaskId, u64)>> {
+        let dir = self.inner.dir.clone();
+        blocking(move || {
+            let mut logs = Vec::new();
+            each(&dir, |name, bytes| {
+                let task = name.to_str().and_then(|name| name.strip_suffix(".log"));
+                logs.extend(task.and_then(|task| Some((task.parse().ok()?, bytes))));
+            })?;
+            Ok(logs)
         })
         .await
     }
@@ -296,6 +302,22 @@ impl Known {
         let (_, &mut newest_forgotten, _) = uses.select_nth_unstable(last.min(REMEMBERED / 8));
         self.logs.retain(|_, entry| !entry.is_idle() || entry.used > newest_forgotten);
     }
+}
+
+/// Looks at each log's name and the bytes it takes on disk.
+fn each(dir: &std::path::Path, mut look: impl FnMut(&std::ffi::OsStr, u64)) -> io::Result<()> {
+    for shelf in fs::read_dir(dir)? {
+        let shelf = shelf?;
+        if shelf.file_type()?.is_dir() {
+            for log in fs::read_dir(shelf.path())? {
+                let log = log?;
+                // One that is removed at this moment takes nothing.
+                let bytes = log.metadata().map_or(0, |facts| facts.blocks() * BLOCK);
+                look(&log.file_name(), bytes);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn path(dir: &std::path::Path, task: TaskId) -> PathBuf {

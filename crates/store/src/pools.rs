@@ -6,11 +6,10 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::clock::now;
 use crate::columns::{Columns, to_json};
+use crate::most::{MOST_POOLS, Made, too_many};
 use crate::store::database;
 use crate::{By, Store, StoreError, UnixMicros};
 
-/// Pools that a workspace may have made.
-const MOST_POOLS: i64 = 1000;
 /// Characters of a pool's name.
 const LONGEST_NAME: usize = 64;
 /// Users of a pool that are looked up.
@@ -36,13 +35,6 @@ pub struct PoolUser {
     pub workspace: WorkspaceId,
     /// The stub's name.
     pub stub: String,
-}
-
-/// How making a pool went.
-enum Made {
-    New,
-    There,
-    TooMany,
 }
 
 impl By<'_> {
@@ -83,8 +75,7 @@ impl By<'_> {
             Made::New => Ok(true),
             Made::There => Ok(false),
             Made::TooMany => {
-                let what = format!("a workspace can have {MOST_POOLS} pools; delete one first");
-                Err(StoreError::OverLimit { what })
+                Err(too_many(MOST_POOLS, "pools", "delete one with `beta9 pool delete NAME`"))
             }
         }
     }

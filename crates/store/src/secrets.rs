@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use crate::clock::{new_uuid, now};
 use crate::columns::Columns;
 use crate::keys::Sealed;
+use crate::most::{MOST_SECRETS, Made, too_many};
 use crate::store::database;
 use crate::{By, SecretInfo, SecretRow, Store, StoreError, UnixMicros};
 
@@ -17,6 +18,9 @@ const SECRET: &str = "secret";
 
 /// Characters of a secret's name at most.
 const LONGEST_NAME: usize = 256;
+
+/// Bytes of a secret's value at most.
+const LONGEST_VALUE: usize = 1024 * 1024;
 
 struct SealedSecret {
     id: SecretId,
@@ -31,7 +35,8 @@ impl By<'_> {
     ///
     /// # Errors
     /// When the name is not one an environment variable can have ([`StoreError::Invalid`]) or is
-    /// taken ([`StoreError::Exists`]); or the database cannot be written.
+    /// taken ([`StoreError::Exists`]), the value is too long or the workspace has too many
+    /// ([`StoreError::OverLimit`]); or the database cannot be written.
     pub async fn create_secret(
         &self,
         workspace: WorkspaceId,
@@ -47,11 +52,19 @@ impl By<'_> {
                 self.actor.or_in(workspace).did("secret.create", name),
                 secret,
                 |secret, conn| Box::pin(insert_secret(secret, conn)),
-                |made| *made,
+                |made| *made == Made::New,
             )
             .await?;
-        if !made {
-            return Err(StoreError::Exists { kind: SECRET, name: name.to_owned() });
+        match made {
+            Made::New => {}
+            Made::There => {
+                return Err(StoreError::Exists { kind: SECRET, name: name.to_owned() });
+            }
+            Made::TooMany => {
+                let hint = "delete those that nobody uses: `beta9 secret list`, `beta9 secret \
+                            delete NAME`";
+                return Err(too_many(MOST_SECRETS, "secrets", hint));
+            }
         }
         let (name, value) = (name.to_owned(), value.to_owned());
         Ok(SecretRow { id, name, value, created_at: at, updated_at: at })
@@ -202,6 +215,15 @@ impl Store {
         value: &str,
     ) -> Result<SealedSecret, StoreError> {
         check_name(name)?;
+        if value.len() > LONGEST_VALUE {
+            let what = format!(
+                "the value of secret `{name}` is {:.1} MiB; it may be {} MiB\nhint: keep what is \
+                 larger in a volume",
+                value.len() as f64 / (1024.0 * 1024.0),
+                LONGEST_VALUE >> 20,
+            );
+            return Err(StoreError::OverLimit { what });
+        }
         let sealed =
             self.inner.keys.seal(&context(workspace, name), value.as_bytes()).ok_or_else(|| {
                 StoreError::Invalid {
@@ -248,10 +270,23 @@ fn secret_info(row: &SqliteRow) -> Result<SecretInfo, StoreError> {
 async fn insert_secret(
     secret: &SealedSecret,
     conn: &mut SqliteConnection,
-) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
+) -> Result<Made, sqlx::Error> {
+    let (there, count): (bool, i64) = sqlx::query_as(
+        "SELECT coalesce(max(name = ?), 0), count(*) FROM secrets WHERE workspace = ?",
+    )
+    .bind(&secret.name)
+    .bind(&secret.workspace.0.as_bytes()[..])
+    .fetch_one(&mut *conn)
+    .await?;
+    if there {
+        return Ok(Made::There);
+    }
+    if count >= MOST_SECRETS {
+        return Ok(Made::TooMany);
+    }
+    sqlx::query(
         "INSERT INTO secrets (id, workspace, name, nonce, sealed, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (workspace, name) DO NOTHING",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
     )
     .bind(&secret.id.0.as_bytes()[..])
     .bind(&secret.workspace.0.as_bytes()[..])
@@ -261,7 +296,7 @@ async fn insert_secret(
     .bind(secret.at)
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(Made::New)
 }
 
 async fn update_secret(

@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::clock::now;
 use crate::columns::{Columns, any_of};
 use crate::store::database;
-use crate::{Store, StoreError, TaskFilter, UnixMicros};
+use crate::{Forgotten, Store, StoreError, TaskFilter, UnixMicros};
 
 /// Rows listed where the filter has no limit.
 const USUAL_LIMIT: u32 = 1000;
@@ -116,27 +116,34 @@ impl Store {
             .collect()
     }
 
-    /// Removes what containers that served no more before a moment have written; at most `most` of
-    /// them. Returns how many.
+    /// Removes what containers of a workspace that served no more before a moment have written; at
+    /// most `most` of them, those first whose end is longest ago.
     ///
     /// # Errors
     /// When the database or a log cannot be written.
-    pub async fn forget_served(&self, before: UnixMicros, most: u32) -> Result<usize, StoreError> {
+    pub async fn forget_served(
+        &self,
+        workspace: WorkspaceId,
+        before: UnixMicros,
+        most: u32,
+    ) -> Result<Forgotten, StoreError> {
         let doing = "list containers that served";
-        let rows = sqlx::query("SELECT log FROM served_containers WHERE ended_at < ? LIMIT ?")
-            .bind(before)
-            .bind(most)
-            .fetch_all(self.readers())
-            .await
-            .map_err(database(doing))?;
+        let rows = sqlx::query(
+            "SELECT log FROM served_containers WHERE workspace = ? AND ended_at < ? \
+             ORDER BY ended_at LIMIT ?",
+        )
+        .bind(&workspace.0.as_bytes()[..])
+        .bind(before)
+        .bind(most)
+        .fetch_all(self.readers())
+        .await
+        .map_err(database(doing))?;
         let logs: Vec<TaskId> = rows
             .iter()
             .map(|row| Ok(TaskId(Columns { what: "container", row }.uuid("log")?)))
             .collect::<Result<_, StoreError>>()?;
-        self.logs().remove(logs.clone()).await.map_err(|source| StoreError::File {
-            doing: "remove a container's log",
-            path: "logs".into(),
-            source,
+        let log_bytes = self.logs().remove(logs.clone()).await.map_err(|source| {
+            StoreError::File { doing: "remove a container's log", path: "logs".into(), source }
         })?;
         let count = logs.len();
         self.write_later("remove containers that served", logs, |logs, conn| {
@@ -151,7 +158,7 @@ impl Store {
             })
         })
         .await?;
-        Ok(count)
+        Ok(Forgotten { count, log_bytes })
     }
 
     /// Keeps the result of a request.

@@ -9,7 +9,8 @@ use metal9_tasks::CancellationToken;
 use metal9_types::WorkspaceId;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::Mutex;
@@ -221,8 +222,9 @@ fn connect_options(path: &Path) -> SqliteConnectOptions {
 /// The connection that writes, with tables of this version's shape.
 pub(crate) async fn open_writer(dir: &Path) -> Result<SqliteConnection, StoreError> {
     let path = dir.join("state.db");
-    let mut connection =
-        connect_options(&path).connect().await.map_err(database("open the state"))?;
+    // For a database that is new: what is removed can be cut off its file.
+    let options = connect_options(&path).auto_vacuum(SqliteAutoVacuum::Incremental);
+    let mut connection = options.connect().await.map_err(database("open the state"))?;
     MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|source| match source {
         MigrateError::VersionMissing(version) => StoreError::Newer { path, version },
         source => StoreError::Migrate { path, source },

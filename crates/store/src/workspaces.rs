@@ -166,7 +166,7 @@ impl Store {
             .await
             .map_err(database("look up a workspace"))?;
         if let Some(name) = &name {
-            cache.remember(miss, id, name.clone());
+            cache.remember(miss, id, name.clone(), name.len());
         }
         Ok(name)
     }

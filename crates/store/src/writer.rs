@@ -56,6 +56,13 @@ pub(crate) struct Frame {
     closes: bool,
 }
 
+impl Frame {
+    /// Whether the change is the last of its transaction, and so has committed it.
+    pub(crate) fn closes(self) -> bool {
+        self.closes
+    }
+}
+
 /// The four forms of a change's SQL; made by [`framed`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FramedSql {

@@ -1,4 +1,5 @@
-//! Keeping environments and code within their disk budget, and the disk from filling up.
+//! Keeping environments, code, files of volumes and images within their disk budgets, and the disk
+//! from filling up.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,21 +61,22 @@ fn wide(number: impl Into<u64>) -> u64 {
 }
 
 async fn collect(makings: &Makings, budget: u64, missing: u64) {
-    let code = budget / CODE_PART;
+    let part = budget / CODE_PART;
+    let [code, blobs, roots, environments] = budgets(makings, budget, part, missing).await;
     match makings.code.collect(code).await {
         Ok(0) => {}
         Ok(removed) => tracing::info!(removed, "removed code that was not used for long"),
         Err(error) => tracing::warn!(error = chain(&error), "could not remove unused code"),
     }
-    match makings.blobs.collect(code).await {
+    match makings.blobs.collect(blobs).await {
         Ok(0) => {}
         Ok(removed) => {
             tracing::info!(removed, "removed files of volumes that were not used for long")
         }
         Err(error) => tracing::warn!(%error, "could not remove unused files of volumes"),
     }
-    if let Some(roots) = &makings.roots {
-        match roots.collect().await {
+    if let Some(cache) = &makings.roots {
+        match cache.collect(roots).await {
             Ok(collected) if collected.layers > 0 || collected.storage => {
                 tracing::info!(?collected, "removed images that were not used for long");
             }
@@ -82,8 +84,6 @@ async fn collect(makings: &Makings, budget: u64, missing: u64) {
             Err(error) => tracing::warn!(error = chain(&error), "could not remove images"),
         }
     }
-    let environments =
-        allowed(budget.saturating_sub(2 * code), missing, makings.environments.disk_bytes().await);
     match makings.environments.collect(environments).await {
         Ok(collected) if collected.cache || collected.environments > 0 => {
             tracing::info!(
@@ -95,6 +95,26 @@ async fn collect(makings: &Makings, budget: u64, missing: u64) {
         Ok(_) => {}
         Err(error) => tracing::warn!(error = chain(&error), "could not remove environments"),
     }
+}
+
+/// What code, files of volumes, images and environments may take. Images have a budget of their own,
+/// which they keep by themselves.
+async fn budgets(makings: &Makings, budget: u64, part: u64, missing: u64) -> [u64; 4] {
+    let budgets = [part, part, u64::MAX, budget.saturating_sub(2 * part)];
+    if missing == 0 {
+        return budgets;
+    }
+    let roots = match &makings.roots {
+        Some(roots) => roots.disk_bytes().await,
+        None => 0,
+    };
+    let used = [
+        makings.code.disk_bytes().await,
+        makings.blobs.disk_bytes().await,
+        roots,
+        makings.environments.disk_bytes().await,
+    ];
+    allowed(budgets, used, missing)
 }
 
 /// Removes what is in a cache, the one not used for longest first, until the rest takes no more than
@@ -123,9 +143,24 @@ pub(crate) fn shrink(
     Ok(removed)
 }
 
-/// What environments may take: their budget, less what is missing on the disk.
-fn allowed(budget: u64, missing: u64, used: u64) -> u64 {
-    if missing == 0 { budget } else { budget.min(used.saturating_sub(missing)) }
+/// What each cache may take: its budget, and less where something is missing on the disk. That is taken
+/// from all of them, in proportion to what they have; what is in use stays nevertheless, and the rest
+/// is taken at the next look.
+fn allowed<const CACHES: usize>(
+    budgets: [u64; CACHES],
+    used: [u64; CACHES],
+    missing: u64,
+) -> [u64; CACHES] {
+    let all: u128 = used.iter().map(|used| u128::from(*used)).sum();
+    let mut allowed = budgets;
+    for (allowed, used) in allowed.iter_mut().zip(used) {
+        if missing > 0 && all > 0 {
+            let part = (u128::from(missing) * u128::from(used)).div_ceil(all);
+            let part = u64::try_from(part).unwrap_or(u64::MAX);
+            *allowed = (*allowed).min(used.saturating_sub(part));
+        }
+    }
+    allowed
 }
 
 #[cfg(test)]
@@ -134,10 +169,25 @@ mod tests {
 
     #[test]
     fn a_disk_that_fills_up_makes_the_budget_smaller() {
-        assert_eq!(allowed(1000, 0, 5000), 1000);
-        assert_eq!(allowed(1000, 300, 900), 600);
-        assert_eq!(allowed(1000, 300, 5000), 1000);
-        assert_eq!(allowed(1000, 2000, 900), 0);
+        assert_eq!(allowed([1000], [5000], 0), [1000]);
+        assert_eq!(allowed([1000], [900], 300), [600]);
+        assert_eq!(allowed([1000], [5000], 300), [1000]);
+        assert_eq!(allowed([1000], [900], 2000), [0]);
+    }
+
+    #[test]
+    fn what_is_missing_is_taken_from_all_caches_by_what_they_have() {
+        assert_eq!(allowed([1000; 4], [600, 300, 100, 0], 100), [540, 270, 90, 0]);
+        assert_eq!(
+            allowed([1000; 3], [0, 0, 500], 200),
+            [0, 0, 300],
+            "who has nothing gives nothing"
+        );
+        assert_eq!(allowed([50, 1000], [500, 500], 100), [50, 450], "a budget holds all the same");
+        assert_eq!(allowed([7, 8], [0, 0], 100), [7, 8]);
+        let [one, other, third] = allowed([u64::MAX; 3], [10, 10, 10], 7);
+        assert!(30 - one - other - third >= 7, "no less than is missing");
+        assert_eq!(allowed([u64::MAX], [u64::MAX], u64::MAX), [0]);
     }
 
     #[test]

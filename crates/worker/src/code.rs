@@ -144,6 +144,12 @@ impl CodeCache {
         .await
     }
 
+    /// Bytes of all objects.
+    pub(crate) async fn disk_bytes(&self) -> u64 {
+        let directory = self.directory.clone();
+        tokio::task::spawn_blocking(move || collect::size(&directory)).await.unwrap_or(0)
+    }
+
     /// Removes objects, those not used for longest first, until the rest takes no more than
     /// `budget` bytes or only those in use are left. Returns how many.
     pub(crate) async fn collect(&self, budget: u64) -> Result<usize, CodeError> {

@@ -295,9 +295,14 @@ impl Roots {
         write().map_err(files(&path))
     }
 
-    /// Keeps the cache within its budget. Returns what was removed.
-    pub(crate) async fn collect(&self) -> Result<metal9_rootfs::Collected, RootfsError> {
-        let collected = self.images.collect().await?;
+    /// Bytes that the cache takes.
+    pub(crate) async fn disk_bytes(&self) -> u64 {
+        self.images.disk_bytes().await.unwrap_or(0)
+    }
+
+    /// Keeps the cache within its budget, or `most` bytes where that is less. Returns what was removed.
+    pub(crate) async fn collect(&self, most: u64) -> Result<metal9_rootfs::Collected, RootfsError> {
+        let collected = self.images.collect(most).await?;
         for entry in fs::read_dir(&self.notes).into_iter().flatten().flatten() {
             let note = fs::read(entry.path()).ok().and_then(|text| read_note(&text, None));
             if note.is_none_or(|note| self.images.get(&note.digest).is_none()) {

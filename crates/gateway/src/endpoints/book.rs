@@ -87,9 +87,18 @@ pub(crate) struct Book {
     /// When to look at a stub again.
     looks: BTreeSet<(Instant, StubId)>,
     steps: Vec<Step>,
+    /// Stubs that are here no more.
+    gone: Vec<StubId>,
 }
 
 impl Book {
+    /// Stubs that have neither requests nor containers any more, since this was last asked.
+    pub(crate) fn take_gone(&mut self) -> Vec<StubId> {
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.retain(|id| !self.stubs.contains_key(id));
+        gone
+    }
+
     /// A request arrives, which waits until a step gives or refuses it a place.
     pub(crate) fn arrive(
         &mut self,
@@ -100,6 +109,7 @@ impl Book {
     ) -> Result<(), Refusal> {
         let stub = self.stubs.entry(id).or_insert_with(|| Stub::new(serving));
         if let Some(refusal) = stub.refuses(now) {
+            self.settle(now, id);
             return Err(refusal);
         }
         // It may have been told to have another number of containers since.
@@ -366,6 +376,7 @@ impl Book {
         }
         if stub.is_unused(now) {
             self.stubs.remove(&id);
+            self.gone.push(id);
         }
     }
 }

@@ -111,6 +111,9 @@ async fn run(
     if let Err(refused) = has_context(shared, spec).await {
         return Err(refuse(sender, refused.to_string()).await);
     }
+    if let Err(refused) = shared.disk.room_for("the image", 0) {
+        return Err(refuse(sender, refused.to_string()).await);
+    }
     let means = match roots::means(shared, spec, who).await {
         Ok(means) => means,
         Err(missing) => return Err(refuse(sender, missing.to_string()).await),

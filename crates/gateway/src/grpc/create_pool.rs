@@ -20,6 +20,7 @@ pub(super) async fn create(
     let views = shared.driver.query(|core, _| core.workers()).await?;
     let devices: Vec<_> = views.iter().flat_map(|view| view.offer.devices.clone()).collect();
     validate::gpu::request(&wanted.gpu.join(","), 0, &devices)?;
+    shared.disk.room_for("the pool", 0)?;
     let by = shared.store.by(&caller.actor);
     by.create_pool(caller.workspace, &wanted.name, &wanted.gpu, wanted.nodes).await?;
     let rows = shared.store.pools(caller.workspace).await?;

@@ -24,6 +24,7 @@ pub(super) async fn create(
             )));
         }
     };
+    shared.disk.room_for("the token", 0)?;
     let wanted = NewToken { kind, name: String::new(), ttl: None };
     let (row, key) = shared.store.by(&caller.actor).create_token(caller.workspace, wanted).await?;
     let token = Some(token(&row, key));

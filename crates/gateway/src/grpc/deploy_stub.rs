@@ -37,6 +37,7 @@ pub(super) async fn deploy(
             ));
         }
     };
+    shared.disk.room_for("the deployment", 0)?;
     let new = NewDeployment {
         workspace: caller.workspace,
         kind: stub.config.kind,

@@ -1,9 +1,10 @@
 //! GetOrCreateStub: check what a client asks for and give it an id.
 
 use metal9_proto::beta9::gateway::{GetOrCreateStubRequest, GetOrCreateStubResponse};
+use metal9_store::StoreError;
 use metal9_types::{
-    Device, GpuRequest, ImageId, MacosVersion, Refusal, RootSource, Stage, StubConfig, StubKind,
-    StubType, Target,
+    Device, GpuRequest, ImageId, MacosVersion, Refusal, RootSource, Stage, StubConfig, StubId,
+    StubKind, StubType, Target,
 };
 
 use crate::auth::Caller;
@@ -33,13 +34,35 @@ pub(super) async fn get_or_create(
     let mac = on_macs(shared, &config).await?;
     warnings.extend(mac.as_deref());
     warnings.extend(allow_list::warning(&config.allow_list));
-    let stub = shared.store.get_or_create_stub(caller.workspace, &config, force).await?;
+    let stub = give(shared, caller, &config, force).await?;
     Ok(GetOrCreateStubResponse {
         ok: true,
         stub_id: stub.to_string(),
         warn_msg: warnings.join("\n"),
         ..Default::default()
     })
+}
+
+/// The stub, which costs room only if it is a new one.
+async fn give(
+    shared: &Shared,
+    caller: &Caller,
+    config: &StubConfig,
+    force: bool,
+) -> Result<StubId, ApiError> {
+    let (store, workspace) = (&shared.store, caller.workspace);
+    if !force && let Some(known) = store.stub_like(workspace, config).await? {
+        return Ok(known);
+    }
+    shared
+        .disk
+        .room_for("the stub", config.env.iter().map(|(_, value)| value.len() as u64).sum())?;
+    let made =
+        store.get_or_create_stub(workspace, config, force, shared.options.stub_quota()).await;
+    if matches!(made, Err(StoreError::OverLimit { .. })) {
+        shared.disk.want_room();
+    }
+    Ok(made?)
 }
 
 fn invalid(text: impl Into<String>) -> ApiError {

@@ -39,6 +39,7 @@ async fn create(
     request: wire::CreateSecretRequest,
 ) -> Result<wire::CreateSecretResponse, ApiError> {
     refuse_hosts(&request.hosts)?;
+    shared.disk.room_for("the secret", request.value.len() as u64)?;
     let row = shared
         .store
         .by(&caller.actor)
@@ -58,6 +59,7 @@ async fn update(
     request: wire::UpdateSecretRequest,
 ) -> Result<wire::UpdateSecretResponse, ApiError> {
     refuse_hosts(&request.hosts)?;
+    shared.disk.room_for("the secret", request.value.len() as u64)?;
     let workspace = caller.workspace;
     if !shared
         .store

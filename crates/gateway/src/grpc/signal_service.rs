@@ -53,6 +53,7 @@ impl wire::signal_service_server::SignalService for SignalApi {
     ) -> Result<Response<wire::SignalSetResponse>, Status> {
         let shared = &self.shared;
         let caller = shared.grpc_caller(request.metadata()).await?;
+        shared.disk.room_for("the signal", 0)?;
         let wire::SignalSetRequest { name, ttl } = request.into_inner();
         let quota = shared.options.value_quota();
         let set = shared.store.signal_set(caller.workspace, &name, ttl, quota).await;

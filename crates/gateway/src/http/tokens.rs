@@ -103,6 +103,7 @@ pub(super) async fn create(
         let text = format!("a token lives 1 to {MAX_TTL_SECONDS} seconds, or until it is deleted");
         return Err(ApiError::Invalid(text).into());
     }
+    shared.disk.room_for("the token", 0)?;
     let ttl = wish.ttl_seconds.map(Duration::from_secs);
     let wanted = NewToken { kind, name: wish.name, ttl };
     let by = shared.store.by(&caller.actor);

@@ -156,6 +156,7 @@ pub(super) async fn create(
 ) -> Result<Json<NewWorkspace>, HttpError> {
     shared.require_operator(&caller).await?;
     let limits = wish.limits.over(WorkspaceLimits::default())?;
+    shared.disk.room_for("the workspace", 0)?;
     let (row, token) = shared.store.by(&caller.actor).create_workspace(&wish.name, limits).await?;
     tell(&shared, &row).await?;
     Ok(Json(NewWorkspace { workspace: Workspace::from(&row), token }))

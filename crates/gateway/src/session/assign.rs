@@ -86,7 +86,8 @@ impl Session {
         env.extend(references::resolve(store, stub.workspace, &config.env).await?);
         let mut used = config.secrets.clone();
         used.extend(mounts::secrets(&config.buckets));
-        let worker = Actor::worker(self.worker.workspace, self.worker.id, "");
+        // In the log of whose secrets they are: what a workspace's containers do fills no other's.
+        let worker = Actor::worker(stub.workspace, self.worker.id, "");
         if !used.is_empty() {
             let used = worker.did("secret.use", used.join(","));
             store.audit_later(used.with(format!("stub {}", stub.id))).await?;

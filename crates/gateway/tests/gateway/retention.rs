@@ -3,7 +3,9 @@
 use anyhow::{Context as _, Result};
 use futures::future::try_join_all;
 use metal9_gateway::{Gateway, Options, start};
-use metal9_store::{NewTask, RequestRow, Store, TASK_ROW_BYTES, UnixMicros};
+use metal9_store::{
+    Actor, NewTask, Quota, RequestRow, Store, TASK_ROW_BYTES, UnixMicros, WorkspaceLimits,
+};
 use metal9_testkit::until;
 use metal9_types::{
     GpuRequest, ImageId, ObjectId, Resources, Serving, Stage, StubConfig, StubId, StubKind, TaskId,
@@ -16,6 +18,8 @@ use crate::fixture::{options, run};
 /// More than fit into a mebibyte, together with those below.
 const OLD: u32 = 1000;
 const YOUNG: u32 = 200;
+/// Removed at a time.
+const BATCH: usize = 200;
 const MEBIBYTE: u64 = 1024 * 1024;
 const HOUR: UnixMicros = 3_600_000_000;
 
@@ -63,7 +67,7 @@ impl Full {
     async fn of(gateway: &Gateway) -> Result<Self> {
         let store = gateway.store().clone();
         let workspace = store.bootstrap().await?.context("a fresh store")?.workspace;
-        let stub = store.get_or_create_stub(workspace, &config(), false).await?;
+        let stub = store.get_or_create_stub(workspace, &config(), false, Quota::NONE).await?;
         Ok(Self { store, workspace, stub })
     }
 
@@ -157,5 +161,24 @@ async fn rows_over_the_budget_go_the_oldest_first_and_the_young_and_unended_stay
     let running = run(gateway);
     waits_until(store, &young).await?;
     assert!(store.task(unended).await?.is_some());
+    running.stop().await
+}
+
+#[tokio::test]
+async fn what_a_workspace_leaves_makes_nothing_of_a_smaller_one_go() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let gateway = start(Options { keep_ended_mib: 1, ..options(dir.path()) }).await?;
+    let small = Full::of(&gateway).await?;
+    let oldest = small.ended(YOUNG, now()? - 2 * HOUR).await?;
+    let store = small.store.clone();
+    let by = Actor::gateway();
+    let team = store.by(&by).create_workspace("team", WorkspaceLimits::default()).await?.0.id;
+    let stub = store.get_or_create_stub(team, &config(), false, Quota::NONE).await?;
+    let large = Full { store: store.clone(), workspace: team, stub };
+    let younger = large.ended(OLD, now()? - HOUR).await?;
+
+    let running = run(gateway);
+    waits_until(&store, younger.get(..BATCH).context("there are more")?).await?;
+    assert_eq!(there(&store, &oldest).await?, oldest.len(), "they were there first, and are few");
     running.stop().await
 }

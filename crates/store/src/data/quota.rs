@@ -23,24 +23,27 @@ pub const MAX_QUEUE_VALUE_BYTES: usize = 8 * 1024 * 1024;
 /// The longest life of a map's entry or a signal: the SDK's 7 days.
 pub const LONGEST_TTL_SECONDS: i64 = 7 * 24 * 3600;
 
-/// What the maps, queues and signals of one workspace may hold together.
+/// What a workspace may hold of something: of maps, queues and signals together, or of stubs.
 #[derive(Clone, Copy, Debug)]
 pub struct Quota {
-    /// Entries, items and signals.
+    /// How many: entries, items and signals; stubs.
     pub entries: u64,
-    /// Bytes of names, keys and values.
+    /// Bytes of them: names, keys and values; configurations.
     pub bytes: u64,
 }
 
 /// Whether there was room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Room {
+pub(crate) enum Room {
     Taken,
     NoEntries,
     NoBytes,
 }
 
 impl Quota {
+    /// No limit.
+    pub const NONE: Self = Self { entries: u64::MAX, bytes: u64::MAX };
+
     /// Whether this much more fits; asked in the transaction that adds it.
     pub(super) async fn room_for(
         self,
@@ -53,19 +56,29 @@ impl Quota {
             .bind(&workspace.0.as_bytes()[..])
             .fetch_optional(conn)
             .await?;
-        let (has_entries, has_bytes): (i64, i64) = match row {
+        let has = match row {
             Some(row) => (row.try_get(0)?, row.try_get(1)?),
             None => (0, 0),
         };
+        Ok(self.room_beside(has, entries, bytes))
+    }
+
+    /// Whether this much more fits beside what there is: how many, and their bytes.
+    pub(crate) fn room_beside(
+        self,
+        (has_entries, has_bytes): (i64, i64),
+        entries: i64,
+        bytes: i64,
+    ) -> Room {
         let over = |sum: i64, most: u64| u64::try_from(sum).unwrap_or(0) > most;
         // What needs no more than before is let in even where a quota was made smaller.
         if entries > 0 && over(has_entries.saturating_add(entries), self.entries) {
-            return Ok(Room::NoEntries);
+            return Room::NoEntries;
         }
         if bytes > 0 && over(has_bytes.saturating_add(bytes), self.bytes) {
-            return Ok(Room::NoBytes);
+            return Room::NoBytes;
         }
-        Ok(Room::Taken)
+        Room::Taken
     }
 
     /// The answer to a change that asked for room.

@@ -112,13 +112,34 @@ async fn the_log_cannot_be_changed_and_only_its_old_end_goes() {
         assert!(refused.to_string().contains("append-only"), "{refused}");
     }
     assert_eq!(fixture.store.trim_audit(DAY, 100).await.unwrap(), 0);
-    assert_eq!(fixture.store.trim_audit(DAY, 5).await.unwrap(), 16);
+    assert_eq!(fixture.store.trim_audit(DAY, 5).await.unwrap(), 15);
     let kept = log(&fixture).await;
-    let objects: Vec<_> = kept.iter().map(|row| row.object.as_str()).collect();
+    let objects: Vec<_> = kept[1..].iter().map(|row| row.object.as_str()).collect();
     assert_eq!(objects, ["15", "16", "17", "18", "19"]);
-    assert_eq!(fixture.store.trim_audit(Duration::ZERO, 100).await.unwrap(), 5);
+    assert_eq!(kept[0].action, "token.create", "what the gateway did is apart");
+    assert_eq!(fixture.store.trim_audit(Duration::ZERO, 100).await.unwrap(), 6);
     fixture.store.audit(Actor::gateway().did("key.rotate", "x")).await.unwrap();
     assert_eq!(actions(&log(&fixture).await), ["key.rotate"]);
+}
+
+#[tokio::test]
+async fn a_flood_of_one_workspace_takes_away_only_its_own_lines() {
+    let fixture = Fixture::new().await;
+    let elsewhere = metal9_types::WorkspaceId(Uuid::from_u128(9));
+    let own = Actor::token(fixture.workspace, TokenId(Uuid::from_u128(1)), "");
+    let flooder = Actor::token(elsewhere, TokenId(Uuid::from_u128(2)), "");
+    fixture.store.audit(own.did("secret.create", "mine")).await.unwrap();
+    fixture.store.audit(Actor::nobody("").did("auth.fail", "token").refused(1)).await.unwrap();
+    for number in 0..30 {
+        fixture.store.audit(flooder.did("token.create", number.to_string())).await.unwrap();
+    }
+    assert_eq!(fixture.store.trim_audit(DAY, 10).await.unwrap(), 20);
+    assert_eq!(actions(&log(&fixture).await), ["token.create", "secret.create", "auth.fail"]);
+    let filter = AuditFilter { limit: 100, own_only: true, ..AuditFilter::default() };
+    let theirs = fixture.store.audit_log(elsewhere, &filter).await.unwrap();
+    let objects: Vec<_> = theirs.iter().map(|row| row.object.as_str()).collect();
+    assert_eq!(objects.len(), 10);
+    assert_eq!((objects[0], objects[9]), ("20", "29"), "the newest are kept");
 }
 
 #[tokio::test]

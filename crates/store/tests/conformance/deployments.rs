@@ -1,14 +1,24 @@
 use futures::future::join_all;
 use metal9_store::{
-    Actor, DeploymentChange, DeploymentFilter, DeploymentRow, NewDeployment, Unused,
+    Actor, DeploymentChange, DeploymentFilter, DeploymentRow, NewDeployment, StoreError, Unused,
 };
 use metal9_types::{StubId, StubKind, TaskId};
+use sqlx::{Connection as _, SqliteConnection};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, stranger};
 
 impl Fixture {
     async fn deploy(&self, name: &str, stub: StubId, replace: bool) -> DeploymentRow {
+        self.try_deploy(name, stub, replace).await.unwrap()
+    }
+
+    async fn try_deploy(
+        &self,
+        name: &str,
+        stub: StubId,
+        replace: bool,
+    ) -> Result<DeploymentRow, StoreError> {
         let new = NewDeployment {
             workspace: self.workspace,
             kind: StubKind::Function,
@@ -16,7 +26,7 @@ impl Fixture {
             stub,
             replace,
         };
-        self.store.by(&Actor::gateway()).deploy(new).await.unwrap()
+        self.store.by(&Actor::gateway()).deploy(new).await
     }
 
     async fn named(&self, name: &str, version: Option<u32>) -> Option<u32> {
@@ -134,4 +144,28 @@ async fn a_schedule_advances_once_and_goes_with_its_deployment() {
     assert!(store.schedule_of(row.id).await.unwrap().is_some());
     by.delete_deployment(row.workspace, row.id).await.unwrap();
     assert_eq!(store.schedule_of(row.id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_workspace_has_so_many_deployments_and_names() {
+    let fixture = Fixture::new().await;
+    let stub = fixture.stub("f").await;
+    fixture.deploy("api", stub, false).await;
+    let url = format!("sqlite://{}/state.db", fixture.dir.path().display());
+    let mut outside = SqliteConnection::connect(&url).await.unwrap();
+    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) \
+                INSERT INTO deployment_names (workspace, kind, name, last_version) \
+                SELECT ?, 'function', 'n' || i, 1 FROM n";
+    let workspace = &fixture.workspace.0.as_bytes()[..];
+    sqlx::query(fill).bind(workspace).execute(&mut outside).await.unwrap();
+    assert_eq!(fixture.deploy("api", stub, false).await.version, 2, "a name that is there");
+    let refused = fixture.try_deploy("new", stub, false).await.unwrap_err().to_string();
+    assert!(refused.contains("100000 deployments") && refused.contains("hint:"), "{refused}");
+    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99998) \
+                INSERT INTO deployments (id, workspace, kind, name, version, stub, active, \
+                created_at, updated_at) \
+                SELECT randomblob(16), ?, 'function', 'n', i, ?, 0, 1, 1 FROM n";
+    let fill = sqlx::query(fill).bind(workspace).bind(&stub.0.as_bytes()[..]);
+    fill.execute(&mut outside).await.unwrap();
+    assert!(fixture.try_deploy("api", stub, false).await.is_err());
 }

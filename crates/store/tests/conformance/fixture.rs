@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use metal9_store::{NewTask, Store, TaskChange};
+use metal9_store::{NewTask, Quota, Store, TaskChange};
 use metal9_types::{
     GpuRequest, ImageId, ObjectId, Resources, Serving, Stage, StubConfig, StubId, StubKind, TaskId,
     TaskStatus, WorkspaceId,
@@ -33,7 +33,10 @@ impl Fixture {
     }
 
     pub(crate) async fn stub(&self, name: &str) -> StubId {
-        self.store.get_or_create_stub(self.workspace, &config(name), false).await.unwrap()
+        self.store
+            .get_or_create_stub(self.workspace, &config(name), false, Quota::NONE)
+            .await
+            .unwrap()
     }
 
     pub(crate) fn task(&self, stub: StubId) -> NewTask {

@@ -1,5 +1,6 @@
-use metal9_store::{StoreError, TokenKind};
+use metal9_store::{Actor, StoreError, TokenKind, WorkspaceLimits};
 use metal9_types::TokenId;
+use sqlx::{Connection as _, SqliteConnection};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, all_bytes, contains, stranger};
@@ -91,4 +92,32 @@ async fn tokens_are_not_in_the_files() {
     for secret in [&fixture.token, &join, &joined.credential] {
         assert!(!contains(&bytes, secret));
     }
+}
+
+#[tokio::test]
+async fn a_workspace_has_so_many_tokens_and_those_that_ran_out_do_not_count() {
+    let fixture = Fixture::new().await;
+    let (store, workspace) = (&fixture.store, fixture.workspace);
+    let url = format!("sqlite://{}/state.db", fixture.dir.path().display());
+    let mut outside = SqliteConnection::connect(&url).await.unwrap();
+    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999) \
+                INSERT INTO tokens (id, workspace, kind, hash, active, reusable, created_at, \
+                updated_at) SELECT randomblob(16), ?, 'workspace', randomblob(32), 1, 1, 1, 1 FROM n";
+    sqlx::query(fill).bind(&workspace.0.as_bytes()[..]).execute(&mut outside).await.unwrap();
+    let refused = store.create_token(workspace, TokenKind::Workspace).await.unwrap_err();
+    assert!(matches!(refused, StoreError::OverLimit { .. }), "{refused:?}");
+    let text = refused.to_string();
+    assert!(text.contains("10000 tokens") && text.contains("hint:"), "{text}");
+    assert_eq!(store.list_tokens(workspace).await.unwrap().len(), 10_000);
+
+    // Another workspace does not notice.
+    let by = Actor::gateway();
+    store.by(&by).create_workspace("team", WorkspaceLimits::default()).await.unwrap();
+    let team = store.workspaces().await.unwrap().pop().unwrap().id;
+    store.create_token(team, TokenKind::Workspace).await.unwrap();
+
+    let run_out = "UPDATE tokens SET expires_at = 1 WHERE workspace = ? AND created_at = 1";
+    sqlx::query(run_out).bind(&workspace.0.as_bytes()[..]).execute(&mut outside).await.unwrap();
+    store.create_token(workspace, TokenKind::Workspace).await.unwrap();
+    assert_eq!(store.list_tokens(workspace).await.unwrap().len(), 2, "they made room");
 }

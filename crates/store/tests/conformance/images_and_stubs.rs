@@ -1,5 +1,5 @@
 use futures::future::join_all;
-use metal9_store::StoreError;
+use metal9_store::{Quota, StoreError};
 use metal9_types::{EnvLock, ImageId, ImageSpec, Platform, StubId};
 use uuid::Uuid;
 
@@ -50,12 +50,12 @@ async fn equal_configurations_are_one_stub_unless_forced() {
     let fixture = Fixture::new().await;
     let (store, workspace) = (&fixture.store, fixture.workspace);
     let (a, b) = (config("function/a"), config("function/b"));
-    let first = store.get_or_create_stub(workspace, &a, false).await.unwrap();
-    assert_eq!(store.get_or_create_stub(workspace, &a, false).await.unwrap(), first);
-    assert_ne!(store.get_or_create_stub(workspace, &b, false).await.unwrap(), first);
-    let forced = store.get_or_create_stub(workspace, &a, true).await.unwrap();
+    let first = store.get_or_create_stub(workspace, &a, false, Quota::NONE).await.unwrap();
+    assert_eq!(store.get_or_create_stub(workspace, &a, false, Quota::NONE).await.unwrap(), first);
+    assert_ne!(store.get_or_create_stub(workspace, &b, false, Quota::NONE).await.unwrap(), first);
+    let forced = store.get_or_create_stub(workspace, &a, true, Quota::NONE).await.unwrap();
     assert_ne!(forced, first);
-    assert_eq!(store.get_or_create_stub(workspace, &a, false).await.unwrap(), first);
+    assert_eq!(store.get_or_create_stub(workspace, &a, false, Quota::NONE).await.unwrap(), first);
 
     let fixture = fixture.reopen().await;
     let row = fixture.store.stub(forced).await.unwrap().unwrap();
@@ -68,10 +68,11 @@ async fn equal_configurations_are_one_stub_unless_forced() {
 async fn the_same_configuration_from_many_at_once_is_one_stub() {
     let fixture = Fixture::new().await;
     let config = config("function/a");
-    let ids = join_all(
-        (0..50).map(|_| fixture.store.get_or_create_stub(fixture.workspace, &config, false)),
-    )
-    .await;
+    let ids =
+        join_all((0..50).map(|_| {
+            fixture.store.get_or_create_stub(fixture.workspace, &config, false, Quota::NONE)
+        }))
+        .await;
     let first = ids[0].as_ref().unwrap();
     assert!(ids.iter().all(|id| id.as_ref().unwrap() == first));
 }
@@ -81,7 +82,42 @@ async fn a_configuration_that_could_not_be_read_back_is_refused() {
     let fixture = Fixture::new().await;
     let mut config = config("function/a");
     config.keep_warm_seconds = f32::NAN;
-    let error =
-        fixture.store.get_or_create_stub(fixture.workspace, &config, false).await.unwrap_err();
+    let error = fixture
+        .store
+        .get_or_create_stub(fixture.workspace, &config, false, Quota::NONE)
+        .await
+        .unwrap_err();
     assert!(matches!(error, StoreError::Invalid { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_workspace_has_so_many_stubs_and_unused_ones_of_a_full_one_go_sooner() {
+    let fixture = Fixture::new().await;
+    let (store, workspace) = (&fixture.store, fixture.workspace);
+    let make = async |name: &str, quota| {
+        let wanted = config(&format!("function/{name}"));
+        store.get_or_create_stub(workspace, &wanted, false, quota).await
+    };
+    let quota = Quota { entries: 2, bytes: 1 << 20 };
+    let first = make("a", quota).await.unwrap();
+    let second = make("b", quota).await.unwrap();
+    let refused = make("c", quota).await.unwrap_err();
+    assert!(matches!(refused, StoreError::OverLimit { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("hint:"), "{refused}");
+    assert_eq!(make("a", quota).await.unwrap(), first, "one that is there needs no room");
+    let like = store.stub_like(workspace, &config("function/c")).await.unwrap();
+    assert_eq!(like, None);
+    let small = Quota { entries: 100, bytes: 1000 };
+    assert!(make("c", small).await.is_err(), "their bytes count, too");
+
+    store.accept_task(fixture.task(first)).await.unwrap();
+    assert_eq!(store.forget_stubs_of_full(Quota::NONE, i64::MAX, 10).await.unwrap(), 0);
+    assert_eq!(store.forget_stubs_of_full(quota, 1, 10).await.unwrap(), 0, "used since then");
+    assert_eq!(store.forget_stubs_of_full(quota, i64::MAX, 10).await.unwrap(), 1);
+    assert!(store.stub(second).await.unwrap().is_none(), "the other has a task");
+    make("c", quota).await.unwrap();
+    let fixture = fixture.reopen().await;
+    let wanted = config("function/d");
+    let again = fixture.store.get_or_create_stub(fixture.workspace, &wanted, false, quota).await;
+    assert!(again.is_err(), "they are counted over a restart");
 }

@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use futures::future::join_all;
-use metal9_store::{Accepted, Store, StoreError};
+use metal9_store::{Accepted, Quota, Store, StoreError};
 
 use crate::fixture::{Fixture, config, stranger};
 
@@ -105,7 +105,7 @@ async fn a_change_that_cannot_be_applied_does_not_fail_its_neighbours() {
     let tasks: Vec<_> = (0..10).map(|_| fixture.task(stub)).collect();
     let accepts = join_all(tasks.iter().map(|task| fixture.store.accept_task(task.clone())));
     let config = config("function/b");
-    let stranger = fixture.store.get_or_create_stub(stranger(), &config, false);
+    let stranger = fixture.store.get_or_create_stub(stranger(), &config, false, Quota::NONE);
     let (accepted, refused) = tokio::join!(accepts, stranger);
     assert!(matches!(refused, Err(StoreError::Database { .. })), "{refused:?}");
     assert!(accepted.iter().all(|it| matches!(it, Ok(Accepted::New))), "{accepted:?}");

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use metal9_store::{Actor, DeploymentChange, JoinTokenRow, NewDeployment, StoreError};
+use metal9_store::{Actor, DeploymentChange, JoinTokenRow, NewDeployment, Quota, StoreError};
 use metal9_types::{StubConfig, StubId, StubKind, TaskStatus};
 
 use crate::fixture::{Fixture, change, config, stranger};
@@ -20,7 +20,7 @@ impl Fixture {
 
     async fn stub_in(&self, name: &str, pool: Option<&str>) -> StubId {
         let wanted = StubConfig { pool: pool.map(str::to_owned), ..config(name) };
-        self.store.get_or_create_stub(self.workspace, &wanted, true).await.unwrap()
+        self.store.get_or_create_stub(self.workspace, &wanted, true, Quota::NONE).await.unwrap()
     }
 
     async fn users(&self, pool: &str) -> Vec<String> {

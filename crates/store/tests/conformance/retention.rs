@@ -1,15 +1,21 @@
 use bytes::Bytes;
-use metal9_store::{LogStream, RequestRow, StubRow, TASK_ROW_BYTES, Unused};
-use metal9_types::{AttemptId, ObjectId, StubConfig, StubId, TaskId, TaskStatus};
+use metal9_store::{
+    Actor, LogStream, Quota, RequestRow, StubRow, TASK_ROW_BYTES, Unused, WorkspaceLimits,
+};
+use metal9_types::{AttemptId, ObjectId, StubConfig, StubId, TaskId, TaskStatus, WorkspaceId};
 
-use crate::fixture::{Fixture, change, config};
+use crate::fixture::{Fixture, change, config, new_task};
 
 /// Later than anything in these tests.
 const LATER: i64 = i64::MAX;
 
 impl Fixture {
     async fn ended(&self, stub: StubId, text: &str) -> TaskId {
-        let task = self.task(stub);
+        self.ended_in(self.workspace, stub, text).await
+    }
+
+    async fn ended_in(&self, workspace: WorkspaceId, stub: StubId, text: &str) -> TaskId {
+        let task = new_task(workspace, stub);
         let id = task.id;
         self.store.accept_task(task).await.unwrap();
         let stdout = LogStream::Stdout;
@@ -26,7 +32,7 @@ impl Fixture {
 
     async fn stub_with(&self, name: &str, object: ObjectId) -> StubId {
         let config = StubConfig { object, ..config(name) };
-        self.store.get_or_create_stub(self.workspace, &config, false).await.unwrap()
+        self.store.get_or_create_stub(self.workspace, &config, false, Quota::NONE).await.unwrap()
     }
 }
 
@@ -42,9 +48,13 @@ async fn ended_tasks_go_with_their_results_and_logs_and_the_others_stay() {
     let logs = fixture.store.log_bytes().await.unwrap();
     assert!(logs > 0);
 
-    assert_eq!(fixture.store.forget_ended(1, 10).await.unwrap().tasks, 0, "it ended after 1970");
-    let forgotten = fixture.store.forget_ended(LATER, 10).await.unwrap();
-    assert_eq!((forgotten.tasks, forgotten.log_bytes), (1, logs));
+    assert_eq!(
+        fixture.store.forget_ended(fixture.workspace, 1, 10).await.unwrap().count,
+        0,
+        "it ended after 1970"
+    );
+    let forgotten = fixture.store.forget_ended(fixture.workspace, LATER, 10).await.unwrap();
+    assert_eq!((forgotten.count, forgotten.log_bytes), (1, logs));
 
     assert_eq!(fixture.store.task(ended).await.unwrap(), None);
     assert_eq!(fixture.store.task_result(ended).await.unwrap(), None);
@@ -64,8 +74,8 @@ async fn a_bounded_number_of_tasks_is_removed_at_a_time() {
     for _ in 0..3 {
         fixture.ended(stub, "x").await;
     }
-    assert_eq!(fixture.store.forget_ended(LATER, 2).await.unwrap().tasks, 2);
-    assert_eq!(fixture.store.forget_ended(LATER, 2).await.unwrap().tasks, 1);
+    assert_eq!(fixture.store.forget_ended(fixture.workspace, LATER, 2).await.unwrap().count, 2);
+    assert_eq!(fixture.store.forget_ended(fixture.workspace, LATER, 2).await.unwrap().count, 1);
 }
 
 #[tokio::test]
@@ -80,7 +90,7 @@ async fn code_goes_once_no_stub_names_it_and_a_stub_once_it_has_no_task() {
     assert!(fixture.store.object_reader(unnamed).await.unwrap().is_none());
     assert!(fixture.store.object_reader(object).await.unwrap().is_some());
 
-    fixture.store.forget_ended(LATER, 10).await.unwrap();
+    fixture.store.forget_ended(fixture.workspace, LATER, 10).await.unwrap();
     assert!(fixture.store.stub(stub).await.unwrap().is_some(), "it is remembered now");
     let removed = fixture.store.forget_unused(LATER).await.unwrap();
     assert_eq!(removed, Unused { stubs: 1, objects: 1, images: 0 });
@@ -141,10 +151,64 @@ async fn rows_of_ended_tasks_and_requests_count_once_each() {
     store.transition(end).await.unwrap();
     assert_eq!(kept().await, 3 * TASK_ROW_BYTES + 105);
 
-    assert_eq!(store.forget_ended(LATER, 2).await.unwrap().tasks, 2);
+    assert_eq!(store.forget_ended(fixture.workspace, LATER, 2).await.unwrap().count, 2);
     assert_eq!(kept().await, TASK_ROW_BYTES + 105, "the ones that ended first went");
     let fixture = fixture.reopen().await;
     assert_eq!(fixture.store.kept_bytes().await.unwrap(), TASK_ROW_BYTES + 105);
-    fixture.store.forget_ended(LATER, 2).await.unwrap();
+    fixture.store.forget_ended(fixture.workspace, LATER, 2).await.unwrap();
     assert_eq!(fixture.store.kept_bytes().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_each_workspace_keeps_is_known_and_goes_apart() {
+    let fixture = Fixture::new().await;
+    let (store, own) = (&fixture.store, fixture.workspace);
+    let by = Actor::gateway();
+    let limits = WorkspaceLimits::default();
+    let team = store.by(&by).create_workspace("team", limits).await.unwrap().0.id;
+    let stub = fixture.stub("f").await;
+    let theirs = store.get_or_create_stub(team, &config("f"), false, Quota::NONE).await.unwrap();
+    fixture.ended(stub, "x").await;
+    for _ in 0..3 {
+        let id = fixture.ended_in(team, theirs, &"y".repeat(10_000)).await;
+        assert!(store.task(id).await.unwrap().is_some());
+    }
+    let kept = store.kept_bytes_each().await.unwrap();
+    assert_eq!(kept[&own], TASK_ROW_BYTES + 6);
+    assert_eq!(kept[&team], 3 * (TASK_ROW_BYTES + 6));
+    let logs = store.log_bytes_each().await.unwrap();
+    assert!(logs[&own] > 0 && logs[&team] >= 30_000, "{logs:?}");
+    assert_eq!(logs[&own] + logs[&team], store.log_bytes().await.unwrap());
+    assert_eq!(store.forget_ended(team, LATER, 10).await.unwrap().count, 3);
+    assert_eq!(store.kept_bytes().await.unwrap(), TASK_ROW_BYTES + 6, "the other's is there");
+}
+
+#[tokio::test]
+async fn the_room_of_what_is_removed_is_given_back_to_the_disk() {
+    let fixture = Fixture::new().await;
+    let (store, stub) = (&fixture.store, fixture.stub("f").await);
+    let file = fixture.dir.path().join("state.db");
+    let size = || std::fs::metadata(&file).unwrap().len();
+    let result = Bytes::from(vec![7; 1 << 20]);
+    for _ in 0..24 {
+        let task = fixture.task(stub);
+        let mut end = change(task.id, TaskStatus::Complete);
+        store.accept_task(task).await.unwrap();
+        end.result = Some(result.clone());
+        store.transition(end).await.unwrap();
+    }
+    store.forget_ended(fixture.workspace, LATER, 20).await.unwrap();
+    assert!(store.free_in_database().await.unwrap() >= 20 << 20);
+    let mut given = 0;
+    loop {
+        match store.give_back().await.unwrap() {
+            0 => break,
+            bytes => given += bytes,
+        }
+    }
+    assert!(given >= 20 << 20, "{given}");
+    assert_eq!(store.free_in_database().await.unwrap(), 0);
+    assert!(size() < 8 << 20, "{} bytes", size());
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.store.kept_bytes().await.unwrap(), 4 * (TASK_ROW_BYTES + (1 << 20)));
 }

@@ -1,5 +1,6 @@
 use metal9_store::{Store, StoreError};
 use metal9_types::WorkspaceId;
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::fixture::{Fixture, all_bytes, contains, stranger};
 
@@ -88,4 +89,28 @@ async fn a_secret_of_another_workspace_is_not_there() {
     assert!(fixture.store.list_secrets(stranger()).await.unwrap().is_empty());
     assert!(!fixture.store.delete_secret(stranger(), "A").await.unwrap());
     assert!(!fixture.store.update_secret(stranger(), "A", "y").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_workspace_has_so_many_secrets_of_such_a_size() {
+    let fixture = Fixture::new().await;
+    let (store, workspace) = (&fixture.store, fixture.workspace);
+    let large = "x".repeat(1024 * 1024 + 1);
+    store.create_secret(workspace, "LARGE", &large[1..]).await.unwrap();
+    let refused = store.create_secret(workspace, "LARGER", &large).await.unwrap_err().to_string();
+    assert!(refused.contains("may be 1 MiB") && refused.contains("hint:"), "{refused}");
+    assert!(store.update_secret(workspace, "LARGE", &large).await.is_err());
+
+    let url = format!("sqlite://{}/state.db", fixture.dir.path().display());
+    let mut outside = SqliteConnection::connect(&url).await.unwrap();
+    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999) \
+                INSERT INTO secrets (id, workspace, name, nonce, sealed, created_at, updated_at) \
+                SELECT randomblob(16), ?, 'S' || i, x'00', x'00', 1, 1 FROM n";
+    sqlx::query(fill).bind(&workspace.0.as_bytes()[..]).execute(&mut outside).await.unwrap();
+    let refused = store.create_secret(workspace, "MORE", "x").await.unwrap_err().to_string();
+    assert!(refused.contains("1000 secrets") && refused.contains("hint:"), "{refused}");
+    let there = store.create_secret(workspace, "LARGE", "x").await.unwrap_err();
+    assert!(matches!(there, StoreError::Exists { .. }), "{there:?}");
+    assert!(store.delete_secret(workspace, "S1").await.unwrap());
+    store.create_secret(workspace, "MORE", "x").await.unwrap();
 }

@@ -35,12 +35,12 @@ async fn what_containers_wrote_is_found_by_container_and_stub_and_removed_in_the
     assert!(strangers.is_empty(), "{strangers:?}");
 
     store.container_served(Some(log(1))).await.unwrap();
-    assert_eq!(store.forget_served(i64::MAX, 10).await.unwrap(), 1);
+    assert_eq!(store.forget_served(fixture.workspace, i64::MAX, 10).await.unwrap().count, 1);
     assert_eq!(store.logs().len(log(1)).await.unwrap(), 0);
     assert_eq!(fixture.logs_of(of_container).await, [log(2)]);
     // After a restart none serves any more.
     store.container_served(None).await.unwrap();
-    assert_eq!(store.forget_served(i64::MAX, 10).await.unwrap(), 2);
+    assert_eq!(store.forget_served(fixture.workspace, i64::MAX, 10).await.unwrap().count, 2);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ fn take(path: &Path, temporary: &Path) -> Option<PathBuf> {
 }
 
 /// Bytes of the files below a directory.
-fn size(directory: &Path) -> u64 {
+pub(super) fn size(directory: &Path) -> u64 {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .map(|entry| match entry.metadata() {

@@ -100,6 +100,15 @@ impl Blobs {
         Some(blob)
     }
 
+    /// Bytes of all contents.
+    pub(crate) async fn disk_bytes(&self) -> u64 {
+        let directory = self.directory.clone();
+        let sum = move || -> io::Result<u64> {
+            Ok(all(&directory)?.iter().map(|(_, bytes, _)| bytes).sum())
+        };
+        tokio::task::spawn_blocking(sum).await.map_or(0, Result::unwrap_or_default)
+    }
+
     /// Removes contents, those not used for longest first, until the rest takes no more than
     /// `budget` bytes. Returns how many.
     pub(crate) async fn collect(&self, budget: u64) -> io::Result<usize> {
@@ -110,14 +119,19 @@ impl Blobs {
     }
 }
 
-fn oldest(directory: &Path, budget: u64) -> io::Result<usize> {
+/// When each content was last used, its bytes and its path.
+fn all(directory: &Path) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
     let mut blobs = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
         blobs.push((metadata.modified()?, metadata.len(), entry.path()));
     }
-    shrink(blobs, budget, |path| fs::remove_file(path).map(|()| true))
+    Ok(blobs)
+}
+
+fn oldest(directory: &Path, budget: u64) -> io::Result<usize> {
+    shrink(all(directory)?, budget, |path| fs::remove_file(path).map(|()| true))
 }
 
 #[cfg(test)]

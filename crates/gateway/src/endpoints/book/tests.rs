@@ -141,6 +141,8 @@ fn a_container_without_requests_is_released_a_moment_later() {
     assert!(matches!(&steps[..], [Step::Release { hold: it, .. }] if *it == hold), "{steps:?}");
     assert_eq!(rig.book.counts(), (0, 0));
     assert!(rig.book.stubs.is_empty());
+    assert_eq!(rig.book.take_gone(), [STUB], "nobody needs what is known of it any more");
+    assert!(rig.book.take_gone().is_empty());
 }
 
 #[test]

@@ -15,6 +15,10 @@ pub(in crate::grpc) async fn get_or_create(
     caller: &Caller,
     request: wire::GetOrCreateVolumeRequest,
 ) -> Result<wire::GetOrCreateVolumeResponse, ApiError> {
+    // One that is there needs none.
+    if shared.store.volume_named(caller.workspace, &request.name).await?.is_none() {
+        shared.disk.room_for("the volume", 0)?;
+    }
     let by = shared.store.by(&caller.actor);
     let row = by.get_or_create_volume(caller.workspace, &request.name).await?;
     let volume = Some(instance(caller, row));
