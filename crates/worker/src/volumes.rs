@@ -17,6 +17,7 @@ use metal9_volume::MountPath;
 
 use crate::buckets::BucketCopy;
 use crate::errors::chain;
+use crate::output::Sink;
 use crate::runner::ContainerDirectory;
 use copy::{CopyError, VolumeCopy};
 use ground::Ground;
@@ -69,6 +70,8 @@ pub(crate) struct Copies {
     pub(crate) volumes: Vec<VolumeCopy>,
     pub(crate) buckets: Vec<BucketCopy>,
     pub(crate) directory: Option<ContainerDirectory>,
+    /// Of a call that works with them, whose changes have yet to be sent.
+    pub(crate) owed: Option<Sink>,
     /// What its volumes stand on that are no copies.
     pub(crate) ground: Ground,
     /// Directories of those whose files the container itself keeps open after its programs have closed
