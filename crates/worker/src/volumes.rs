@@ -109,12 +109,12 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// Where the job finds it, besides the directory itself, as the file rules want it.
-    pub(crate) fn rule(&self) -> VolumePaths {
-        let elsewhere = match &self.place {
-            MountPath::Absolute(path) => Some(path.clone()),
-            MountPath::Code(_) => None,
-        };
+    /// Where the job finds it, besides the directory itself, as the file rules want it: also by the
+    /// absolute path of a place below the code, where that `can_be`.
+    pub(crate) fn rule(&self, can_be: impl Fn(&Path) -> bool) -> VolumePaths {
+        let path = self.place.absolute();
+        let wanted = matches!(self.place, MountPath::Absolute(_));
+        let elsewhere = (wanted || can_be(&path)).then_some(path);
         VolumePaths { directory: self.directory.clone(), elsewhere, read_only: self.read_only }
     }
 
