@@ -13,7 +13,7 @@ from beta9.clients.output import (
 )
 from beta9.client.task import Task
 
-from harness import SplitFleet, eventually
+from harness import SplitFleet, eventually, serve
 from harness.code import HELLO
 
 SAVES = """
@@ -157,6 +157,58 @@ if __name__ == "__main__":
 """
     refusals = app(source).json
     assert len(refusals) == 2 and all("only its own" in text for text in refusals), refusals
+
+
+REQUESTS = """
+import os
+from beta9 import Output, asgi, endpoint
+
+def leave(task=None):
+    with open("note.txt", "w") as note:
+        note.write("left by a request")
+    output = Output(path="note.txt")
+    if task:
+        output.task_id = task
+    try:
+        output.save()
+        return {"task": output.task_id, "url": output.public_url()}
+    except Exception as error:
+        return {"refused": str(error)}
+"""
+
+ENDPOINT = """
+@endpoint(keep_warm_seconds=30)
+def handler(task=None):
+    return leave(task)
+"""
+
+APPLICATION = """
+@asgi(keep_warm_seconds=30, concurrent_requests=8)
+def handler(context):
+    from fastapi import FastAPI
+
+    app = FastAPI()
+
+    @app.post("/")
+    async def answer(task: str = None):
+        return leave(task)
+
+    return app
+"""
+
+
+@pytest.mark.parametrize("kind", [ENDPOINT, APPLICATION], ids=["endpoint", "asgi"])
+def test_requests_leave_outputs(shared_app, fleet, api, task, kind):
+    served = serve(shared_app, fleet.facts, REQUESTS + kind)
+    answer = served.post("/")
+    told = answer.json()
+    assert told.get("task") == answer.headers["X-Task-Id"], told
+    assert requests.get(told["url"], timeout=10).text == "left by a request"
+    again = served.post("/").json()
+    assert again["task"] != told["task"], "each has its own"
+    assert [it["name"] for it in api.task(told["task"])["outputs"]] == ["note.txt"]
+    foreign = {"params": {"task": task}}
+    assert "only its own" in served.post("/", **foreign).json()["refused"]
 
 
 def test_outputs_are_there_after_the_gateway_was_killed_and_no_other_workspace_has_them(

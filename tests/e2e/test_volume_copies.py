@@ -2,18 +2,20 @@
 
 import json
 import os
+import uuid
 
 import grpc
 import pytest
 import requests
+from beta9.clients.gateway import ListContainersRequest
 from beta9.clients.gateway import Volume as VolumeOfStub
 from beta9.clients.volume import CompletedPart, DeletePathRequest
 
-from harness import Gate, SplitFleet, Volume, new_workspace
+from harness import Gate, Served, SplitFleet, Volume, eventually, new_workspace
 
 CODE = {
     "app.py": """
-    import os, pathlib
+    import os, pathlib, threading
 
     data = pathlib.Path("data")
 
@@ -45,6 +47,20 @@ CODE = {
     def fail(name):
         (data / name).write_text("written before it failed")
         raise ValueError("on purpose")
+
+    def linger(name, die=False):
+        (data / name).write_text("so far")
+        print("WROTE", flush=True)
+        if die:
+            os._exit(3)
+        threading.Event().wait()
+
+    def keep(name=None, text="", delete=None):
+        if name:
+            (data / name).write_text(text)
+        if delete:
+            (data / delete).unlink(missing_ok=True)
+        return look()
 
     def large():
         content = (data / "large").read_bytes()
@@ -82,9 +98,13 @@ def gate(tmp_path):
     gate.try_open()
 
 
-def stub(api, volume, handler, mount_path="./data"):
+def stub(api, volume, handler, mount_path="./data", **fields):
     mounts = [VolumeOfStub(id=volume.id, mount_path=mount_path)]
-    return api.stub(CODE, f"app:{handler}", volumes=mounts)
+    return api.stub(CODE, f"app:{handler}", volumes=mounts, **fields)
+
+
+def arrives(volume, name, content):
+    eventually(lambda: volume.read(name), lambda seen: seen == content, what=f"{name} is there")
 
 
 def test_a_job_works_on_a_copy_that_is_written_back(api):
@@ -148,6 +168,73 @@ def test_a_call_that_fails_keeps_what_it_wrote(api):
     call = api.call(stub(api, volume, "fail"), "trace").finish()
     assert call.exit_code != 0 and "on purpose" in call.output
     assert volume.read("trace") == b"written before it failed"
+
+
+def test_a_call_that_crashes_keeps_what_it_wrote(api):
+    volume = Volume(api, "crashed")
+    assert api.call(stub(api, volume, "linger"), "trace", die=True).finish().exit_code != 0
+    assert volume.read("trace") == b"so far"
+
+
+def test_a_call_that_times_out_keeps_what_it_wrote(api):
+    volume = Volume(api, "timed-out")
+    call = api.call(stub(api, volume, "linger", timeout=1), "trace")
+    assert api.wait(call.task_id) == "TIMEOUT"
+    arrives(volume, "trace", b"so far")
+
+
+def test_a_call_that_is_cancelled_keeps_what_it_wrote(api):
+    volume = Volume(api, "cancelled")
+    call = api.call(stub(api, volume, "linger"), "trace").until("WROTE")
+    api.cancel(call.task_id)
+    assert api.wait(call.task_id) == "CANCELLED"
+    arrives(volume, "trace", b"so far")
+
+
+def test_a_long_call_is_not_waited_for(api):
+    volume = Volume(api, "long")
+    call = api.call(stub(api, volume, "linger"), "checkpoint").until("WROTE")
+    arrives(volume, "checkpoint", b"so far")
+    assert api.status(call.task_id) == "RUNNING"
+    api.cancel(call.task_id)
+
+
+@pytest.fixture
+def endpoint(far, api):
+    """An endpoint with a volume, and the volume."""
+    volume = Volume(api, f"served-{uuid.uuid4()}")
+    kept = stub(api, volume, "keep", stub_type="endpoint", keep_warm_seconds=1)
+    return Served(far.http, far.facts["token"], "endpoint", kept), volume
+
+
+def test_an_endpoint_shares_its_volume_with_others_while_requests_come(endpoint):
+    served, volume = endpoint
+    volume.write("theirs", b"one")
+    volume.write("deleted", b"by a request")
+    change = {"name": "ours", "text": "by a request", "delete": "deleted"}
+    assert served.post(json=change).json() == {"theirs": "one", "ours": "by a request"}
+    volume.write("theirs", b"two")
+    volume.write("new", b"from somebody else")
+    # It is never without a request for long enough to be let go.
+    everything = {"theirs": "two", "new": "from somebody else", "ours": "by a request"}
+    eventually(
+        lambda: (served.post().json(), volume.names()),
+        lambda seen: seen == (everything, ["new", "ours", "theirs"]),
+        what="both have what the other wrote",
+    )
+    assert volume.read("ours") == b"by a request"
+
+
+def test_an_endpoint_that_ends_has_sent_all_it_wrote(endpoint, api):
+    served, volume = endpoint
+    assert served.post(json={"name": "last", "text": "words"}).status_code == 200
+
+    def containers():
+        listed = api.gateway.list_containers(ListContainersRequest())
+        return [it for it in listed.containers if it.stub_id == served.stub]
+
+    eventually(containers, lambda seen: not seen, what="it has scaled to zero")
+    assert volume.read("last") == b"words"
 
 
 def test_a_large_file_goes_both_ways(api):

@@ -302,6 +302,26 @@ def test_a_job_reads_and_writes_its_volumes(app, api):
     assert jobs.names() == ["from outside.txt", "sub"]
 
 
+NAMED = """
+import json, os
+from beta9 import Volume, function
+
+@function(volumes=[Volume(name="named", mount_path="/mnt/code/z"), Volume(name="absolute", mount_path="/mnt/v")])
+def work():
+    with open("/mnt/code/z/file", "w") as file:
+        file.write("by its absolute path")
+    return [os.listdir("/mnt/code/z"), open("z/file").read(), os.listdir("/mnt/v")]
+
+if __name__ == "__main__":
+    print(json.dumps(work.remote()))
+"""
+
+
+def test_a_volume_below_the_code_is_at_its_absolute_path_too(app, api):
+    assert app(NAMED).json == [["file"], "by its absolute path", []]
+    assert Volume(api, "named").read("file") == b"by its absolute path"
+
+
 REACH = """
 import json, os
 from beta9 import Volume, function

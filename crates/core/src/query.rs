@@ -1,6 +1,7 @@
 //! Looking at the scheduler without changing it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use metal9_types::{
     AttemptId, ContainerId, Moment, Offer, Resources, SessionId, StubId, TaskId, TaskStatus,
@@ -10,6 +11,9 @@ use serde::Serialize;
 
 use crate::core::Core;
 use crate::state::{Container, ContainerState, Reason, TaskState, Worker};
+
+/// How long a container that was told to end in the middle of a call may take to send what that wrote.
+const SENT_WITHIN: Duration = Duration::from_secs(600);
 
 /// A task that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -242,13 +246,14 @@ impl Core {
         self.attempts.get(&id).copied()
     }
 
-    /// The stubs whose calls a worker prepares or runs: what those may reach, it may. Nothing for a
-    /// worker that has not said what it has.
+    /// The stubs whose calls a worker prepares, runs or was just told to end: what those may reach, it
+    /// may. Nothing for a worker that has not said what it has.
     #[must_use]
-    pub fn stubs_at_work(&self, worker: WorkerId) -> Option<BTreeSet<StubId>> {
+    pub fn stubs_at_work(&self, now: Moment, worker: WorkerId) -> Option<BTreeSet<StubId>> {
         let containers = self.workers.get(&worker)?.containers.iter();
         let at_work = containers.filter_map(|id| self.containers.get(id)).filter(|container| {
-            matches!(container.state, ContainerState::Starting(_) | ContainerState::Busy(_))
+            let cut_short = container.cut_short && now < container.since.after(SENT_WITHIN);
+            container.state.attempt().is_some() || cut_short
         });
         Some(at_work.map(|container| container.stub).collect())
     }

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use metal9_core::Transition;
-use metal9_store::StubRow;
+use metal9_store::{RequestRow, StubRow};
 use metal9_tasks::CancellationToken;
 use metal9_types::{
     AttemptId, ContainerId, Failure, FailureKind, Serving, StubId, TaskId, TaskStatus, WorkerId,
@@ -54,12 +54,21 @@ pub(crate) struct Endpoints {
     pub(crate) tunnels: Tunnels,
     pool: Pool,
     records: Records,
-    /// Requests that have not ended, to be cancelled by their users.
-    requests: Mutex<HashMap<TaskId, CancellationToken>>,
+    /// Requests that have not ended.
+    requests: Mutex<HashMap<TaskId, Underway>>,
     /// The request that a hold has, or had last, where it has one at a time.
     latest: Mutex<HashMap<TaskId, TaskId>>,
     /// Something became of a hold.
     progress: watch::Sender<()>,
+}
+
+/// A request that has not ended.
+#[derive(Debug)]
+struct Underway {
+    /// By which its user cancels it.
+    token: CancellationToken,
+    /// The hold of the container that it is in, and what is to be written down of it.
+    served: Option<(TaskId, RequestRow)>,
 }
 
 #[derive(Debug, Default)]
@@ -277,8 +286,24 @@ impl Endpoints {
 
     /// Ends a request for its user; `false` if there is none.
     pub(crate) fn cancel(&self, request: TaskId) -> bool {
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        requests.get(&request).inspect(|token| token.cancel()).is_some()
+        self.underway().get(&request).inspect(|it| it.token.cancel()).is_some()
+    }
+
+    fn underway(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, Underway>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be written down of a request that the container of a hold is serving.
+    pub(crate) fn served_by(&self, hold: TaskId, request: TaskId) -> Option<RequestRow> {
+        let (by, row) = self.underway().get(&request)?.served.clone()?;
+        (by == hold).then_some(row)
+    }
+
+    /// Where a hold is.
+    pub(crate) fn container_of(&self, hold: TaskId) -> Option<ContainerId> {
+        let state = self.lock();
+        let holds = state.book.holds(state.book.stub_of(hold)?);
+        holds.into_iter().find(|(task, _)| *task == hold)?.1
     }
 
     /// What a request waits for; nothing if it does not wait.

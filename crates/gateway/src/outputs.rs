@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::auth::{Caller, Rights};
 use crate::error::ApiError;
 use crate::shared::Shared;
-use crate::validate::shown;
+use crate::validate::{refuse, shown};
 
 /// How long the addresses that a task tells of its outputs are good for, in seconds.
 const TOLD_SECONDS: u32 = 3600;
@@ -27,12 +27,42 @@ pub(crate) async fn task_of(
     let missing = || ApiError::NotFound { kind: "task", id: shown(task) };
     let id: TaskId = task.parse().map_err(|_| missing())?;
     match caller.rights {
-        Rights::Job(own) if own == id => return Ok(id),
-        Rights::Job(_) => return Err(ApiError::Forbidden("a job has only its own task's outputs")),
+        Rights::Job(own) => return of_job(shared, caller, own, id).await,
         Rights::Owner | Rights::Restricted => {}
     }
     let row = shared.store.task(id).await?.filter(|row| row.workspace == caller.workspace);
     row.map(|row| row.id).ok_or_else(missing)
+}
+
+/// A task whose outputs a job may have: its own, or a request that its container serves or has served.
+async fn of_job(
+    shared: &Shared,
+    caller: &Caller,
+    own: TaskId,
+    wanted: TaskId,
+) -> Result<TaskId, ApiError> {
+    let serving = shared.endpoints.container_of(own);
+    if own == wanted {
+        return match shared.endpoints.is_hold(own) {
+            true => Err(refuse(
+                "a container that serves requests has no task of its own to keep an output with",
+                "save it while a request is served",
+            )),
+            false => Ok(own),
+        };
+    }
+    if let Some(row) = shared.endpoints.served_by(own, wanted) {
+        // Requests are written down late, and what a task leaves is kept with it.
+        shared.store.record_request(row).await?;
+        return Ok(wanted);
+    }
+    if let Some(container) = serving
+        && let Some(row) = shared.store.task(wanted).await?
+        && (row.workspace, row.container) == (caller.workspace, Some(container))
+    {
+        return Ok(wanted);
+    }
+    Err(ApiError::Forbidden("a job has only its own task's outputs"))
 }
 
 /// An output that the caller may have.

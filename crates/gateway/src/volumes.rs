@@ -193,6 +193,16 @@ pub(crate) async fn place_of(
     Ok((volume_of(shared, caller, name).await?, path))
 }
 
+/// A volume of this name, made if there is none and there is room for one.
+pub(crate) async fn make_volume(
+    shared: &Shared,
+    caller: &Caller,
+    name: &str,
+) -> Result<VolumeRow, ApiError> {
+    shared.disk.room_for("the volume", 0)?;
+    Ok(shared.store.by(&caller.actor).get_or_create_volume(caller.workspace, name).await?)
+}
+
 /// A signed address of a file in a volume, good for one method and so many seconds.
 pub(crate) fn file_address(
     shared: &Shared,

@@ -80,8 +80,8 @@ impl OutputUpload {
     /// Makes the output visible once all its bytes are on disk.
     ///
     /// # Errors
-    /// When the task has too many outputs ([`StoreError::OverLimit`]) or is not there any more, or
-    /// the output cannot be written.
+    /// When the task has too many outputs ([`StoreError::OverLimit`]) or is not there
+    /// ([`StoreError::Missing`]), or the output cannot be written.
     pub async fn finish(self) -> Result<OutputRow, StoreError> {
         let Self { store, upload, row } = self;
         upload.finish().await.map_err(objects("finish an output"))?;
@@ -90,8 +90,9 @@ impl OutputUpload {
             .write("record an output", row.clone(), |row, conn| Box::pin(insert(row, conn)))
             .await;
         let refused = match kept {
-            Ok(true) => return Ok(row),
-            Ok(false) => StoreError::OverLimit {
+            Ok(Kept::Yes) => return Ok(row),
+            Ok(Kept::NoTask) => StoreError::Missing { kind: "task", name: row.task.to_string() },
+            Ok(Kept::TooMany) => StoreError::OverLimit {
                 what: format!(
                     "a task may save {MOST_PER_TASK} outputs\nhint: save a directory, which is one \
                      output"
@@ -191,9 +192,16 @@ fn output_row(row: &SqliteRow) -> Result<OutputRow, StoreError> {
     })
 }
 
-/// `false` if the task has as many as it may, or has been removed meanwhile: nothing would ever
-/// remove its output then.
-async fn insert(row: &OutputRow, conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+/// What became of an output.
+enum Kept {
+    Yes,
+    /// The task has as many as it may.
+    TooMany,
+    /// There is no such task, or none any more: nothing would ever remove its output.
+    NoTask,
+}
+
+async fn insert(row: &OutputRow, conn: &mut SqliteConnection) -> Result<Kept, sqlx::Error> {
     let done = sqlx::query(
         "INSERT INTO outputs (id, workspace, task, filename, size, created_at) \
          SELECT ?1, workspace, id, ?4, ?5, ?6 FROM tasks WHERE id = ?3 AND workspace = ?2 \
@@ -206,7 +214,15 @@ async fn insert(row: &OutputRow, conn: &mut SqliteConnection) -> Result<bool, sq
     .bind(i64::try_from(row.size).unwrap_or(i64::MAX))
     .bind(row.created_at)
     .bind(MOST_PER_TASK)
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(done.rows_affected() > 0)
+    if done.rows_affected() > 0 {
+        return Ok(Kept::Yes);
+    }
+    let task = sqlx::query("SELECT 1 FROM tasks WHERE id = ? AND workspace = ?")
+        .bind(&row.task.0.as_bytes()[..])
+        .bind(&row.workspace.0.as_bytes()[..])
+        .fetch_optional(conn)
+        .await?;
+    Ok(if task.is_some() { Kept::TooMany } else { Kept::NoTask })
 }

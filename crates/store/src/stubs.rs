@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metal9_types::{StubConfig, StubId, WorkspaceId};
+use metal9_types::{ObjectId, Stage, StubConfig, StubId, StubKind, WorkspaceId};
 use sha2::{Digest, Sha256};
 use sqlx::{SqliteConnection, SqliteExecutor};
 use uuid::Uuid;
@@ -96,6 +96,41 @@ impl Store {
                 quota.bytes >> 20,
             ),
         })
+    }
+
+    /// The newest stub of one of these names that is of a handler of some code; none that is tried out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn stub_of_code(
+        &self,
+        workspace: WorkspaceId,
+        names: [&str; 2],
+        kind: StubKind,
+        handler: &str,
+        object: ObjectId,
+    ) -> Result<Option<StubId>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, config, used_at FROM stubs WHERE workspace = ? AND name IN (?, ?) \
+             ORDER BY created_at DESC",
+        )
+        .bind(&workspace.0.as_bytes()[..])
+        .bind(names[0])
+        .bind(names[1])
+        .fetch_all(self.readers())
+        .await
+        .map_err(database("look up a stub"))?;
+        for row in rows {
+            let columns = Columns { what: "stub", row: &row };
+            let config: StubConfig = columns.json("config")?;
+            let alike = (config.kind, &*config.handler, config.object) == (kind, handler, object);
+            if alike && config.stage != Stage::Serve {
+                let id = StubId(columns.uuid("id")?);
+                self.note_use(Used::Stub(id), columns.number("used_at")?).await?;
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// A stub.

@@ -73,6 +73,15 @@ impl MountPath {
         Ok(Self::Absolute(absolute))
     }
 
+    /// The absolute path by which a program may name it, wherever the code is.
+    #[must_use]
+    pub fn absolute(&self) -> PathBuf {
+        match self {
+            Self::Code(path) => Path::new(CODE).join(path.as_str()),
+            Self::Absolute(path) => path.clone(),
+        }
+    }
+
     /// Whether one is below the other, or both are the same.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
@@ -97,6 +106,7 @@ mod tests {
         for text in ["data/x", "./data/x", "data//x/", "/mnt/code/data/x"] {
             assert_eq!(MountPath::parse(text).unwrap(), code, "{text}");
         }
+        assert_eq!(code.absolute(), Path::new("/mnt/code/data/x"));
         assert_eq!(MountPath::parse("/models/").unwrap(), MountPath::Absolute("/models".into()));
     }
 

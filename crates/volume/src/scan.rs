@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::time::{Duration, SystemTime};
 
 use cap_std::fs::{Dir, Metadata, MetadataExt};
 use sha2::{Digest, Sha256};
@@ -28,6 +29,16 @@ impl Stamp {
     #[must_use]
     pub fn is_executable(&self) -> bool {
         self.executable
+    }
+
+    /// Whether the file has been left alone for so long, at a time.
+    #[must_use]
+    pub fn is_still(&self, now: SystemTime, quiet: Duration) -> bool {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let seconds = u64::try_from(self.changed.0).unwrap_or_default();
+        let nanos = u32::try_from(self.changed.1).unwrap_or_default();
+        let changed = Duration::from_secs(seconds) + Duration::from_nanos(nanos.into());
+        now.checked_sub(changed).is_some_and(|age| age >= quiet)
     }
 }
 
@@ -152,6 +163,10 @@ mod tests {
         let after = files.scan().unwrap();
         assert_eq!(after[0], before[0]);
         assert_ne!(after[1].stamp, before[1].stamp);
+        let (stamp, second) = (after[1].stamp, Duration::from_secs(1));
+        let later = SystemTime::now() + Duration::from_secs(60);
+        assert!(stamp.is_still(later, second) && !stamp.is_still(later, 120 * second));
+        assert!(!stamp.is_still(SystemTime::UNIX_EPOCH, Duration::ZERO), "the clock was set back");
         let hash = files.hash(&after[0].path).unwrap();
         assert!(hash.starts_with("6b86b273ff34fce1") && hash.len() == 64, "{hash}");
         assert!(files.find(&VolumePath::parse("link").unwrap()).is_err());

@@ -7,6 +7,7 @@ mod call;
 mod end;
 mod failure;
 mod gpu_memory;
+mod in_step;
 mod load;
 mod prepare;
 mod serve;
@@ -33,7 +34,7 @@ use crate::output::Sink;
 use crate::report::{Ended, Stream};
 use crate::roots::Means;
 use crate::runner::{CallFrame, CancelReason, Runner, ToRunner};
-use crate::tunnel::Sockets;
+use crate::tunnel::{Open, Sockets};
 use crate::volumes::{Mount, SharedDisk};
 use crate::workspace::Workspaces;
 pub(crate) use failure::exit_text;
@@ -275,7 +276,8 @@ impl Container {
         if let Err(halt) = self.load(runner, &first, &mut phases).await {
             return halt;
         }
-        let _open = self.open(runner);
+        let open = self.open(runner);
+        let answered = open.as_ref().map(Open::answered).unwrap_or_default();
         let mut workspace = self.open_workspace(runner, &first).await;
         self.tell(Event::Loaded(self.id)).await;
         let mut next = first;
@@ -289,7 +291,10 @@ impl Container {
                     Ok(())
                 }
                 0 => self.call(runner, next, phases).await,
-                _ => self.serve_requests(runner, next, phases, workspace.as_mut()).await,
+                _ => {
+                    let (workspace, answered) = (workspace.as_mut(), Arc::clone(&answered));
+                    self.serve_requests(runner, next, phases, workspace, answered).await
+                }
             };
             if let Err(halt) = called {
                 return halt;
@@ -311,11 +316,18 @@ impl Container {
         self.tell(Event::Progress { attempt, text: text.to_owned() }).await;
     }
 
+    async fn say(&self, sink: &Sink, text: &str) {
+        self.tools.say(sink, text).await;
+    }
+}
+
+impl Tools {
     /// Tells the user something that no process of theirs has said.
     async fn say(&self, sink: &Sink, text: &str) {
         let text = if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") };
         let (attempt, stream) = (sink.attempt, Stream::Stderr);
-        self.tell(Event::Output { attempt, stream, text, room: None }).await;
+        // The manager outlives its containers, except at the very end.
+        let _ = self.events.send(Event::Output { attempt, stream, text, room: None }).await;
     }
 }
 

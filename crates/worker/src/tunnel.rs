@@ -4,6 +4,7 @@ mod place;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::io::InspectReader;
 
 use crate::gateway::Gateway;
 use crate::workspace::Workspace;
@@ -40,6 +42,7 @@ pub(crate) struct Sockets {
 struct Served {
     directory: PathBuf,
     processes: u32,
+    answered: Arc<AtomicBool>,
 }
 
 impl Default for Sockets {
@@ -53,6 +56,14 @@ impl Default for Sockets {
 pub(crate) struct Open {
     sockets: Sockets,
     container: ContainerId,
+    answered: Arc<AtomicBool>,
+}
+
+impl Open {
+    /// Is set whenever a process says something.
+    pub(crate) fn answered(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.answered)
+    }
 }
 
 impl Drop for Open {
@@ -68,9 +79,11 @@ impl Sockets {
 
     /// From now on the processes of a container are reached in its directory.
     pub(crate) fn open(&self, container: ContainerId, directory: &Path, processes: u32) -> Open {
-        let served = Served { directory: directory.to_owned(), processes };
+        let answered = Arc::new(AtomicBool::new(false));
+        let directory = directory.to_owned();
+        let served = Served { directory, processes, answered: Arc::clone(&answered) };
         self.lock().insert(container, served);
-        Open { sockets: self.clone(), container }
+        Open { sockets: self.clone(), container, answered }
     }
 
     /// Dials the gateway and carries bytes between it and the process, in the background.
@@ -92,7 +105,11 @@ impl Sockets {
         metal9_tasks::spawn_infallible("tunnel", async move {
             let _slot = slot;
             match connect(&served.directory, process).await {
-                Ok(socket) => carry(&gateway, tunnel, socket).await,
+                Ok(socket) => {
+                    let answered = served.answered;
+                    let told = move |_: &[u8]| answered.store(true, Ordering::Relaxed);
+                    carry(&gateway, tunnel, InspectReader::new(socket, told)).await;
+                }
                 Err(error) => {
                     tracing::debug!(%container, process, %error, "a process cannot be reached");
                     refuse(gateway, tunnel, "the process does not listen");

@@ -17,6 +17,7 @@ use metal9_volume::MountPath;
 
 use crate::buckets::BucketCopy;
 use crate::errors::chain;
+use crate::output::Sink;
 use crate::runner::ContainerDirectory;
 use copy::{CopyError, VolumeCopy};
 use ground::Ground;
@@ -69,6 +70,8 @@ pub(crate) struct Copies {
     pub(crate) volumes: Vec<VolumeCopy>,
     pub(crate) buckets: Vec<BucketCopy>,
     pub(crate) directory: Option<ContainerDirectory>,
+    /// Of a call that works with them, whose changes have yet to be sent.
+    pub(crate) owed: Option<Sink>,
     /// What its volumes stand on that are no copies.
     pub(crate) ground: Ground,
     /// Directories of those whose files the container itself keeps open after its programs have closed
@@ -106,12 +109,12 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// Where the job finds it, besides the directory itself, as the file rules want it.
-    pub(crate) fn rule(&self) -> VolumePaths {
-        let elsewhere = match &self.place {
-            MountPath::Absolute(path) => Some(path.clone()),
-            MountPath::Code(_) => None,
-        };
+    /// Where the job finds it, besides the directory itself, as the file rules want it: also by the
+    /// absolute path of a place below the code, where that `can_be`.
+    pub(crate) fn rule(&self, can_be: impl Fn(&Path) -> bool) -> VolumePaths {
+        let path = self.place.absolute();
+        let wanted = matches!(self.place, MountPath::Absolute(_));
+        let elsewhere = (wanted || can_be(&path)).then_some(path);
         VolumePaths { directory: self.directory.clone(), elsewhere, read_only: self.read_only }
     }
 

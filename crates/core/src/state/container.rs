@@ -18,6 +18,8 @@ pub(crate) struct Container {
     pub(crate) state: ContainerState,
     /// Since when it is in this state.
     pub(crate) since: Moment,
+    /// Whether it was told to end in the middle of a call, and may have yet to send what that wrote.
+    pub(crate) cut_short: bool,
     /// When its call began or is thought to begin.
     pub(crate) call_began: Moment,
 }

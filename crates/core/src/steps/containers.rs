@@ -35,6 +35,7 @@ impl Core {
             rank: spot.rank,
             state: ContainerState::Stopping,
             since: now,
+            cut_short: false,
             call_began: now,
         };
         self.containers.insert(id, container);
@@ -126,6 +127,7 @@ impl Core {
     pub(crate) fn set_stopping(&mut self, now: Moment, id: ContainerId) {
         self.deadlines.disarm(Deadline::KeepWarm(id));
         self.change_container(id, |container| {
+            container.cut_short |= container.state.attempt().is_some();
             container.state = ContainerState::Stopping;
             container.since = now;
         });

@@ -1,8 +1,9 @@
 //! The main path.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use metal9_types::TaskStatus;
+use metal9_types::{FailureKind, TaskStatus};
 
 use super::env::{TestEnv, stub, task, task_spec, worker};
 use crate::{Ignored, Input};
@@ -28,16 +29,31 @@ fn a_task_is_given_away_at_once_and_ends_when_its_call_returns() {
 #[test]
 fn a_worker_is_at_work_for_a_stub_while_it_has_a_call_of_it() {
     let mut env = TestEnv::new().stub();
-    assert_eq!(env.core.stubs_at_work(worker(1)), None, "it has not said what it has");
+    assert_eq!(env.core.stubs_at_work(env.now, worker(1)), None, "it has not said what it has");
     env.hello(1, 1, 2);
     let nothing = Some(BTreeSet::new());
-    assert_eq!(env.core.stubs_at_work(worker(1)), nothing);
+    assert_eq!(env.core.stubs_at_work(env.now, worker(1)), nothing);
     env.submit(1);
     let given = env.given();
-    assert_eq!(env.core.stubs_at_work(worker(1)), Some(BTreeSet::from([stub(1)])));
+    assert_eq!(env.core.stubs_at_work(env.now, worker(1)), Some(BTreeSet::from([stub(1)])));
     env.finish(given);
     assert_eq!(env.core.counts().idle, 1);
-    assert_eq!(env.core.stubs_at_work(worker(1)), nothing, "a warm container has no call");
+    assert_eq!(env.core.stubs_at_work(env.now, worker(1)), nothing, "a warm container has no call");
+    env.submit(2);
+    let given = env.given();
+    env.cancel(task(2));
+    assert_eq!(env.stopped_attempt(FailureKind::Cancelled), given.attempt);
+    assert_eq!(env.ended(task(2)).status, TaskStatus::Cancelled);
+    let own = Some(BTreeSet::from([stub(1)]));
+    assert_eq!(
+        env.core.stubs_at_work(env.now, worker(1)),
+        own,
+        "it has yet to send what was written"
+    );
+    let later = env.now.after(Duration::from_secs(600));
+    assert_eq!(env.core.stubs_at_work(later, worker(1)), nothing, "but not for ever");
+    env.gone(given.container);
+    assert_eq!(env.core.stubs_at_work(env.now, worker(1)), nothing);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use metal9_core::Input;
 use metal9_tasks::CancellationToken;
 use metal9_types::{FailureKind, TaskId};
 
+use super::Underway;
 use super::book::Place;
 use super::connection::{self, ConnectError};
 use super::record::Record;
@@ -59,8 +59,8 @@ impl Exchange {
         open: Claim,
     ) -> (Self, CancellationToken) {
         let token = CancellationToken::new();
-        let requests = &shared.endpoints.requests;
-        requests.lock().unwrap_or_else(PoisonError::into_inner).insert(task, token.clone());
+        let underway = Underway { token: token.clone(), served: None };
+        shared.endpoints.underway().insert(task, underway);
         let exchange = Self {
             shared: SharedRef::clone(shared),
             task,
@@ -93,6 +93,10 @@ impl Exchange {
         self.place = Some(place);
         if let Some(record) = &mut self.record {
             record.begins(&place);
+            let served = Some((place.hold, record.row().clone()));
+            if let Some(underway) = self.shared.endpoints.underway().get_mut(&self.task) {
+                underway.served = served;
+            }
             if record.is_alone() {
                 self.shared.endpoints.latest().insert(place.hold, self.task);
             }
@@ -165,8 +169,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let requests = &self.shared.endpoints.requests;
-        requests.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.task);
+        self.shared.endpoints.underway().remove(&self.task);
         self.ends(Some((FailureKind::Cancelled, "the client went away")));
         let Some(place) = self.place.take() else { return };
         if self.clean {

@@ -7,14 +7,14 @@ use metal9_types::{
     StubKind, StubType, Target,
 };
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Rights};
 use crate::driver::RUNTIME_VARIABLE;
 use crate::error::ApiError;
 use crate::macs::{self, Verdict};
 use crate::references;
 use crate::shared::Shared;
 use crate::validate::{
-    allow_list, environment, gpu, mounts, names, policy, quota, resources, runtime, schema,
+    allow_list, environment, gpu, mounts, names, policy, quota, refuse, resources, runtime, schema,
     serving, shown,
 };
 
@@ -24,7 +24,9 @@ pub(super) async fn get_or_create(
     caller: &Caller,
     request: GetOrCreateStubRequest,
 ) -> Result<GetOrCreateStubResponse, ApiError> {
-    caller.require_client()?;
+    if let Rights::Job(_) = caller.rights {
+        return find_for_job(shared, caller, &request).await;
+    }
     let force = request.force_create;
     let mut warnings = Vec::new();
     if request.checkpoint_enabled {
@@ -63,6 +65,36 @@ async fn give(
         shared.disk.want_room();
     }
     Ok(made?)
+}
+
+/// A job makes no stub, and so gets nothing that its own does not have. It finds what was made of the
+/// same code.
+async fn find_for_job(
+    shared: &Shared,
+    caller: &Caller,
+    request: &GetOrCreateStubRequest,
+) -> Result<GetOrCreateStubResponse, ApiError> {
+    let wanted = StubType::parse(&request.stub_type).zip(request.object_id.parse().ok());
+    let found = match wanted {
+        Some((StubType { kind, stage: Stage::Run }, object)) if !request.force_create => {
+            // As clients name what they deploy.
+            let deployed = format!("{}/deployment/{}", request.stub_type, request.handler);
+            let (store, names) = (&shared.store, [&*request.name, &*deployed]);
+            let handler = &request.handler;
+            store.stub_of_code(caller.workspace, names, kind, handler, object).await?
+        }
+        _ => None,
+    };
+    let stub = found.ok_or_else(|| {
+        refuse(
+            format!(
+                "a running job may not make a stub, and there is none of `{}` with its code",
+                shown(&request.handler)
+            ),
+            "deploy it, or call it once from a program, before a job does",
+        )
+    })?;
+    Ok(GetOrCreateStubResponse { ok: true, stub_id: stub.to_string(), ..Default::default() })
 }
 
 fn invalid(text: impl Into<String>) -> ApiError {

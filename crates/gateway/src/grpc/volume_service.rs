@@ -33,7 +33,12 @@ impl wire::volume_service_server::VolumeService for VolumeApi {
         &self,
         request: Request<wire::GetOrCreateVolumeRequest>,
     ) -> Result<Response<wire::GetOrCreateVolumeResponse>, Status> {
-        serve!(self, request, volume::whole::get_or_create, GetOrCreateVolumeResponse)
+        let caller = self.shared.grpc_caller(request.metadata()).await?;
+        let result = volume::whole::get_or_create(&self.shared, &caller, request.into_inner());
+        reply(result.await, |err_msg| wire::GetOrCreateVolumeResponse {
+            err_msg,
+            ..Default::default()
+        })
     }
 
     async fn delete_volume(

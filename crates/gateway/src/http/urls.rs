@@ -27,7 +27,6 @@ pub(super) async fn stub(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Address>, HttpError> {
-    caller.require_client()?;
     let stub = own_stub(&shared, &caller, &id).await?;
     Ok(Json(Address { url: deployed::url(&shared, &stub, None) }))
 }
@@ -41,7 +40,6 @@ pub(super) async fn deployment(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Address>, HttpError> {
-    caller.require_client()?;
     let deployment = deployed::own_deployment(&shared, &caller, &id).await?;
     let stub = own_stub(&shared, &caller, &deployment.stub.to_string()).await?;
     Ok(Json(Address { url: deployed::url(&shared, &stub, Some(&deployment)) }))

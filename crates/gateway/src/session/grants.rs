@@ -21,7 +21,7 @@ pub(super) async fn stub_at_work(
     worker: WorkerId,
     gives: impl Fn(&StubRow) -> bool,
 ) -> Result<Option<Arc<StubRow>>, ApiError> {
-    let stubs = shared.driver.query(move |core, _| core.stubs_at_work(worker)).await?;
+    let stubs = shared.driver.query(move |core, now| core.stubs_at_work(now, worker)).await?;
     let stubs = stubs.ok_or(ApiError::Unavailable("the worker is not connected yet"))?;
     for stub in stubs {
         if let Some(stub) = shared.store.stub(stub).await?.filter(|stub| gives(stub)) {
@@ -45,7 +45,7 @@ pub(super) async fn is_context(
     if own.any(|(session, _)| shared.builds.copies_from(*session, object)) {
         return Ok(true);
     }
-    let stubs = shared.driver.query(move |core, _| core.stubs_at_work(worker)).await?;
+    let stubs = shared.driver.query(move |core, now| core.stubs_at_work(now, worker)).await?;
     for stub in stubs.unwrap_or_default() {
         let Some(stub) = shared.store.stub(stub).await? else { continue };
         let image = shared.store.image(&stub.config.image).await?;

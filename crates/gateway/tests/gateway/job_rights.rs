@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 use metal9_proto::beta9::gateway as wire;
+use metal9_proto::beta9::image::VerifyImageBuildRequest;
 use metal9_proto::beta9::secret::secret_service_client::SecretServiceClient;
-use metal9_proto::beta9::volume::CopyPathRequest;
 use metal9_proto::beta9::volume::volume_service_client::VolumeServiceClient;
+use metal9_proto::beta9::volume::{CopyPathRequest, GetOrCreateVolumeRequest};
 use metal9_proto::worker::FetchArgumentsRequest;
 use metal9_proto::{function_client, gateway_client, image_client, worker_client};
 use metal9_testkit::{Call, Client, Session, StubOptions, within};
@@ -22,6 +23,7 @@ struct Job {
     job: Client,
     token: String,
     attempt: u64,
+    stub: String,
     /// Kept so that it goes on.
     _running: (Session, Call),
 }
@@ -42,7 +44,7 @@ async fn running_in(fixture: Fixture, token: &str) -> Result<Job> {
     let job = Client::connect(fixture.running.grpc, &assign.job_token).await?;
     job.becomes(&call.task, "RUNNING").await?;
     let (token, attempt) = (assign.job_token, assign.attempt_id);
-    Ok(Job { fixture, job, token, attempt, _running: (worker, call) })
+    Ok(Job { fixture, job, token, attempt, stub, _running: (worker, call) })
 }
 
 /// What a gRPC call came to: refused by its status, or by the sentence in its answer.
@@ -81,6 +83,7 @@ async fn a_job_may_not_manage_its_workspace() -> Result<()> {
     let mut secrets = SecretServiceClient::new(job.channel());
     let mut functions = function_client(job.channel());
     let object = futures::stream::iter([wire::PutObjectRequest::default()]);
+    let anew = VerifyImageBuildRequest { force_rebuild: true, ..Default::default() };
     all_refused(&[
         asked!(job, api.list_tokens),
         asked!(job, api.create_token),
@@ -121,7 +124,7 @@ async fn a_job_may_not_manage_its_workspace() -> Result<()> {
         asked!(job, secrets.create_secret),
         asked!(job, secrets.update_secret),
         asked!(job, secrets.delete_secret),
-        asked!(job, images.verify_image_build(Default::default()), |_| ""),
+        asked!(job, images.verify_image_build(anew), |_| ""),
         asked!(job, images.build_image(Default::default()), |_| ""),
     ]);
     // Neither may it show its token where workers show theirs.
@@ -152,6 +155,87 @@ async fn a_job_reaches_volumes_only_as_its_directories() -> Result<()> {
         asked!(job, volumes.complete_multipart_upload),
         asked!(job, volumes.abort_multipart_upload),
     ]);
+    Ok(())
+}
+
+/// What the SDK does before it calls a function or puts into a queue.
+#[tokio::test]
+async fn a_job_finds_what_is_there_for_its_calls_and_makes_nothing() -> Result<()> {
+    let Job { fixture, job, token, stub: own, .. } = &running().await?;
+    let client = Client::connect(fixture.running.grpc, &fixture.token).await?;
+    let mut api = gateway_client(job.channel());
+
+    let same = |python: &str| VerifyImageBuildRequest {
+        python_version: python.to_owned(),
+        ..Default::default()
+    };
+    let mut images = image_client(job.channel());
+    let image = images.verify_image_build(job.request(same("python3"))?).await?.into_inner();
+    assert!(image.exists, "{image:?}");
+    let other = images.verify_image_build(job.request(same("python3.9"))?).await?.into_inner();
+    assert!(!other.exists, "{other:?}");
+
+    let changed = wire::HeadObjectRequest { hash: "0".repeat(64), ..Default::default() };
+    let code = api.head_object(job.request(changed.clone())?).await?.into_inner();
+    assert!(code.exists, "its own code, to which it may have added something: {code:?}");
+    let clients = client.request(changed)?;
+    let unknown = gateway_client(client.channel()).head_object(clients).await?.into_inner();
+    assert!(!unknown.exists, "{unknown:?}");
+
+    let wanted = |handler: &str| wire::GetOrCreateStubRequest {
+        object_id: code.object_id.clone(),
+        image_id: image.image_id.clone(),
+        stub_type: "function".into(),
+        name: format!("function/{handler}"),
+        app_name: "another".into(),
+        handler: handler.to_owned(),
+        ..Default::default()
+    };
+    let found = api.get_or_create_stub(job.request(wanted("app:f"))?).await?.into_inner();
+    assert_eq!((found.ok, &found.stub_id), (true, own), "{found:?}");
+    let mut volumes = VolumeServiceClient::new(client.channel());
+    let named = || GetOrCreateVolumeRequest { name: "there".into() };
+    volumes.get_or_create_volume(client.request(named())?).await?;
+    let mut volumes = VolumeServiceClient::new(job.channel());
+    let volume = volumes.get_or_create_volume(job.request(named())?).await?.into_inner();
+    assert!(volume.ok && volume.volume.is_some(), "{volume:?}");
+
+    let queue = || wire::GetOrCreateStubRequest {
+        stub_type: "taskqueue".into(),
+        name: "taskqueue/app:f".into(),
+        ..wanted("app:f")
+    };
+    let forced = wire::GetOrCreateStubRequest { force_create: true, ..wanted("app:f") };
+    let foreign = wire::GetOrCreateStubRequest { object_id: own.clone(), ..wanted("app:f") };
+    let new = GetOrCreateVolumeRequest { name: "new".into() };
+    all_refused(&[
+        asked!(job, api.get_or_create_stub(queue()), |answer| &answer.err_msg),
+        asked!(job, api.get_or_create_stub(forced), |answer| &answer.err_msg),
+        asked!(job, api.get_or_create_stub(foreign), |answer| &answer.err_msg),
+        asked!(job, api.get_or_create_stub(wanted("app:g")), |answer| &answer.err_msg),
+        asked!(job, volumes.get_or_create_volume(new), |answer| &answer.err_msg),
+    ]);
+    // As it was deployed, it is found too.
+    let deployed = wire::GetOrCreateStubRequest {
+        stub_type: "taskqueue/deployment".into(),
+        name: "taskqueue/deployment/app:f".into(),
+        force_create: true,
+        ..queue()
+    };
+    let mut owners = gateway_client(client.channel());
+    let deployed = owners.get_or_create_stub(client.request(deployed)?).await?.into_inner();
+    let found = api.get_or_create_stub(job.request(queue())?).await?.into_inner();
+    assert_eq!((found.ok, &found.stub_id), (true, &deployed.stub_id), "{found:?}");
+
+    let gateway = fixture.running.http;
+    let address = |kind: &str, id: &str| format!("/api/v1/{kind}/{id}/url");
+    let answer = http(gateway, token, "GET", &address("stub", own), "").await?;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    for kind in ["stub", "deployment"] {
+        let path = address(kind, "00000000-0000-0000-0000-000000000007");
+        let answer = http(gateway, token, "GET", &path, "").await?;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    }
     Ok(())
 }
 
@@ -199,8 +283,6 @@ async fn a_job_may_not_manage_anything_over_http_either() -> Result<()> {
         ("POST", &format!("{worker}/cordon")),
         ("POST", &format!("{worker}/uncordon")),
         ("POST", &format!("{worker}/drain")),
-        ("GET", &format!("/api/v1/stub/{id}/url")),
-        ("GET", &format!("/api/v1/deployment/{id}/url")),
     ] {
         let body = match (method, path) {
             ("GET", _) => "",

@@ -153,6 +153,8 @@ async fn rows_of_ended_tasks_and_requests_count_once_each() {
 
     assert_eq!(store.forget_ended(fixture.workspace, LATER, 2).await.unwrap().count, 2);
     assert_eq!(kept().await, TASK_ROW_BYTES + 105, "the ones that ended first went");
+    let late = store.put_output(fixture.workspace, id, "late").await.unwrap().finish().await;
+    assert_eq!(late.unwrap_err().to_string(), format!("there is no task `{id}`"));
     let fixture = fixture.reopen().await;
     assert_eq!(fixture.store.kept_bytes().await.unwrap(), TASK_ROW_BYTES + 105);
     fixture.store.forget_ended(fixture.workspace, LATER, 2).await.unwrap();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use metal9_juicefs::Sound;
 use metal9_types::{AttemptId, Failure, FailureKind, Phase};
 
+use crate::container::in_step::Pace;
 use crate::container::load::closed;
 use crate::container::{Arguments, Call, Command, Container, Halt, Job, failure, phase};
 use crate::event::Event;
@@ -65,12 +66,17 @@ impl Container {
             self.tell(Event::Ended { attempt, ended }).await;
             return Ok(());
         }
+        runner.copies.owed = Some(sink.clone());
         runner.pump.attach(sink).await;
         let mut begun = Instant::now();
-        let answered = match self.send_call(runner, &call, arguments).await {
-            Ok(()) => self.answer(runner, &call, &mut begun).await,
-            Err(halt) => Err(halt),
+        let keeper = self.keeper(runner, &teller, Pace::call());
+        let mut volumes = std::mem::take(&mut runner.copies.volumes);
+        let answering = async {
+            self.send_call(runner, &call, arguments).await?;
+            self.answer(runner, &call, &mut begun).await
         };
+        let answered = keeper.during(&mut volumes, answering).await;
+        runner.copies.volumes = volumes;
         phases.push(phase("call", begun.elapsed()));
         self.tell_refused(runner, &teller, refused).await;
         // A job of which the kernel has killed a part may still have given an answer.
@@ -237,7 +243,7 @@ impl Container {
                 if count > 0 {
                     tracing::debug!(container = %self.id, count, "ended what a call had left behind");
                 }
-                let outcome = self.write_volumes_back(runner, sink, outcome).await;
+                let outcome = self.write_volumes_back(&mut runner.copies, sink, outcome).await;
                 let reusable = !spent && !runner.copies.ground.is_lost();
                 let ended = Ended { outcome, phases, reusable };
                 if spent {

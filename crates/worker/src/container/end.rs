@@ -26,7 +26,8 @@ impl Container {
         reason(&halt)
     }
 
-    /// Ends the processes, tells what they wrote and the end of the call, removes the files.
+    /// Ends the processes, tells what they wrote and the end of the call, removes the files: those of
+    /// volumes once they were sent.
     pub(super) async fn end(&self, mut runner: Runner, halt: Halt) -> String {
         let reason = reason(&halt);
         match &halt {
@@ -40,9 +41,10 @@ impl Container {
             }
             Halt::Killed(_) | Halt::Failed { .. } | Halt::Died(_) | Halt::Anew(_) => {}
         }
-        let Runner { supervisor, pump, directory, aside, own_network, .. } = runner;
+        let Runner { supervisor, pump, directory, aside, own_network, mut copies, .. } = runner;
         self.end_processes(&supervisor).await;
         pump.finish().await;
+        let halt = self.keep_written(&mut copies, halt).await;
         match halt {
             Halt::Failed { attempt, ended }
             | Halt::Cancelled { attempt, tell: Some(ended), .. } => {

@@ -294,7 +294,10 @@ impl Container {
             buckets = self.telling(job, "fetching the cloud buckets", making).await?;
         }
         launcher.guard.hand_over(&path).map_err(failed)?;
-        Ok((mounts, Copies { volumes, buckets, directory: Some(directory), ground, late }))
+        Ok((
+            mounts,
+            Copies { volumes, buckets, directory: Some(directory), owed: None, ground, late },
+        ))
     }
 
     async fn copies(

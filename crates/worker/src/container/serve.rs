@@ -1,12 +1,15 @@
 //! A container that serves requests: a call that lasts until it is released, and the sockets by
 //! which its processes are reached meanwhile.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bytes::Bytes;
 use metal9_types::{AttemptId, Failure, FailureKind, Phase};
 
 use crate::container::call::halt;
+use crate::container::in_step::Pace;
 use crate::container::load::closed;
 use crate::container::{Command, Container, Halt, Job, failure, phase};
 use crate::errors::chain;
@@ -61,11 +64,14 @@ impl Container {
         job: Job,
         mut phases: Vec<Phase>,
         workspace: Option<&mut workspace::Open>,
+        answered: Arc<AtomicBool>,
     ) -> Result<(), Halt> {
         let Job { call, sink } = job;
         let attempt = call.attempt;
         runner.memory.set_busy(true);
-        runner.pump.attach(sink).await;
+        self.take_over(runner, &sink).await;
+        runner.copies.owed = Some(sink.clone());
+        runner.pump.attach(sink.clone()).await;
         let begun = Instant::now();
         if let Err(error) = runner.send(&call.frame(Bytes::new())).await {
             // The program's end, which comes next, says more.
@@ -73,11 +79,19 @@ impl Container {
         }
         let mut never = Reloads::default();
         let reloads = workspace.map_or(&mut never, |open| &mut open.reloads);
-        let released = self.until_released(runner, attempt, reloads).await;
+        let keeper = self.keeper(runner, &sink, Pace::serving(answered));
+        let mut volumes = std::mem::take(&mut runner.copies.volumes);
+        let serving = self.until_released(runner, attempt, reloads);
+        let released = keeper.during(&mut volumes, serving).await;
+        runner.copies.volumes = volumes;
         phases.push(phase("call", begun.elapsed()));
         match released {
             Ok(()) => {
                 runner.pump.finish().await;
+                // Its requests were answered: that something was not sent is in its log, and is tried again
+                // with the next.
+                let outcome = Ok(Bytes::new());
+                let _ = self.write_volumes_back(&mut runner.copies, &sink, outcome).await;
                 let ended = Ended { outcome: Ok(Bytes::new()), phases, reusable: true };
                 self.tell(Event::Ended { attempt, ended }).await;
                 Ok(())

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 use metal9_proto::worker as wire;
@@ -96,14 +97,15 @@ impl Gateway {
     }
 
     /// Sends a file that a job has changed, which began with `base`. Returns where the file is now
-    /// that somebody else had written meanwhile; empty if nobody had.
+    /// that somebody else had written meanwhile, empty if nobody had; and the name of what was sent,
+    /// which may have been changed again since it was looked at.
     pub(crate) async fn push_volume_file(
         &self,
         volume: VolumeId,
         found: &Found,
         base: &str,
         open: impl Fn(&VolumePath) -> Result<File, VolumeError>,
-    ) -> Result<String, TransferError> {
+    ) -> Result<(String, String), TransferError> {
         retry(|| async {
             let file = open(&found.path).map_err(TransferError::Volume)?;
             self.try_push_volume_file(volume, found, base, file).await
@@ -117,7 +119,7 @@ impl Gateway {
         found: &Found,
         base: &str,
         file: File,
-    ) -> Result<String, TransferError> {
+    ) -> Result<(String, String), TransferError> {
         let first = wire::VolumeFilePiece {
             volume_id: volume.to_string(),
             path: found.path.to_string(),
@@ -130,9 +132,14 @@ impl Gateway {
         // What cannot be read cuts the stream off, and must not be taken for the whole file.
         let (broken, is_broken) = tokio::sync::oneshot::channel();
         let mut broken = Some(broken);
+        let sent = Arc::new(Mutex::new(Sha256::new()));
+        let hash = Arc::clone(&sent);
         let pieces = pieces.filter_map(move |piece| {
             let piece = match piece {
-                Ok(data) => Some(wire::VolumeFilePiece { data, ..Default::default() }),
+                Ok(data) => {
+                    hash.lock().unwrap_or_else(PoisonError::into_inner).update(&data);
+                    Some(wire::VolumeFilePiece { data, ..Default::default() })
+                }
                 Err(error) => {
                     if let Some(broken) = broken.take() {
                         let _ = broken.send(error);
@@ -150,7 +157,9 @@ impl Gateway {
                 Err(TransferError::File { path: found.path.as_str().into(), source })
             }
             pushed = client.push_volume_file(pieces) => {
-                Ok(pushed.map_err(TransferError::of)?.into_inner().conflict_path)
+                let aside = pushed.map_err(TransferError::of)?.into_inner().conflict_path;
+                let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Ok((aside, hex(&sent.finalize())))
             }
         }
     }

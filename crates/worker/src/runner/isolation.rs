@@ -12,6 +12,7 @@ use metal9_sandbox::{
 };
 
 use metal9_types::Runtime;
+use metal9_volume::MountPath;
 
 use crate::options::{Options, Wish};
 use crate::roots::Root;
@@ -333,8 +334,9 @@ impl Guard {
         runner_dir: &Path,
         volumes: &[Mounted],
     ) -> Option<String> {
-        let mut reasons = volumes.iter().filter_map(|volume| {
-            self.cannot_mount_at(&volume.rule().elsewhere?, environment, runner_dir)
+        let mut reasons = volumes.iter().filter_map(|volume| match &volume.place {
+            MountPath::Absolute(path) => self.cannot_mount_at(path, environment, runner_dir),
+            MountPath::Code(_) => None,
         });
         reasons.next()
     }
@@ -356,18 +358,20 @@ impl Guard {
         // What is mounted over a directory of the worker would hide it, and what the worker needs
         // would be made in the volume.
         let needed = [&*environment.dir, &*environment.python, runner_dir];
-        let own = needed.into_iter();
-        let own = own.chain(
-            self.hidden.iter().chain(&self.readable).chain(&self.writable).map(PathBuf::as_path),
-        );
-        let covers = |path: &Path| path.starts_with(wanted) || wanted.starts_with(path);
-        own.into_iter().any(covers).then(|| {
+        self.covers(wanted, needed).then(|| {
             format!(
                 "a volume cannot be mounted at `{}`, where this worker has files of its own\n\
                  hint: choose another mount_path, as `/data/models` or `./models`",
                 wanted.display()
             )
         })
+    }
+
+    /// Whether a place is above or below files that are needed, or that the worker's settings name.
+    fn covers<'a>(&'a self, place: &Path, needed: impl IntoIterator<Item = &'a Path>) -> bool {
+        let named = self.hidden.iter().chain(&self.readable).chain(&self.writable);
+        let mut own = needed.into_iter().chain(named.map(PathBuf::as_path));
+        own.any(|path| path.starts_with(place) || place.starts_with(path))
     }
 
     /// How a runner is isolated.
@@ -401,6 +405,8 @@ impl Guard {
         volumes: &[Mounted],
     ) -> Option<Isolation> {
         let means = self.means?;
+        let needed = || programs.iter().map(PathBuf::as_path).chain(interpreter);
+        let can_be = |place: &Path| means.view && !self.covers(place, needed());
         let job = JobPaths {
             programs: programs.to_vec(),
             python: interpreter.map(Path::to_owned).unwrap_or_default(),
@@ -410,7 +416,7 @@ impl Guard {
             readable: self.readable.clone(),
             writable: self.writable.clone(),
             hidden: self.hidden.clone(),
-            volumes: volumes.iter().map(Mounted::rule).collect(),
+            volumes: volumes.iter().map(|volume| volume.rule(can_be)).collect(),
         };
         let files = if means.seatbelt {
             darwin_file_rules(&RealMachine, &job, &self.home)

@@ -1,6 +1,7 @@
 """The callback that a stub or a request may ask for, posted beside the requests."""
 
 import asyncio
+import os
 import sys
 import threading
 import traceback
@@ -34,7 +35,7 @@ def post(sdk, context, payload, status: str, override_url=None) -> None:
 
 
 class Callbacks:
-    """An ASGI application around another, whose requests end with a callback if the stub wants that."""
+    """An ASGI application around another: requests are tasks, and end with a callback if the stub wants that."""
 
     def __init__(self, sdk, app) -> None:
         self._sdk = sdk
@@ -42,11 +43,15 @@ class Callbacks:
 
     async def __call__(self, scope, receive, send) -> None:
         task_id = None
-        if scope["type"] != "lifespan" and self._sdk.callback_url():
+        if scope["type"] != "lifespan":
             for name, value in scope["headers"]:
                 if name == b"x-task-id":
                     task_id = value.decode("latin-1")
-        if task_id is None:
+        if task_id is not None:
+            # What the SDK keeps with a task, it keeps with this one. Where there are several requests at a time, with
+            # the one that came last.
+            os.environ["TASK_ID"] = task_id
+        if task_id is None or not self._sdk.callback_url():
             await self._app(scope, receive, send)
             return
         status = "COMPLETE"
