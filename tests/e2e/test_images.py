@@ -328,13 +328,35 @@ def test_an_image_from_no_registry_is_run_and_built_upon(mixed, registry, layout
         ({"existing_image_uri": "oci:nobodys"}, "has neither `nobodys` nor `nobodys.tar`"),
         ({"existing_image_uri": "oci:../layouts/own"}, "names of layouts have letters"),
         # Whoever may name any file of the machine as an image reads it.
-        ({"dockerfile": "FROM oci:{layouts}/own\nRUN true"}, "rejected by policy"),
+        ({"dockerfile": "FROM oci:{layouts}/own\nRUN true"}, "no such file or directory"),
     ],
 )
 def test_layouts_are_had_by_name_only(mixed, layouts, spec, said):
     spec = {key: value.format(layouts=layouts) for key, value in spec.items()}
     refused = build(mixed.api, **spec)
     assert not refused.ok and said in refused.said, refused
+
+
+@pytest.mark.parametrize(
+    "link, mount, says",
+    [
+        ("/", "type=bind,from=base,source=/out,destination=/exploit,rw", "is not of this build"),
+        # What another mount namespace has, the kernel gives to nobody.
+        ("/proc/1/root", "type=bind,from=base,source=/out,destination=/exploit,rw", "invalid argument"),
+        ("/", "type=cache,id=../../../../..,target=/exploit", ""),
+    ],
+)
+def test_no_step_of_a_dockerfile_reaches_the_machine(mixed, registry, tmp_path, link, mount, says):
+    """Links in an image, and names with `..`, lead nowhere, whatever buildah makes of them."""
+    (tmp_path / "marker").write_text("of the machine")
+    there = f"/exploit{tmp_path}"
+    step = f"ls /exploit; cat {there}/marker /exploit/etc/shadow; echo > {there}/written"
+    base = f"FROM {registry.base}"
+    text = f"{base} AS base\nRUN busybox ln -s {link} /out\n{base}\nRUN --mount={mount} {step}\n"
+    built = build(mixed.api, dockerfile=text)
+    assert not built.ok and says in built.said, built
+    assert "of the machine" not in built.said and "root:" not in built.said
+    assert [path.name for path in tmp_path.iterdir()] == ["marker"]
 
 
 def endless_build(api, directory):

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use metal9_sandbox::{SHIM_COMMAND, shim_main};
+use metal9_worker::{RUNTIME_COMMAND, runtime_main};
 
 use crate::arguments::Arguments;
 use crate::commands;
@@ -21,6 +22,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // The supervisor of a job must be single-threaded and quick to start, so it goes first.
     if arguments.get(1).is_some_and(|first| first == SHIM_COMMAND) {
         return shim_main(arguments.into_iter().skip(2));
+    }
+    if arguments.get(1).is_some_and(|first| first == RUNTIME_COMMAND) {
+        return runtime_main(arguments.into_iter().skip(2));
     }
     let parsed = match Arguments::try_parse_from(arguments) {
         Ok(parsed) => parsed,

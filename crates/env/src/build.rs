@@ -24,6 +24,8 @@ pub(crate) struct Build<'a> {
     pub(crate) runner_dir: &'a Path,
     pub(crate) lock: &'a EnvLock,
     pub(crate) target: &'a Environment,
+    /// Whether no package may be built from its source.
+    pub(crate) only_wheels: bool,
 }
 
 /// The Python that an environment is for.
@@ -83,6 +85,9 @@ impl Build<'_> {
             .arg("--python")
             .arg(&self.target.python)
             .arg(&requirements);
+        if self.only_wheels {
+            sync.args(["--only-binary", ":all:"]);
+        }
         self.uv(sync, held, progress).await?;
 
         runner::compile(&self.target.python, self.runner_dir).await;
@@ -136,7 +141,10 @@ impl Build<'_> {
         if ended.success {
             return Ok(());
         }
-        Err(talk.failure(&ended.tail, |output| EnvError::Build { output }))
+        Err(talk.failure(&ended.tail, |output| match self.only_wheels {
+            true => EnvError::NoWheel { output },
+            false => EnvError::Build { output },
+        }))
     }
 
     fn write_requirements(&self) -> Result<PathBuf, EnvError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metal9_types::{EnvLock, ImageSpec, Platform, PythonVersion, Target};
@@ -63,6 +64,8 @@ struct Inner {
     flights: Flights,
     /// Python versions whose byte code of the runner is known to be current.
     compiled: Mutex<BTreeSet<String>>,
+    /// Whether no package may be built from its source.
+    only_wheels: AtomicBool,
 }
 
 impl Environments {
@@ -98,7 +101,15 @@ impl Environments {
             runner_dir: options.runner_dir,
             flights: Flights::default(),
             compiled: Mutex::default(),
+            only_wheels: AtomicBool::default(),
         })))
+    }
+
+    /// Whether packages are installed from wheels only, from now on: building one from its source runs
+    /// code of whoever made it, on this machine and outside of any isolation. An environment that is there
+    /// already stays: what has run has run.
+    pub fn take_only_wheels(&self, on: bool) {
+        self.0.only_wheels.store(on, Ordering::Relaxed);
     }
 
     /// The Python versions environments can be made for, oldest first, as `3.11`.
@@ -133,7 +144,8 @@ impl Environments {
             Ok(wanted) if is_here => inner.pythons.with(&inner.uv, &inner.layout, wanted).await?,
             _ => inner.pythons.known(),
         };
-        lock::resolve(&inner.uv, &pythons, spec, target, is_here, progress).await
+        let wheels = inner.only_wheels.load(Ordering::Relaxed);
+        lock::resolve(&inner.uv, &pythons, spec, target, (is_here, wheels), progress).await
     }
 
     /// The same for a machine that is not this one, whatever this one is: the Python that the image
@@ -147,7 +159,8 @@ impl Environments {
         target: Target,
         progress: &Progress,
     ) -> Result<EnvLock, EnvError> {
-        lock::resolve(&self.0.uv, &self.0.pythons.known(), spec, target, false, progress).await
+        let (uv, pythons) = (&self.0.uv, self.0.pythons.known());
+        lock::resolve(uv, &pythons, spec, target, (false, true), progress).await
     }
 
     /// Resolves an image for root filesystems of this machine's kind that have a Python as the image
@@ -247,6 +260,7 @@ impl Environments {
             runner_dir: &inner.runner_dir,
             lock,
             target: environment,
+            only_wheels: inner.only_wheels.load(Ordering::Relaxed),
         };
         let work = |to_all: Progress| async move { build.run(&to_all).await };
         inner.flights.once(&environment.hash, progress, work).await?;

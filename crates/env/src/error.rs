@@ -46,6 +46,15 @@ pub enum EnvError {
         /// uv's own text.
         output: String,
     },
+    /// uv found no set of wheels that fits, where packages are not built from their source.
+    #[error(
+        "the python packages could not be had as wheels, and this worker's pool is for code that nobody \
+         trusts: there no package is built from its source\n{output}"
+    )]
+    NoWheel {
+        /// uv's own text.
+        output: String,
+    },
     /// The package index could not be reached.
     #[error("the package index could not be reached:\n{output}")]
     Offline {
@@ -122,6 +131,11 @@ impl EnvError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::NoWheel { .. } => Some(
+                "ask for a version that has a wheel for this machine, name the address of a wheel that \
+                 you built (`.whl`), or use a pool that is trusted"
+                    .to_owned(),
+            ),
             Self::PythonMissing { wanted, available } => Some(match available.last() {
                 Some(_) => format!(
                     "ask for one of those, as `Image(python_version=\"python{}\")`, or install \
@@ -160,9 +174,9 @@ impl EnvError {
     #[must_use]
     pub fn reason(&self) -> String {
         match self {
-            Self::Unresolvable { output } | Self::UnresolvableThere { output, .. } => {
-                reason::one_line(output)
-            }
+            Self::Unresolvable { output }
+            | Self::UnresolvableThere { output, .. }
+            | Self::NoWheel { output } => reason::one_line(output),
             Self::Refused(refusals) => {
                 let reasons = refusals.iter().map(|r| format!("{}: {}", r.feature, r.reason));
                 reasons.collect::<Vec<_>>().join("; ")
@@ -177,7 +191,10 @@ impl EnvError {
     pub fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Refused(_) | Self::Unresolvable { .. } | Self::UnresolvableThere { .. }
+            Self::Refused(_)
+                | Self::Unresolvable { .. }
+                | Self::UnresolvableThere { .. }
+                | Self::NoWheel { .. }
         )
     }
 

@@ -14,17 +14,18 @@ use crate::{EnvError, Progress};
 const SDK_PIN: &str = include_str!("../../../python/sdk.txt");
 
 /// Resolves an image for a platform. Unless it will be installed here, only wheels count: what has
-/// to be built from source could fail elsewhere, and nobody here can try.
+/// to be built from source could fail elsewhere, and nobody here can try. The last of `how` says whether
+/// only they count here, too.
 pub(crate) async fn resolve(
     uv: &Uv,
     pythons: &Pythons,
     spec: &ImageSpec,
     target: Target,
-    is_here: bool,
+    how: (bool, bool),
     progress: &Progress,
 ) -> Result<EnvLock, EnvError> {
     let name = uv_platform(target.platform);
-    resolve_as(uv, pythons, spec, (target, name), is_here, progress).await
+    resolve_as(uv, pythons, spec, (target, name), how, progress).await
 }
 
 /// Resolves an image for root filesystems, whose system libraries may be old, and which nobody looks
@@ -37,7 +38,7 @@ pub(crate) async fn resolve_for_roots(
     progress: &Progress,
 ) -> Result<EnvLock, EnvError> {
     let target = (platform.into(), uv_platform_of_roots(platform));
-    let lock = resolve_as(uv, pythons, spec, target, false, progress).await?;
+    let lock = resolve_as(uv, pythons, spec, target, (false, true), progress).await?;
     Ok(EnvLock { root: Some(RootLock::default()), ..lock })
 }
 
@@ -46,7 +47,7 @@ async fn resolve_as(
     pythons: &Pythons,
     spec: &ImageSpec,
     (target, platform_name): (Target, &str),
-    is_here: bool,
+    (is_here, only_wheels): (bool, bool),
     progress: &Progress,
 ) -> Result<EnvLock, EnvError> {
     let Target { platform, macos } = target;
@@ -65,7 +66,10 @@ async fn resolve_as(
     let mut command = uv.command(&["pip", "compile", "-", "--generate-hashes"]);
     command.args(["--no-header", "--no-annotate", "--python"]).arg(python);
     if !is_here {
-        command.args(["--python-version", &format!("3.{minor}"), "--only-binary", ":all:"]);
+        command.args(["--python-version", &format!("3.{minor}")]);
+    }
+    if !is_here || only_wheels {
+        command.args(["--only-binary", ":all:"]);
     }
     if !is_here || macos.is_some() {
         command.args(["--python-platform", platform_name]);
@@ -79,6 +83,7 @@ async fn resolve_as(
     let ended = process::run(command, input, &mut |line: &str| talk.hear(line)).await?;
     if !ended.success {
         return Err(talk.failure(&ended.tail, |output| match is_here {
+            true if only_wheels => EnvError::NoWheel { output },
             true => EnvError::Unresolvable { output },
             false => EnvError::UnresolvableThere { target, output },
         }));

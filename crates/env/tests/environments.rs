@@ -396,3 +396,63 @@ async fn packages_for_roots_are_there_without_their_python_and_stay_there() {
     drop(environments);
     assert_eq!(open(&root).await.cached(), cached, "what is complete is no leftover");
 }
+
+/// Serves a package whose setup writes a file, and gives its address.
+fn serve_package(root: &Path, written: &Path) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let directory = root.join("evil-1.0");
+    std::fs::create_dir_all(&directory).unwrap();
+    let setup = format!(
+        "open({written:?}, 'w').close()\nfrom setuptools import setup\nsetup(name='evil', version='1.0')\n"
+    );
+    std::fs::write(directory.join("setup.py"), setup).unwrap();
+    let packed = root.join("evil-1.0.tar.gz");
+    let mut tar = std::process::Command::new("tar");
+    tar.arg("-czf").arg(&packed).arg("-C").arg(root).arg("evil-1.0");
+    assert!(tar.status().unwrap().success());
+    let bytes = std::fs::read(packed).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(&stream).lines();
+            let is_head = lines.next().is_some_and(|line| line.unwrap().starts_with("HEAD"));
+            lines.map_while(Result::ok).find(|line| line.is_empty());
+            let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length:";
+            write!(&stream, "{head} {}\r\n\r\n", bytes.len()).unwrap();
+            if !is_head {
+                (&stream).write_all(&bytes).unwrap();
+            }
+        }
+    });
+    format!("evil @ http://{address}/evil-1.0.tar.gz")
+}
+
+#[tokio::test]
+async fn where_only_wheels_are_taken_no_package_runs_its_setup() {
+    let (root, environments) = fresh().await;
+    let written = root.path().join("written");
+    let evil = serve_package(root.path(), &written);
+    let spec = |package: &str| ImageSpec {
+        python_packages: vec![package.to_owned()],
+        ..ImageSpec::default()
+    };
+    environments.take_only_wheels(true);
+    // By its address, and by a name of which there is no wheel.
+    for (package, name) in [(evil.as_str(), "evil"), ("docopt==0.6.2", "docopt")] {
+        let error = environments.lock(&spec(package), &silent()).await.unwrap_err();
+        assert!(matches!(error, EnvError::NoWheel { .. }) && error.is_final(), "{error:?}");
+        assert!(error.to_string().contains(name), "{error}");
+        assert!(error.hint().unwrap().contains("wheel"));
+    }
+    assert!(!written.exists());
+    environments.lock(&spec("six==1.17.0"), &silent()).await.unwrap();
+    // A lock of somebody who builds them is not installed.
+    environments.take_only_wheels(false);
+    let lock = environments.lock(&spec(&evil), &silent()).await.unwrap();
+    std::fs::remove_file(&written).expect("elsewhere it is built");
+    environments.take_only_wheels(true);
+    let error = environments.ensure(&lock, &silent()).await.unwrap_err();
+    assert!(matches!(error, EnvError::NoWheel { .. }), "{error:?}");
+    assert!(error.to_string().contains("evil") && !written.exists(), "{error}");
+}

@@ -86,6 +86,11 @@ impl Builds {
         Awaited { id, events, session, builds: self, fleet }
     }
 
+    /// How many run on this session.
+    pub(crate) fn on(&self, session: SessionId) -> usize {
+        self.lock().values().filter(|build| build.session == session).count()
+    }
+
     /// Whether a build on this session copies from this object.
     pub(crate) fn copies_from(&self, session: SessionId, object: ObjectId) -> bool {
         let on = |build: &Build| build.session == session && build.context == Some(object);

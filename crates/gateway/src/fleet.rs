@@ -123,6 +123,11 @@ impl Fleet {
         self.lock().contains_key(&session)
     }
 
+    /// The pool of the worker of a session; nothing if it is gone.
+    pub(crate) fn pool(&self, session: SessionId) -> Option<String> {
+        self.lock().get(&session).map(|connection| connection.pool.clone())
+    }
+
     /// How the worker of a session isolates jobs; nothing if it is gone or does not say.
     pub(crate) fn isolation(&self, session: SessionId) -> Option<String> {
         let connections = self.lock();

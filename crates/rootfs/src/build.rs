@@ -3,7 +3,9 @@
 mod cgroups;
 mod configuration;
 mod dockerfile;
+mod guard;
 mod key;
+mod root;
 mod run;
 mod spec;
 
@@ -18,6 +20,8 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use self::configuration::Configuration;
+pub use self::guard::{RUNTIME_COMMAND, runtime_main};
+use self::root::{How, View};
 use self::run::Ended;
 pub use self::spec::{BuildOptions, BuildSpec, Step};
 use crate::digest::Digest;
@@ -27,8 +31,22 @@ use crate::{Image, Images, RootfsError, pull};
 
 /// Where programs of root are, beside what `PATH` says.
 const DIRECTORIES: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Which programs may run steps. Without one, buildah does, with less between them and the machine.
+/// Which programs may run steps. Buildah could without one, with too little between them and the machine.
 const RUNTIMES: [&str; 2] = ["runc", "crun"];
+/// What the root is made with, beside the shell.
+const MAKE_ROOT: [&str; 3] = ["mount", "mountpoint", "pivot_root"];
+/// Directories of a build: what buildah reads, what it works in, what it copies from where nothing is
+/// said, what it works in when it hands the image out, the image, and where its root is made.
+const CONFIGURATION: &str = "configuration";
+const WORK: &str = "work";
+const CONTEXT: &str = "context";
+const HAND_OUT: &str = "hand-out";
+const OUT: &str = "out";
+const ROOT: &str = "root";
+/// Files in them.
+const DOCKERFILE: &str = "Dockerfile";
+const IMAGE_ID: &str = "image-id";
+const IMAGE: &str = "image";
 /// What buildah hands on from its own environment to find the network.
 const HANDED_ON: [&str; 6] =
     ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
@@ -41,7 +59,9 @@ pub struct Builder {
     unshare: PathBuf,
     /// Lets it die with us.
     setpriv: PathBuf,
-    runtime: Option<PathBuf>,
+    runtime: PathBuf,
+    /// A program of ours whose command [`RUNTIME_COMMAND`] is [`runtime_main`].
+    guard: PathBuf,
 }
 
 /// Which image a build made.
@@ -51,17 +71,19 @@ struct Built {
 }
 
 impl Builder {
-    /// Buildah, if it is installed; images cannot be built without.
+    /// Buildah, if it and all that it is run with is installed; images cannot be built without. `guard`
+    /// is a program whose command [`RUNTIME_COMMAND`] is [`runtime_main`].
     #[must_use]
-    pub fn find() -> Option<Self> {
+    pub fn find(guard: &Path) -> Option<Self> {
         let paths = [std::env::var("PATH").unwrap_or_default(), DIRECTORIES.to_owned()].join(":");
         let find = |name: &str| which::which_in(name, Some(&paths), "/").ok();
-        let runtime = RUNTIMES.iter().find_map(|name| find(name));
+        MAKE_ROOT.iter().try_for_each(|name| find(name).map(drop))?;
         Some(Self {
             buildah: find("buildah")?,
             unshare: find("unshare")?,
             setpriv: find("setpriv")?,
-            runtime,
+            runtime: RUNTIMES.iter().find_map(|name| find(name))?,
+            guard: guard.to_owned(),
         })
     }
 
@@ -118,7 +140,7 @@ impl Builder {
         let cgroups = Cgroups(cgroup(&state.layout.storage));
         self.attempt(state, spec, options, place.path(), &mut log).await?;
         drop(cgroups);
-        let image = images.load(&place.path().join("out")).await?;
+        let image = images.load(&place.path().join(OUT).join(IMAGE)).await?;
         state.layout.write(&note, &Built { digest: image.digest.clone() })?;
         Ok(image)
     }
@@ -161,16 +183,18 @@ impl Builder {
             let place = state.layout.aside()?;
             let path = place.path();
             let configuration = Configuration {
-                storage: &state.layout.storage,
-                runtime: runtime.as_deref(),
+                runtime: &runtime,
                 insecure_registries: &state.settings.insecure_registries,
                 layout: spec.layout.as_deref(),
                 credentials: registry.as_deref().zip(options.credentials.as_ref()),
             };
             let write = || {
-                configuration.write(path)?;
-                fs::write(path.join("Dockerfile"), dockerfile)?;
-                fs::create_dir(path.join("context"))?;
+                for name in [CONFIGURATION, WORK, CONTEXT, HAND_OUT, OUT, ROOT] {
+                    fs::create_dir(path.join(name))?;
+                }
+                fs::create_dir_all(storage(&state, &spec))?;
+                configuration.write(&path.join(CONFIGURATION))?;
+                fs::write(path.join(CONFIGURATION).join(DOCKERFILE), dockerfile)?;
                 for (number, (host, _)) in spec.files.iter().enumerate() {
                     if !host.is_dir() {
                         let own = path.join(dockerfile::context_name(number));
@@ -196,15 +220,27 @@ impl Builder {
         log: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), RootfsError> {
         let begun = tokio::time::Instant::now();
-        let mut command = self.buildah(place);
-        command.args(["build", "--layers", "--format", "oci", "--iidfile", "image-id"]);
-        command.args(["--authfile", configuration::AUTH, "--signature-policy"]);
-        command.args([configuration::POLICY, "--file", "Dockerfile", "--cgroup-parent"]);
-        command.arg(cgroup(&state.layout.storage));
-        match &self.runtime {
-            Some(runtime) => command.args(["--isolation", "oci", "--runtime"]).arg(runtime),
-            None => command.args(["--isolation", "chroot"]),
-        };
+        let mut view = View::default();
+        view.add(How::Write, &place.join(WORK), root::WORK);
+        let context = spec.context.clone().unwrap_or_else(|| place.join(CONTEXT));
+        view.add(How::Read, &context, root::CONTEXT);
+        spec.layout.iter().chain(&options.network_namespace).for_each(|path| view.add_same(path));
+        let mut contexts = Vec::new();
+        for (number, (host, _)) in spec.files.iter().enumerate() {
+            let name = dockerfile::context_name(number);
+            let from = if host.is_dir() { host.clone() } else { place.join(&name) };
+            let inside = format!("{}/{number}", root::FILES);
+            view.add(How::Read, &from, &inside);
+            contexts.push(format!("{name}={inside}"));
+        }
+        let mut command = self.buildah(state, spec, place, view);
+        let image_id = format!("{}/{IMAGE_ID}", root::WORK);
+        command.args(["build", "--layers", "--format", "oci", "--iidfile", &image_id]);
+        command.args(["--authfile", &configuration::path(configuration::AUTH)]);
+        command.args(["--signature-policy", &configuration::path(configuration::POLICY)]);
+        command.args(["--file", &configuration::path(DOCKERFILE)]);
+        command.args(["--cgroup-parent", root::STEPS, "--isolation", "oci"]);
+        command.arg("--runtime").arg(configuration::runtime(&self.runtime));
         command.arg("--network").arg(match (spec.network, &options.network_namespace) {
             (false, _) => "none".to_owned(),
             (true, None) => "host".to_owned(),
@@ -216,45 +252,39 @@ impl Builder {
             command.args(["--secret", &format!("id={name},env={variable}")]);
             command.env(variable, value);
         }
-        for (number, (host, _)) in spec.files.iter().enumerate() {
-            let name = dockerfile::context_name(number);
-            let from = if host.is_dir() { host.clone() } else { place.join(&name) };
-            command.arg("--build-context").arg(format!("{name}={}", from.display()));
+        for context in &contexts {
+            command.args(["--build-context", context]);
         }
-        command.arg(spec.context.as_deref().unwrap_or_else(|| Path::new("context")));
+        command.arg(root::CONTEXT);
         self.run(command, spec, options, begun, log).await?;
 
-        let id = place.join("image-id");
-        let id = fs::read_to_string(&id).map_err(RootfsError::files("read", &id))?;
-        let mut command = self.buildah(place);
+        let id = image_id_in(&place.join(WORK).join(IMAGE_ID))?;
+        // With nothing but the storage of what a step could have written to.
+        let mut view = View::default();
+        view.add(How::Write, &place.join(HAND_OUT), root::WORK);
+        view.add(How::Write, &place.join(OUT), root::OUT);
+        let mut command = self.buildah(state, spec, place, view);
         // Packed, it would only be unpacked again.
-        command.args([
-            "push",
-            "--disable-compression",
-            "--signature-policy",
-            configuration::POLICY,
-        ]);
-        command.args([id.trim(), "oci:out"]);
+        command.args(["push", "--disable-compression", "--signature-policy"]);
+        command.arg(configuration::path(configuration::POLICY));
+        command.args([id.as_str(), &format!("oci:{}/{IMAGE}", root::OUT)]);
         self.run(command, spec, options, begun, &mut |_: &str| ()).await
     }
 
-    /// Buildah in process and mount namespaces of its own: when it is killed, as it is when this
-    /// process dies, its steps are gone with it, and all that it mounted.
-    fn buildah(&self, place: &Path) -> Command {
-        let mut command = Command::new(&self.setpriv);
-        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.unshare).args([
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount",
-            "--mount-proc",
-            "--",
-        ]);
-        command.arg(&self.buildah).current_dir(place).env_clear();
-        command.env("PATH", DIRECTORIES).env("HOME", place).env("TMPDIR", place);
-        command.env("CONTAINERS_STORAGE_CONF", place.join(configuration::STORAGE));
-        command.env("CONTAINERS_CONF", place.join(configuration::CONTAINERS));
-        command.env("CONTAINERS_REGISTRIES_CONF", place.join(configuration::REGISTRIES));
+    /// Buildah, which sees its own files, its storage and what is in the view, and nothing else that is
+    /// the machine's.
+    fn buildah(&self, state: &State, spec: &BuildSpec, place: &Path, mut view: View) -> Command {
+        view.add(How::Copy, &place.join(CONFIGURATION), root::CONFIGURATION);
+        view.add(How::Write, &storage(state, spec), root::STORAGE);
+        view.add_programs(self);
+        let cgroup = cgroup(&state.layout.storage);
+        let mut command = root::command(self, &place.join(ROOT), &cgroup, &view, &self.buildah);
+        command.current_dir("/").env_clear();
+        command.env("PATH", DIRECTORIES).env("HOME", root::WORK).env("TMPDIR", root::WORK);
+        let read = |name: &str| configuration::path(name);
+        command.env("CONTAINERS_STORAGE_CONF", read(configuration::STORAGE));
+        command.env("CONTAINERS_CONF", read(configuration::CONTAINERS));
+        command.env("CONTAINERS_REGISTRIES_CONF", read(configuration::REGISTRIES));
         let here =
             |name: &&str| std::env::var_os(name).map(|value| (OsStr::new(*name).to_owned(), value));
         command.envs(HANDED_ON.iter().filter_map(here));
@@ -286,6 +316,26 @@ impl Builder {
             Ended::Badly => Err(RootfsError::Build { output }),
         }
     }
+}
+
+/// Buildah's storage for what one owner builds: whatever a step could do to it, it did to itself.
+fn storage(state: &State, spec: &BuildSpec) -> PathBuf {
+    let of = Digest::of(spec.owner.as_bytes());
+    state.layout.storage.join(format!("of-{}", &of.hex()[..16]))
+}
+
+/// The id of the image that was built, of a file in a directory that is not to be trusted.
+fn image_id_in(path: &Path) -> Result<String, RootfsError> {
+    let read = || {
+        let facts = fs::symlink_metadata(path)?;
+        let length = facts.len();
+        if !facts.is_file() || length > 200 {
+            return Err(std::io::Error::other("it is no file with an id"));
+        }
+        fs::read_to_string(path)
+    };
+    let text = read().map_err(RootfsError::files("read", path))?;
+    Ok(Digest::parse(text.trim())?.as_str().to_owned())
 }
 
 /// What buildah calls a layout that is a directory, or an archive.

@@ -30,7 +30,7 @@ mod tree;
 mod unpack;
 mod xattrs;
 
-pub use build::{BuildOptions, BuildSpec, Builder, Step};
+pub use build::{BuildOptions, BuildSpec, Builder, RUNTIME_COMMAND, Step, runtime_main};
 pub use collect::Collected;
 pub use error::RootfsError;
 pub use images::{Credentials, Image, Images, Progress, Settings};

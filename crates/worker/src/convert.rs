@@ -192,6 +192,7 @@ pub(crate) fn welcome(message: wire::GatewayMessage) -> Result<Welcome, ConvertE
         drop_containers: welcome.drop_containers.into_iter().map(ContainerId).collect(),
         grpc: address(&welcome.gateway_grpc)?,
         http: address(&welcome.gateway_http)?,
+        only_wheels: welcome.only_wheels,
     })
 }
 

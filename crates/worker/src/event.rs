@@ -24,6 +24,8 @@ pub(crate) struct Welcome {
     pub(crate) grpc: (String, String),
     /// Host and port where jobs reach the HTTP API.
     pub(crate) http: (String, String),
+    /// Whether no package may be built from its source.
+    pub(crate) only_wheels: bool,
 }
 
 /// What is wanted of an image.

@@ -57,6 +57,7 @@ pub use check::{Answer, CheckError, Membership, check, joined};
 pub use devices::DevicesError;
 pub use identity::IdentityError;
 pub use join::{JoinError, Joined, join};
+pub use metal9_rootfs::{RUNTIME_COMMAND, runtime_main};
 pub use options::{CACHE_CHECK, CACHE_MIB, ImageSettings, JoinOptions, Options, Wish};
 pub use paths::PathsError;
 pub use run::{RunError, run};

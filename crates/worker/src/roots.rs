@@ -48,8 +48,9 @@ pub(crate) enum RootError {
     )]
     NoContainers,
     #[error(
-        "the image has to be built, and this worker has no buildah\n\
-         hint: install the package `buildah` on the worker's machine and start the worker again"
+        "the image has to be built, and this worker has no buildah, or neither runc nor crun for it\n\
+         hint: install the packages `buildah` and `runc` on the worker's machine and start the worker \
+         again"
     )]
     NoBuilder,
     // With their causes, after which comes what to do.
@@ -152,11 +153,13 @@ pub(crate) struct Roots {
 }
 
 impl Roots {
-    /// Opens the cache. `shift` is the user of the machine that is root in containers.
+    /// Opens the cache. `shift` is the user of the machine that is root in containers; `shim` the program
+    /// that stands before the runtime of builds.
     pub(crate) async fn open(
         wish: &ImageSettings,
         directory: &Path,
         shift: u32,
+        shim: &Path,
     ) -> Result<Self, RootError> {
         let settings = Settings {
             budget_bytes: wish.cache_mib.unwrap_or(CACHE_MIB).saturating_mul(1 << 20),
@@ -175,7 +178,7 @@ impl Roots {
         fs::create_dir_all(&notes).map_err(files(&notes))?;
         Ok(Self {
             images,
-            builder: Builder::find(),
+            builder: Builder::find(shim),
             default_base: wish.base.clone().unwrap_or_else(|| DEFAULT_BASE.to_owned()),
             layouts: wish.layouts_dir.clone(),
             build_within: Duration::from_secs(wish.build_timeout_seconds.unwrap_or(BUILD_SECONDS)),

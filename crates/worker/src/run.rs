@@ -290,7 +290,8 @@ fn offered(
 
 /// What makes root filesystems of containers, if there can be any.
 async fn roots(options: &Options, paths: &Paths, guard: &Guard) -> Option<Roots> {
-    let opened = Roots::open(&options.images, &paths.images(), guard.shift()?).await;
+    let (shift, shim) = (guard.shift()?, &options.shim);
+    let opened = Roots::open(&options.images, &paths.images(), shift, shim).await;
     opened
         .inspect_err(|error| {
             tracing::warn!(error = chain(error), "containers have no images for their files");

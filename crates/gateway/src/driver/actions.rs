@@ -185,6 +185,10 @@ impl Driver {
             drop_containers: drop_containers.iter().map(|container| container.0).collect(),
             gateway_grpc: format!("{host}:{}", shared.grpc_addr.port()),
             gateway_http: format!("{host}:{}", shared.http_addr.port()),
+            only_wheels: shared
+                .fleet
+                .pool(session)
+                .is_some_and(|pool| shared.options.is_untrusted(&pool)),
         };
         let message = wire::gateway_message::Message::Welcome(message);
         shared.fleet.send(session, message.into());

@@ -1,5 +1,6 @@
 //! BuildImage: resolve an image and make its environment on a worker, while the client watches.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use metal9_proto::beta9::image::{BuildImageRequest, BuildImageResponse};
@@ -15,6 +16,7 @@ use super::image_spec::from_build;
 use crate::auth::Caller;
 use crate::builds::BuildEvent;
 use crate::error::ApiError;
+use crate::fleet::Connection;
 use crate::macs::{self, Verdict};
 use crate::roots;
 use crate::shared::{Shared, SharedRef};
@@ -24,6 +26,8 @@ pub(super) type BuildStream = BoxStream<BuildImageResponse>;
 type Sender = mpsc::Sender<Result<BuildImageResponse, Status>>;
 
 const STREAM_QUEUE: usize = 64;
+/// How often to look whether a worker takes builds again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A build moves on to another worker this often when workers are lost under it.
 const TRIES: u32 = 3;
 
@@ -136,7 +140,7 @@ async fn run(
             }
             Built::Impossible(text) => {
                 tried.push(platform);
-                if others(shared, spec.root(), &tried).is_empty() {
+                if others(shared, spec.root(), &tried).await?.is_empty() {
                     return Err(refuse(sender, text).await);
                 }
                 let other =
@@ -180,12 +184,37 @@ async fn has_context(shared: &Shared, spec: &ImageSpec) -> Result<(), ApiError> 
     }
 }
 
-/// Connected workers on none of these platforms, with roots of this kind.
-fn others(shared: &Shared, root: RootSource, tried: &[Platform]) -> Vec<(SessionId, Platform)> {
-    let connections = shared.fleet.connections().into_iter();
-    let able = connections.filter(|(_, connection)| connection.root >= root);
-    let all = able.map(|(session, connection)| (session, connection.platform));
-    all.filter(|(_, platform)| !tried.contains(platform)).collect()
+/// Connected workers on none of these platforms, with roots of this kind, that take something new; the
+/// one that is to build goes first.
+async fn others(
+    shared: &Shared,
+    root: RootSource,
+    tried: &[Platform],
+) -> Result<Vec<(SessionId, Platform)>, ApiError> {
+    let views = shared.driver.query(|core, _| core.workers()).await?;
+    // Of one that has just come, the scheduler may know nothing yet.
+    let closed = views.iter().filter(|view| view.cordoned || view.leaving || view.suspect);
+    let closed: HashSet<_> = closed.filter_map(|view| view.session).collect();
+    let mut able = shared.fleet.connections();
+    able.retain(|(session, connection)| {
+        let fits = connection.root >= root && !tried.contains(&connection.platform);
+        fits && !closed.contains(session)
+    });
+    let is_untrusted = |pool: &str| shared.options.is_untrusted(pool);
+    in_order(&mut able, is_untrusted, |session| shared.builds.on(session));
+    Ok(able.into_iter().map(|(session, connection)| (session, connection.platform)).collect())
+}
+
+/// Workers of pools for code that nobody trusts build for others only where nobody else can, and whoever
+/// builds least builds next.
+fn in_order(
+    able: &mut [(SessionId, Connection)],
+    is_untrusted: impl Fn(&str) -> bool,
+    builds: impl Fn(SessionId) -> usize,
+) {
+    able.sort_by_cached_key(|(session, connection)| {
+        (is_untrusted(&connection.pool), builds(*session), *session)
+    });
 }
 
 /// How a build on one worker ended.
@@ -211,8 +240,8 @@ async fn refuse(sender: &Sender, text: String) -> BuildError {
     }
 }
 
-/// The first connected worker on none of the platforms that were tried; waits for one to connect, if
-/// none is. Where those that are cannot make the image, that is said at once.
+/// A connected worker on none of the platforms that were tried; waits for one that takes builds, if
+/// none does. Where those that are cannot make the image, that is said at once.
 async fn find_worker(
     shared: &Shared,
     spec: &ImageSpec,
@@ -224,7 +253,7 @@ async fn find_worker(
     let mut told = false;
     loop {
         let connected = shared.fleet.connected();
-        if let Some(found) = others(shared, spec.root(), tried).first() {
+        if let Some(found) = others(shared, spec.root(), tried).await?.first() {
             return Ok(*found);
         }
         let connections = shared.fleet.connections();
@@ -234,15 +263,23 @@ async fn find_worker(
             return Err(refuse(sender, roots::refusal(spec, best)).await);
         }
         if !told {
-            say(sender, "waiting: no worker is connected to build the image\n").await?;
+            let why = match connections.is_empty() {
+                true => "waiting: no worker is connected to build the image\n",
+                false => {
+                    "waiting: no worker takes builds: those that could are cordoned or leave\n"
+                }
+            };
+            say(sender, why).await?;
             told = true;
         }
         let give_up = format!(
-            "no worker connected within {} s\nhint: start one with `metal9 worker run`",
+            "no worker took the build within {} s\nhint: start one with `metal9 worker run`, or \
+             `metal9 worker uncordon` one",
             patience.as_secs()
         );
         tokio::select! {
             () = connected => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
             () = sender.closed() => return Err(BuildError::Gone),
             () = tokio::time::sleep_until(deadline) => return Err(BuildError::Refused(give_up)),
         }
@@ -290,5 +327,38 @@ async fn build_on(
             }
             BuildEvent::Lost => return Ok(Built::Lost),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metal9_tasks::CancellationToken;
+    use metal9_types::{Condition, WorkerId};
+
+    use super::*;
+
+    #[test]
+    fn who_builds_least_is_next_and_strangers_pools_are_last() {
+        let connection = |pool: &str| Connection {
+            worker: WorkerId(uuid::Uuid::nil()),
+            pool: pool.to_owned(),
+            platform: Platform::X86_64Linux,
+            macos: None,
+            root: RootSource::Built,
+            isolation: String::new(),
+            condition: Condition::default(),
+            queue: mpsc::channel(1).0,
+            cut: CancellationToken::new(),
+        };
+        let pools = ["strangers", "a", "b", "c"];
+        let mut able: Vec<_> = pools
+            .iter()
+            .zip(1..)
+            .map(|(pool, session)| (SessionId(session), connection(pool)))
+            .collect();
+        let builds = |session: SessionId| if session == SessionId(2) { 2 } else { 0 };
+        in_order(&mut able, |pool| pool == "strangers", builds);
+        let sessions: Vec<_> = able.iter().map(|(session, _)| session.0).collect();
+        assert_eq!(sessions, [3, 4, 2, 1]);
     }
 }

@@ -66,6 +66,8 @@ struct StatusWorker {
     containers: usize,
     /// Containers with a call.
     running: usize,
+    /// Images that it is building.
+    builds: usize,
 }
 
 /// The fleet at a glance.
@@ -127,6 +129,7 @@ fn worker(shared: &Shared, view: WorkerView) -> StatusWorker {
         isolation: serde_json::to_value(isolation).unwrap_or_default(),
         containers: view.containers.len(),
         running: view.running,
+        builds: view.session.map_or(0, |session| shared.builds.on(session)),
         untrusted: shared.options.is_untrusted(&view.offer.pool),
         allow_lists: view.offer.allow_lists,
         hostname: view.offer.hostname,

@@ -1,14 +1,16 @@
 //! The files that tell buildah to keep to itself.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
+use super::guard::RUNTIME_COMMAND;
+use super::root;
 use crate::Credentials;
 
 pub(super) const STORAGE: &str = "storage.conf";
@@ -17,13 +19,37 @@ pub(super) const REGISTRIES: &str = "registries.conf";
 pub(super) const POLICY: &str = "policy.json";
 pub(super) const AUTH: &str = "auth.json";
 
+/// What steps may do as root: what they need to install something, and no devices or packets of their own
+/// making.
+const CAPABILITIES: [&str; 11] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+];
+
+/// Where buildah finds one of its files.
+pub(super) fn path(name: &str) -> String {
+    format!("{}/{name}", root::CONFIGURATION)
+}
+
+/// What buildah takes for the runtime. It has the runtime's own name.
+pub(super) fn runtime(of: &Path) -> String {
+    path(&of.file_name().unwrap_or_default().to_string_lossy())
+}
+
 /// What the files say.
 #[derive(Debug)]
 pub(super) struct Configuration<'a> {
-    /// Where buildah keeps images.
-    pub(super) storage: &'a Path,
-    /// What runs steps; nothing for buildah itself.
-    pub(super) runtime: Option<&'a Path>,
+    /// What runs steps.
+    pub(super) runtime: &'a Path,
     pub(super) insecure_registries: &'a [String],
     /// The layout that the build begins with.
     pub(super) layout: Option<&'a Path>,
@@ -39,25 +65,30 @@ impl Configuration<'_> {
             options.write(true).create_new(true).mode(0o600);
             options.open(directory.join(name))?.write_all(text.as_bytes())
         };
-        put(STORAGE, self.storage()?)?;
+        put(STORAGE, storage()?)?;
         put(CONTAINERS, self.containers()?)?;
         put(REGISTRIES, self.registries()?)?;
         put(POLICY, self.policy())?;
-        put(AUTH, self.auth())
+        put(AUTH, self.auth())?;
+        let guard = directory.join(self.runtime.file_name().unwrap_or_default());
+        fs::write(&guard, self.guard())?;
+        fs::set_permissions(&guard, fs::Permissions::from_mode(0o700))
     }
 
-    fn storage(&self) -> io::Result<String> {
-        let graph = self.storage.join("storage");
-        let run = self.storage.join("run");
-        text(&json!({ "storage": { "driver": "overlay", "graphroot": graph, "runroot": run } }))
+    /// Our own program, before the runtime.
+    fn guard(&self) -> String {
+        let runtime = self.runtime.to_string_lossy().replace('\'', "'\\''");
+        format!("#!/bin/sh\nexec {} {RUNTIME_COMMAND} '{runtime}' \"$@\"\n", root::GUARD)
     }
 
     fn containers(&self) -> io::Result<String> {
-        let runtime = self.runtime.unwrap_or_else(|| Path::new("runc"));
         text(&json!({
-            // The usual ones are above what some machines let even root have.
-            "containers": { "default_ulimits": [] },
-            "engine": { "cgroup_manager": "cgroupfs", "runtime": runtime },
+            "containers": {
+                // The usual ones are above what some machines let even root have.
+                "default_ulimits": [],
+                "default_capabilities": CAPABILITIES,
+            },
+            "engine": { "cgroup_manager": "cgroupfs", "runtime": runtime(self.runtime) },
         }))
     }
 
@@ -93,6 +124,12 @@ impl Configuration<'_> {
     }
 }
 
+fn storage() -> io::Result<String> {
+    // What is mounted is over with the process, and is remembered no longer.
+    let (graph, run) = (root::STORAGE, "/run/storage");
+    text(&json!({ "storage": { "driver": "overlay", "graphroot": graph, "runroot": run } }))
+}
+
 fn text(value: &serde_json::Value) -> io::Result<String> {
     toml::to_string(value).map_err(io::Error::other)
 }
@@ -105,17 +142,18 @@ mod tests {
     fn the_files_say_what_they_should() {
         let credentials = Credentials { user: "me".into(), password: "hush".into() };
         let configuration = Configuration {
-            storage: Path::new("/cache/bu \"ildah"),
-            runtime: Some(Path::new("/usr/bin/crun")),
+            runtime: Path::new("/opt/it's/crun"),
             insecure_registries: &["127.0.0.1:5000".to_owned()],
             layout: Some(Path::new("/srv/a.tar")),
             credentials: Some(("reg", &credentials)),
         };
         let read = |text: io::Result<String>| text.unwrap().parse::<toml::Table>().unwrap();
-        let storage = read(configuration.storage());
-        assert_eq!(storage["storage"]["graphroot"].as_str(), Some("/cache/bu \"ildah/storage"));
+        assert_eq!(read(storage())["storage"]["driver"].as_str(), Some("overlay"));
         let containers = read(configuration.containers());
-        assert_eq!(containers["engine"]["runtime"].as_str(), Some("/usr/bin/crun"));
+        let runtime = containers["engine"]["runtime"].as_str();
+        assert_eq!(runtime, Some("/metal9/configuration/crun"));
+        let guard = "#!/bin/sh\nexec /metal9/guard build-runtime '/opt/it'\\''s/crun' \"$@\"\n";
+        assert_eq!(configuration.guard(), guard);
         let registries = read(configuration.registries());
         assert_eq!(registries["registry"][0]["location"].as_str(), Some("127.0.0.1:5000"));
         assert_eq!(registries["registry"][0]["insecure"].as_bool(), Some(true));

@@ -7,6 +7,8 @@ mod building;
 #[cfg(test)]
 mod collecting;
 #[cfg(test)]
+mod escaping;
+#[cfg(test)]
 mod made;
 #[cfg(test)]
 mod mounting;

@@ -35,6 +35,7 @@ fn a_welcome() -> wire::Welcome {
         drop_containers: vec![2],
         gateway_grpc: "[::1]:1993".into(),
         gateway_http: "host:1994".into(),
+        only_wheels: true,
     }
 }
 
@@ -84,6 +85,7 @@ fn an_assignment_that_cannot_be_read_keeps_its_ids() {
 #[test]
 fn a_welcome_names_where_jobs_reach_the_gateway() {
     let welcome = welcome(gateway(Inbound::Welcome(a_welcome()))).unwrap();
+    assert!(welcome.only_wheels);
     assert_eq!(welcome.grpc, ("[::1]".to_owned(), "1993".to_owned()));
     assert_eq!(welcome.http, ("host".to_owned(), "1994".to_owned()));
     assert_eq!(welcome.drop_attempts, [AttemptId(1)]);

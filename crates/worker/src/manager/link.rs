@@ -44,6 +44,9 @@ impl Manager {
     pub(super) fn welcome(&mut self, welcome: Welcome, outgoing: mpsc::Sender<Report>) {
         self.addresses = Addresses { grpc: welcome.grpc, http: welcome.http };
         self.heartbeat = interval(welcome.heartbeat);
+        if let Some(makings) = self.tools.workshop.makings() {
+            makings.environments.take_only_wheels(welcome.only_wheels);
+        }
         self.link = Some(outgoing);
         self.interruption.clear();
         for attempt in welcome.drop_attempts {

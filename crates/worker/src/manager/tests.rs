@@ -108,6 +108,7 @@ impl Rig {
         let (outgoing, reports) = mpsc::channel(32);
         self.reports = reports;
         let welcome = Welcome {
+            only_wheels: false,
             heartbeat: Duration::from_secs(3600),
             drop_attempts,
             drop_containers,

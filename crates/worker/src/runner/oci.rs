@@ -339,7 +339,7 @@ pub async fn containers(
         own_users: oci.users.is_some() || oci.is_opaque(),
         no_network: no_network.map(|error| error.to_string()),
         no_images: no_images.map(|error| crate::errors::chain(&error)),
-        builds: metal9_rootfs::Builder::find().is_some(),
+        builds: metal9_rootfs::Builder::find(shim).is_some(),
         no_service: oci.cannot_serve(),
     }))
 }

@@ -70,16 +70,19 @@ pub(super) fn drain(context: &Context, arguments: &Drain) -> Result<(), Failure>
             format!("draining worker {id}; running calls may go on for {deadline} s\n")
         });
     }
-    let _spinner = Spinner::start("waiting for running calls");
+    let _spinner = Spinner::start("waiting for running calls and builds");
     let limit = Duration::from_secs(deadline).saturating_add(OVERTIME);
     let began = Instant::now();
     loop {
-        let containers = containers_on(&http.get("/api/v1/status")?, id);
-        if containers == 0 {
+        let status = http.get("/api/v1/status")?;
+        let (containers, builds) = (on(&status, id, "containers"), on(&status, id, "builds"));
+        if containers == 0 && builds == 0 {
             return context.output.show(&answer, || format!("worker {id} is empty\n"));
         }
         if began.elapsed() > limit {
-            let error = anyhow!("{containers} containers are still on worker `{id}`");
+            let error = anyhow!(
+                "{containers} containers and {builds} image builds are still on worker `{id}`"
+            );
             return Err(
                 Failure::request(error).hint("is the worker connected? see `metal9 status`")
             );
@@ -97,11 +100,11 @@ fn ask(http: &Http, id: &str, verb: &str, body: &Value) -> Result<Value, Failure
         .map_err(|failure| failure.context(format!("cannot {verb} worker `{id}`")))
 }
 
-/// How many containers are on a worker; none on one that is not connected any more.
-fn containers_on(status: &Value, id: &str) -> u64 {
+/// How many containers or builds are on a worker; none on one that is not connected any more.
+fn on(status: &Value, id: &str, what: &str) -> u64 {
     let workers = status["workers"].as_array().into_iter().flatten();
     let mut found = workers.filter(|worker| worker["id"] == id);
-    found.next().and_then(|worker| worker["containers"].as_u64()).unwrap_or(0)
+    found.next().and_then(|worker| worker[what].as_u64()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -110,8 +113,8 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_gone_is_empty() {
-        let status = json!({ "workers": [{ "id": "a", "containers": 2 }] });
-        assert_eq!(containers_on(&status, "a"), 2);
-        assert_eq!(containers_on(&status, "b"), 0);
+        let status = json!({ "workers": [{ "id": "a", "containers": 2, "builds": 1 }] });
+        assert_eq!((on(&status, "a", "containers"), on(&status, "a", "builds")), (2, 1));
+        assert_eq!((on(&status, "b", "containers"), on(&status, "b", "builds")), (0, 0));
     }
 }
