@@ -1,8 +1,8 @@
 //! Copies of volumes are kept in step while programs work with them: a call that takes long, and
 //! containers that serve requests, do not keep what they write to themselves until they end.
 
-use std::convert::Infallible;
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -89,32 +89,31 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps copies in step for as long as something lasts. What is being sent then is cut off, and
-    /// has to be sent once more.
+    /// Keeps copies in step for as long as something lasts. A look that is under way then is brought to
+    /// its end: what was sent and not noted would look like another's change, and all of it would have to
+    /// be sent next anyway.
     pub(super) async fn during<T>(
-        self,
+        mut self,
         volumes: &mut [VolumeCopy],
         work: impl Future<Output = T>,
     ) -> T {
         if volumes.is_empty() {
             return work.await;
         }
-        tokio::select! {
-            biased;
-            done = work => done,
-            never = self.keep(volumes) => match never {},
-        }
-    }
-
-    async fn keep(mut self, volumes: &mut [VolumeCopy]) -> Infallible {
+        let mut work = pin!(work);
         let mut cost = Duration::ZERO;
         loop {
-            tokio::time::sleep(self.pace.wait(cost)).await;
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(self.pace.wait(cost)) => {}
+            }
             if !self.pace.is_due() {
                 continue;
             }
             let begun = Instant::now();
-            match self.look(volumes).await {
+            let (looked, done) = both(self.look(volumes), work.as_mut()).await;
+            match looked {
                 Ok(some) => {
                     self.trouble = None;
                     if let Pace::Serving { left, .. } = &mut self.pace {
@@ -122,6 +121,9 @@ impl Keeper {
                     }
                 }
                 Err(error) => self.told(not_copied(&error).message).await,
+            }
+            if let Some(done) = done {
+                return done;
             }
             cost = begun.elapsed();
         }
@@ -171,6 +173,21 @@ impl Keeper {
     }
 }
 
+/// Waits for the first, and tells what the other has come to if it is over by then.
+async fn both<A, B>(
+    first: impl Future<Output = A>,
+    mut other: Pin<&mut impl Future<Output = B>>,
+) -> (A, Option<B>) {
+    let mut first = pin!(first);
+    let mut done = None;
+    loop {
+        tokio::select! {
+            first = &mut first => return (first, done),
+            other = &mut other, if done.is_none() => done = Some(other),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +199,16 @@ mod tests {
         assert_eq!(waits, [3, 6, 12, 24, 30, 30]);
         assert_eq!(pace.wait(Duration::from_secs(2)), Duration::from_secs(40));
         assert!(pace.is_due());
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_is_waited_for() {
+        let (send, receive) = tokio::sync::oneshot::channel();
+        let mut work = pin!(async move { send.send(5).unwrap() });
+        let (first, done) = both(receive, work.as_mut()).await;
+        assert_eq!((first, done), (Ok(5), Some(())));
+        let mut never = pin!(std::future::pending::<()>());
+        assert_eq!(both(async { 1 }, never.as_mut()).await, (1, None));
     }
 
     #[test]
