@@ -102,6 +102,8 @@ def handler(context):
                 message = await socket.receive()
                 if message["type"] == "websocket.disconnect":
                     break
+                if message.get("text") == "die":
+                    os._exit(3)
                 if message.get("text") == "leave":
                     await socket.close(4001, "bye")
                     break
@@ -233,6 +235,20 @@ def test_a_websocket_is_one_task_as_long_as_it_lasts(web, api):
     )
 
 
+def test_a_websocket_whose_container_dies_is_no_success(web, api):
+    with web.socket("/ws/x") as ws:
+        task = json.loads(ws.recv())["task"]
+        ws.send("die")
+        with pytest.raises(Exception):
+            ws.recv()
+    eventually(
+        lambda: api.tasks(id=[task]),
+        lambda tasks: tasks[0].status == "ERROR",
+        what="the task is an error",
+    )
+    assert "the container ended: " in api.task(task)["failure_reason"]
+
+
 def test_a_websocket_without_a_token_is_refused(web):
     with pytest.raises(Exception) as refused:
         web.socket("/ws/x", additional_headers={})
@@ -243,7 +259,7 @@ def test_a_request_whose_container_dies_is_a_502_and_the_next_gets_another(web):
     before = web.get("/echo/").json()["pid"]
     # Made twice, since nothing says that it changed something.
     died = web.get("/die")
-    assert died.status_code == 502 and "error" in died.json()
+    assert died.status_code == 502 and "the container ended: " in died.json()["error"]
     after = web.get("/echo/").json()["pid"]
     assert after != before
 

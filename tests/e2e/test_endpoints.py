@@ -96,6 +96,19 @@ def test_what_is_no_usual_exception_is_told_too(calculator):
     assert calculator.post(json={"a": 1}).status_code == 200
 
 
+def test_who_asked_is_told_that_the_container_had_too_little_memory(app, fleet):
+    source = """
+        from beta9 import endpoint
+
+        @endpoint(memory=128)
+        def handler():
+            return len(b"x" * (1 << 29))
+        """
+    answer = serve(app, fleet.facts, source).post()
+    assert answer.status_code == 502
+    assert "memory limit exceeded" in answer.json()["error"], answer.text
+
+
 def test_without_a_good_token_nothing_is_told(calculator):
     for headers in ({}, {"Authorization": "Bearer nonsense"}):
         answer = calculator.post(json={}, headers=headers)

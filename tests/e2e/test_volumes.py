@@ -1,10 +1,13 @@
 """Volumes: shared directories, from the command line and in jobs."""
 
+import ctypes
 import json
 import os
 import subprocess
 import sys
+import threading
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -255,6 +258,50 @@ def test_what_is_in_a_volume_outlives_the_gateway_and_no_other_workspace_sees_it
     assert [listed.id for listed in volumes] == [theirs.id]
     assert theirs.stub.delete_volume(DeleteVolumeRequest(name="kept")).ok
     assert ours.read("a.bin") == content
+
+
+@contextmanager
+def swapping(*pairs):
+    """Has two names change places all the time, as a job could have them."""
+    libc, done = ctypes.CDLL(None), threading.Event()
+
+    def swap():
+        while not done.is_set():
+            for one, other in pairs:
+                # AT_FDCWD and RENAME_EXCHANGE; one that is not there just now is not swapped.
+                libc.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        yield
+    finally:
+        done.set()
+        swapper.join()
+
+
+def test_a_directory_that_becomes_a_link_while_it_is_used_leads_nowhere(split, tmp_path):
+    """Between a look and what is done then, too; also where a directory is removed with all that is in it."""
+    volume, outside = Volume(split.api, "swapped"), tmp_path / "outside"
+    place = split.root / "gateway" / "volumes" / volume.id
+    outside.mkdir()
+    (outside / "file").write_bytes(b"of somebody else")
+    assert volume.write("x/own", b"own").ok and volume.write("x/file", b"in the volume").ok
+    (place / "y").symlink_to(outside)
+    taken, refused = 0, 0
+    with swapping((place / "x", place / "y"), (place / "t/x", place / "t/y")):
+        while min(taken, refused) < 40:
+            written = volume.write("x/file", b"in the volume")
+            taken, refused = taken + written.ok, refused + (not written.ok)
+            assert volume.read("x/file") != b"of somebody else"
+            volume.stub.delete_path(DeletePathRequest(path=f"{volume.name}/x/file"))
+            move = MovePathRequest(original_path=f"{volume.name}/own", new_path=f"{volume.name}/x/moved")
+            volume.write("own", b"own")
+            volume.stub.move_path(move)
+            (place / "t/x").mkdir(parents=True, exist_ok=True)
+            (place / "t/y").is_symlink() or (place / "t/y").is_dir() or (place / "t/y").symlink_to(outside)
+            volume.stub.delete_path(DeletePathRequest(path=f"{volume.name}/t"))
+            assert {path.name: path.read_bytes() for path in outside.iterdir()} == {"file": b"of somebody else"}
 
 
 def test_the_files_of_a_deleted_volume_are_removed(split):

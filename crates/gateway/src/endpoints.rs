@@ -6,6 +6,7 @@
 
 mod book;
 mod connection;
+mod deaths;
 mod developed;
 mod exchange;
 mod explain;
@@ -21,7 +22,7 @@ mod websocket;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metal9_core::Transition;
 use metal9_store::{RequestRow, StubRow};
@@ -34,6 +35,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use book::{Book, Refusal, Step, Wait};
 pub(crate) use book::{Place, pause_after};
 use connection::Pool;
+use deaths::Deaths;
 pub(crate) use developed::take_changes_at;
 pub(crate) use explain::explain;
 pub(crate) use forward::{forward, until, warm_up};
@@ -42,6 +44,9 @@ pub(crate) use queue::put;
 use record::Records;
 pub(crate) use target::{Access, named_stub, own_stub, public_stub};
 use tunnels::Tunnels;
+
+/// How long after a container has broken off it may take until its worker says why.
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
 
 type Waiter = oneshot::Sender<Result<Place, Refusal>>;
 
@@ -58,6 +63,7 @@ pub(crate) struct Endpoints {
     requests: Mutex<HashMap<TaskId, Underway>>,
     /// The request that a hold has, or had last, where it has one at a time.
     latest: Mutex<HashMap<TaskId, TaskId>>,
+    deaths: Deaths,
     /// Something became of a hold.
     progress: watch::Sender<()>,
 }
@@ -225,6 +231,9 @@ impl Endpoints {
         let hold = transition.task;
         if transition.status.is_terminal() || transition.status == TaskStatus::Retry {
             self.pool.forget(hold);
+            if let Some(failure) = &transition.failure {
+                self.deaths.note(hold, failure.clone());
+            }
         }
         self.change(|state, now| match transition.status {
             TaskStatus::Running => {
@@ -254,6 +263,21 @@ impl Endpoints {
             self.latest().remove(&hold);
         }
         self.progress.send_replace(());
+    }
+
+    /// Why the container of a hold has ended, once that is known; nothing if it does not end soon.
+    async fn why_ended(&self, hold: TaskId) -> Option<(FailureKind, String)> {
+        let mut progress = self.progress.subscribe();
+        let told = async {
+            loop {
+                if let Some(failure) = self.deaths.find(hold) {
+                    return Some(failure);
+                }
+                progress.changed().await.ok()?;
+            }
+        };
+        let ended: Failure = tokio::time::timeout(ENDS_WITHIN, told).await.ok().flatten()?;
+        Some((ended.kind, format!("the container ended: {}", ended.message)))
     }
 
     fn latest(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, TaskId>> {

@@ -63,8 +63,9 @@ impl VolumeError {
         match self {
             Self::Io { source, .. } => matches!(
                 source.kind(),
-                // Where a link leads out of the volume.
+                // Where a link leads out of the volume, or something else came to be there meanwhile.
                 io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::AlreadyExists
                     | io::ErrorKind::DirectoryNotEmpty
                     | io::ErrorKind::InvalidInput
                     | io::ErrorKind::InvalidFilename

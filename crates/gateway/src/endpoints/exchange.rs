@@ -150,6 +150,11 @@ impl Exchange {
         }
     }
 
+    /// Why the container that it is in has ended; nothing if that has not, as far as is known.
+    pub(super) async fn why_ended(&self) -> Option<(FailureKind, String)> {
+        self.shared.endpoints.why_ended(self.place.as_ref()?.hold).await
+    }
+
     /// Nothing of it is left in the container.
     pub(super) fn is_clean(&mut self) {
         self.clean = true;

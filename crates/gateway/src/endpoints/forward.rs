@@ -162,7 +162,9 @@ impl Journey<'_> {
                 }
                 Sent::Broke(why) => {
                     self.exchange.unreached();
-                    return self.fail(StatusCode::BAD_GATEWAY, FailureKind::Crash, &why);
+                    let ended = self.shared.endpoints.why_ended(place.hold).await;
+                    let (kind, why) = ended.unwrap_or((FailureKind::Crash, why));
+                    return self.fail(StatusCode::BAD_GATEWAY, kind, &why);
                 }
                 Sent::TimedOut(limit) => {
                     let text = format!("no answer within {} s (its timeout)", limit.as_secs());
