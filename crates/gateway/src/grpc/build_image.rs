@@ -272,11 +272,16 @@ async fn find_worker(
             say(sender, why).await?;
             told = true;
         }
-        let give_up = format!(
-            "no worker took the build within {} s\nhint: start one with `metal9 worker run`, or \
-             `metal9 worker uncordon` one",
-            patience.as_secs()
-        );
+        let seconds = patience.as_secs();
+        let give_up = match connections.is_empty() {
+            true => format!(
+                "no worker connected within {seconds} s\nhint: start one with `metal9 worker run`"
+            ),
+            false => format!(
+                "no worker took the build within {seconds} s: those that could are cordoned or \
+                 leave\nhint: `metal9 worker uncordon` one, or start another"
+            ),
+        };
         tokio::select! {
             () = connected => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}

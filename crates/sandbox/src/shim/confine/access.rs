@@ -1,7 +1,8 @@
 //! Restricting a process to its files and its own processes, by Landlock.
 
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
@@ -49,10 +50,10 @@ pub(super) fn restrict(means: Means, files: &[FileRule]) -> io::Result<()> {
         if let Some(rights) = rights(&rule.access) {
             // A view has each file at its path; without one it is where it is.
             let path = if means.view { &rule.path } else { &rule.source };
-            if !means.view && is_unsafe(rule, files) {
-                continue;
+            let hidden = if means.view { Vec::new() } else { hidden_in(rule, files) };
+            for path in beside(path, &hidden) {
+                ruleset = allow(ruleset, &path, rights)?;
             }
-            ruleset = allow(ruleset, path, rights)?;
         }
     }
     if means.view {
@@ -99,9 +100,51 @@ fn rights_to_write() -> BitFlags<AccessFs> {
     AccessFs::from_all(VERSION) & !devices
 }
 
-/// A directory with something hidden in it cannot be allowed where there is no view to hide it from.
-fn is_unsafe(rule: &FileRule, files: &[FileRule]) -> bool {
-    files
-        .iter()
-        .any(|hidden| hidden.access == Access::Hidden && hidden.source.starts_with(&rule.source))
+/// What is hidden in a directory. It cannot be allowed as a whole then where there is no view.
+fn hidden_in<'a>(rule: &FileRule, files: &'a [FileRule]) -> Vec<&'a Path> {
+    let hidden = files.iter().filter(|other| other.access == Access::Hidden);
+    let hidden = hidden.filter(|other| other.source.starts_with(&rule.source));
+    hidden.map(|other| other.source.as_path()).collect()
+}
+
+/// A directory if nothing is hidden in it; else all in it that is neither hidden nor has something hidden in it. Links are left out, as they
+/// may lead elsewhere; what they lead to in the directory is allowed by itself.
+fn beside(directory: &Path, hidden: &[&Path]) -> Vec<PathBuf> {
+    let (mut all, mut open) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(directory) = open.pop() {
+        if hidden.contains(&directory.as_path()) {
+            continue;
+        }
+        if !hidden.iter().any(|hidden| hidden.starts_with(&directory)) {
+            all.push(directory);
+            continue;
+        }
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        let entries = entries.filter(|entry| entry.file_type().is_ok_and(|it| !it.is_symlink()));
+        open.extend(entries.map(|entry| entry.path()));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn all_but_what_is_hidden_is_beside_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        for name in ["bin", "local/etc/service", "local/lib", "local/var"] {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        fs::write(path("local/file"), "").unwrap();
+        symlink("/etc", path("local/link")).unwrap();
+        let (etc, var) = (path("local/etc"), path("local/var"));
+        let mut found = beside(root.path(), &[&etc, &var]);
+        found.sort();
+        assert_eq!(found, [path("bin"), path("local/file"), path("local/lib")]);
+        assert!(beside(&etc, &[&etc]).is_empty());
+    }
 }
