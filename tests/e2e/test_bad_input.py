@@ -132,6 +132,22 @@ def test_a_body_that_makes_no_sense_is_refused_in_words(api, options, status):
     assert len(answer.text) < 2000, "the refusal repeats what was sent"
 
 
+@pytest.mark.parametrize("path", ["/endpoint/id/x", "/function/nobody", "/api/v1/token"])
+def test_a_refusal_before_the_body_says_that_the_connection_ends(api, path):
+    """Or a client would send its next request on it, to nobody."""
+    host, _, port = api.http.removeprefix("http://").partition(":")
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as peer:
+        peer.sendall(f"{head}Content-Length: 2\r\n\r\n".encode())
+        answer = rest(peer).lower()
+        assert answer.startswith(b"http/1.1 401") and b"\r\nconnection: close\r\n" in answer
+    with socket.create_connection((host, int(port)), timeout=10) as peer:
+        for _ in range(2):
+            peer.sendall(f"{head}Content-Length: 0\r\n\r\n".encode())
+            answer = peer.recv(4096).lower()
+            assert answer.startswith(b"http/1.1 401") and b"connection: close" not in answer
+
+
 def test_a_body_that_is_too_large_for_a_call_is_refused(api):
     stub = api.stub(HELLO, "app:hello")
     headers = {"Authorization": f"Bearer {api.token}"}

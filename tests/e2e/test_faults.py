@@ -290,9 +290,7 @@ def test_an_end_on_its_way_to_the_disk_is_kept_by_a_worker_that_comes_back(fault
     assert faulty.api.wait(caller.task, "RUNNING")
     faulty.fault("commit delay 20000")
     gate.write_text("go")
-    eventually(
-        lambda: b"done" in log_of(faulty, caller.task).read_bytes(), what="the job is done"
-    )
+    eventually(lambda: b"done" in written(faulty, caller.task), what="the job is done")
     # The end follows the output on the same session.
     last(0.5)
     before = faulty.gateway.text().count("worker connected")
@@ -323,11 +321,7 @@ def test_output_while_the_gateway_is_down_waits_at_the_worker_in_bounded_room(fa
     waiting = threading.Thread(target=caller.try_once)
     waiting.start()
     eventually(lambda: caller.task and faulty.api.status(caller.task) == "RUNNING", what="it runs")
-    eventually(
-        lambda: log_of(faulty, caller.task).exists()
-        and b"HERE" in log_of(faulty, caller.task).read_bytes(),
-        what="it is about to write",
-    )
+    eventually(lambda: b"HERE" in written(faulty, caller.task), what="it is about to write")
     [worker] = faulty.workers
     before = processes.memory(worker.pid)["VmRSS"]
     faulty.gateway.kill()
@@ -427,6 +421,12 @@ def log_of(fleet, task):
     return fleet.root / "gateway/logs" / task[-2:] / f"{task}.log"
 
 
+def written(fleet, task):
+    """What it holds; the first output of a task makes it."""
+    log = log_of(fleet, task)
+    return log.read_bytes() if log.exists() else b""
+
+
 def test_a_damaged_log_costs_its_damaged_end_and_nothing_else(faulty, stub, tmp_path):
     trace, gate = tmp_path / "trace", tmp_path / "gate"
     os.mkfifo(gate)
@@ -436,9 +436,7 @@ def test_a_damaged_log_costs_its_damaged_end_and_nothing_else(faulty, stub, tmp_
     waiting.start()
     eventually(lambda: trace.exists() and trace.read_text(), what="the job runs")
     eventually(
-        lambda: going_on.task
-        and log_of(faulty, going_on.task).exists()
-        and b"line 2" in log_of(faulty, going_on.task).read_bytes(),
+        lambda: going_on.task and b"line 2" in written(faulty, going_on.task),
         what="its output is there",
     )
     faulty.gateway.kill()

@@ -23,6 +23,7 @@ mod status;
 mod subscribe;
 mod task;
 mod tokens;
+mod unread;
 mod urls;
 mod volume_body;
 mod volume_file;
@@ -63,6 +64,7 @@ pub(crate) async fn serve(shared: SharedRef, door: Door, shutdown: CancellationT
         .layer(axum::middleware::map_request(async |request| patience::bounded(request)))
         // After the layer: what applications answer is theirs.
         .merge(endpoint::routes())
+        .layer(axum::middleware::from_fn(unread::closes))
         .with_state(shared);
     serve_http(door, router, shutdown).await;
 }
