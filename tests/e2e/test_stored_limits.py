@@ -60,8 +60,10 @@ def test_a_workspace_has_so_many_stubs_and_others_do_not_notice(bounded):
     api.close()
 
 
-RESERVE = 32
-DISK = 128
+# A reserve holds the database's log, which may have several times its usual 16 MiB for a moment, and
+# results on their way.
+RESERVE = 64
+DISK = 256
 RESULT = 8
 LARGE = {
     "app.py": """

@@ -214,7 +214,8 @@ fn connect_options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(5))
         // 16 MiB of log between checkpoints: each costs further waits for the disk.
         .pragma("wal_autocheckpoint", "4000")
-        .pragma("journal_size_limit", "67108864")
+        // What a burst has made of it beyond that goes back to the disk, which may be short of room.
+        .pragma("journal_size_limit", "16777216")
         .pragma("cache_size", PAGE_CACHE)
         .disable_statement_logging()
 }
