@@ -53,14 +53,10 @@ struct Arguments {
 
 /// The fields of an object; nothing for null. Else what is wrong.
 fn object(text: &[u8]) -> Result<Option<Fields>, String> {
-    match serde_json::from_slice::<&RawValue>(text) {
-        Ok(value) if is_null(value) => Ok(None),
-        Ok(value) if value.get().starts_with('{') => {
-            serde_json::from_str(value.get()).map(Some).map_err(|error| error.to_string())
-        }
-        Ok(_) => Err("it is another kind of value".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+    serde_json::from_slice(text).map_err(|error| match error.is_data() {
+        true => "it is another kind of value".to_owned(),
+        false => error.to_string(),
+    })
 }
 
 fn is_null(value: &RawValue) -> bool {

@@ -61,6 +61,7 @@ mod unimplemented;
 mod uploads;
 mod validate;
 mod volumes;
+mod watched_body;
 mod yielding;
 
 pub use gateway::{Gateway, RunError, StartError, start};

@@ -14,7 +14,7 @@ use metal9_store::{StoreError, VolumeRow};
 use metal9_types::{UploadId, VolumeId};
 use metal9_volume::{Files, Staging, VolumeError, VolumePath, hex};
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Rights};
 use crate::error::ApiError;
 use crate::presigned::encoded;
 use crate::shared::Shared;
@@ -193,12 +193,18 @@ pub(crate) async fn place_of(
     Ok((volume_of(shared, caller, name).await?, path))
 }
 
-/// A volume of this name, made if there is none and there is room for one.
-pub(crate) async fn make_volume(
+/// The caller's volume of this name, made if there is none and there is room for one. Jobs make none.
+pub(crate) async fn volume_or_new(
     shared: &Shared,
     caller: &Caller,
     name: &str,
 ) -> Result<VolumeRow, ApiError> {
+    if let Some(there) = shared.store.volume_named(caller.workspace, name).await? {
+        return Ok(there);
+    }
+    if matches!(caller.rights, Rights::Job(_)) {
+        return Err(ApiError::Forbidden("a running job may not make volumes"));
+    }
     shared.disk.room_for("the volume", 0)?;
     Ok(shared.store.by(&caller.actor).get_or_create_volume(caller.workspace, name).await?)
 }

@@ -23,6 +23,7 @@ use super::record::Record;
 use super::tunnels::OpenError;
 use crate::admission::Claim;
 use crate::shared::{Shared, SharedRef};
+use crate::watched_body::WatchedBody;
 
 /// How long a process may take to answer again after a client has gone: its handler may not notice.
 const CLIENT_LEFT: Duration = Duration::from_secs(30);
@@ -134,7 +135,7 @@ impl Exchange {
     pub(super) fn upload(&mut self, body: Body) -> Body {
         let sent = Arc::new(AtomicBool::new(body.is_end_stream()));
         self.sent = Arc::clone(&sent);
-        Body::new(Upload { inner: body, sent })
+        Body::new(WatchedBody::new(body, sent))
     }
 
     /// It took too long.
@@ -237,36 +238,6 @@ async fn probe(shared: &Shared, place: &Place) -> Result<(), ProbeError> {
         .unwrap_or_default();
     connection.send_request(request).await?;
     Ok(())
-}
-
-/// A request's body.
-struct Upload {
-    inner: Body,
-    sent: Arc<AtomicBool>,
-}
-
-impl HttpBody for Upload {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(context);
-        if matches!(polled, Poll::Ready(None)) || self.inner.is_end_stream() {
-            self.sent.store(true, Ordering::Release);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
 }
 
 /// The body of an answer, which holds its request's place until it has ended.

@@ -10,7 +10,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::shared::SharedRef;
 use crate::validate::shown;
-use crate::volumes::{file_address, make_volume, volume_of};
+use crate::volumes::{file_address, volume_of, volume_or_new};
 
 /// How long an address is good for that a file is sent to.
 const UPLOAD_SECONDS: u32 = 3600;
@@ -31,11 +31,7 @@ pub(super) async fn upload(
     Path(place): Place,
 ) -> Result<Json<String>, HttpError> {
     let (name, path) = file(&caller, &place)?;
-    let there = shared.store.volume_named(caller.workspace, name).await.map_err(ApiError::from)?;
-    let volume = match there {
-        Some(there) => there,
-        None => make_volume(&shared, &caller, name).await?,
-    };
+    let volume = volume_or_new(&shared, &caller, name).await?;
     Ok(Json(file_address(&shared, &volume, "PUT", &path, UPLOAD_SECONDS)?))
 }
 

@@ -3,27 +3,20 @@
 use metal9_proto::beta9::volume as wire;
 use metal9_store::VolumeRow;
 
-use crate::auth::{Caller, Rights};
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::shared::{Shared, SharedRef};
 use crate::timestamps::to_proto;
 use crate::validate::shown;
-use crate::volumes::{self, make_volume};
+use crate::volumes::{self, volume_or_new};
 
 pub(in crate::grpc) async fn get_or_create(
     shared: &Shared,
     caller: &Caller,
     request: wire::GetOrCreateVolumeRequest,
 ) -> Result<wire::GetOrCreateVolumeResponse, ApiError> {
-    let there = shared.store.volume_named(caller.workspace, &request.name).await?;
-    let row = match (there, &caller.rights) {
-        (Some(there), _) => there,
-        // It finds those of functions that it calls; it gets at no files by this.
-        (None, Rights::Job(_)) => {
-            return Err(ApiError::Forbidden("a running job may not make volumes"));
-        }
-        (None, _) => make_volume(shared, caller, &request.name).await?,
-    };
+    // A job finds those of functions that it calls; it gets at no files by this.
+    let row = volume_or_new(shared, caller, &request.name).await?;
     let volume = Some(instance(caller, row));
     Ok(wire::GetOrCreateVolumeResponse { ok: true, err_msg: String::new(), volume })
 }
